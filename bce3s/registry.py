@@ -1,0 +1,35 @@
+"""Child registries of mmpretrain's, scope ``bce3s``.
+
+Each names the packages that hold its components, so they are imported the first time a config asks
+for one: a config needs ``default_scope = 'bce3s'`` and no ``custom_imports``. What is not found
+here is looked up in mmpretrain, then in MMEngine. A component that shared its name with one of
+mmpretrain's would shadow it inside mmpretrain's own modules, so ours have names of their own.
+"""
+
+from mmengine.registry import FUNCTIONS, Registry
+from mmpretrain import registry as _parent
+
+# MMEngine looks collate functions up at its root, so those of ours are registered there.
+__all__ = [
+    'BATCH_AUGMENTS',
+    'DATASETS',
+    'DATA_SAMPLERS',
+    'FUNCTIONS',
+    'HOOKS',
+    'METRICS',
+    'MODELS',
+    'TRANSFORMS',
+]
+
+
+def _child(name: str, parent: Registry, *locations: str) -> Registry:
+    return Registry(name, parent=parent, scope='bce3s', locations=list(locations))
+
+
+DATASETS = _child('dataset', _parent.DATASETS, 'mmpretrain.datasets', 'bce3s.datasets')
+DATA_SAMPLERS = _child('data sampler', _parent.DATA_SAMPLERS, 'bce3s.datasets')
+TRANSFORMS = _child('transform', _parent.TRANSFORMS, 'bce3s.models')
+BATCH_AUGMENTS = _child('batch augment', _parent.BATCH_AUGMENTS, 'bce3s.models')
+MODELS = _child('model', _parent.MODELS, 'mmpretrain.models', 'bce3s.models')
+HOOKS = _child('hook', _parent.HOOKS, 'bce3s.engine')
+METRICS = _child('metric', _parent.METRICS, 'bce3s.evaluation')
