@@ -1,0 +1,241 @@
+"""What is drawn: how often each class is seen in training.
+
+A sampler gives the order of a whole epoch as a function of (seed, epoch), the same on every rank; a
+batch sampler cuts it into batches and keeps this rank's slice. So N processes with batch B / N see
+what one process with batch B sees, no sample is drawn by two ranks, and resuming at an epoch needs
+no stored state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch import Tensor
+from torch.utils.data import BatchSampler, Sampler
+
+from bce3s.datasets.effective_number import class_balanced_weights
+from bce3s.errors import BCE3SError
+from bce3s.randomness import generator
+from bce3s.registry import DATA_SAMPLERS
+
+
+@DATA_SAMPLERS.register_module()
+class NaturalSampler(Sampler):
+    """Every sample once an epoch, shuffled.
+
+    Args:
+        dataset: has ``labels`` (N,), integers in 0..K-1, and ``metainfo['class_counts']``.
+        seed: of the run; ``None`` agrees on a random one across ranks.
+        stream: name of the random stream; two samplers of one run need different ones.
+    """
+
+    def __init__(self, dataset, seed: int | None = None, stream: str = 'order') -> None:
+        self.labels = torch.as_tensor(dataset.labels)
+        self.class_counts = torch.as_tensor(dataset.metainfo['class_counts'])
+        self.seed = sync_random_seed() if seed is None else seed
+        self.stream = stream
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def generator(self) -> torch.Generator:
+        return generator(self.seed, self.stream, self.epoch)
+
+    def order(self) -> Tensor:
+        """Indices (N,) of the whole epoch, the same on every rank."""
+        return torch.randperm(len(self), generator=self.generator())
+
+    def __iter__(self) -> Iterator[int]:
+        """This rank's part, for loaders without one of the batch samplers below."""
+        rank, world_size = get_dist_info()
+        return iter(self.order()[rank::world_size].tolist())
+
+
+class ClassFrequencySampler(NaturalSampler):
+    """Draws N samples an epoch with replacement: first a class, then one of its samples uniformly.
+
+    Subclasses say with which probability each class is drawn.
+    """
+
+    def __init__(self, dataset, seed: int | None = None, stream: str = 'order') -> None:
+        super().__init__(dataset, seed, stream)
+        counts = torch.bincount(self.labels, minlength=len(self.class_counts))
+        if (counts == 0).any():
+            empty = (counts == 0).nonzero()[0].item()
+            name = dataset.metainfo['classes'][empty]
+            raise BCE3SError(
+                f'{type(self).__name__}: class {empty} ({name}) has no training sample, so it '
+                'cannot be drawn; remove the class or give it a sample.'
+            )
+        self.class_counts = counts
+        self.by_class = torch.argsort(self.labels, stable=True)
+        self.first = counts.cumsum(0) - counts
+
+    def class_probabilities(self) -> Tensor:
+        """(K,) float64, sum 1: the probability of each class in this epoch."""
+        raise NotImplementedError
+
+    def order(self) -> Tensor:
+        gen = self.generator()
+        drawn = torch.multinomial(self.class_probabilities(), len(self), True, generator=gen)
+        within = torch.rand(len(self), generator=gen, dtype=torch.float64)
+        return self.by_class[self.first[drawn] + (within * self.class_counts[drawn]).long()]
+
+
+@DATA_SAMPLERS.register_module()
+class PowerSampler(ClassFrequencySampler):
+    """A sample of class y is drawn with probability proportional to ``n_y^-q``.
+
+    So class k has ``p_k = n_k^(1-q) / sum_j n_j^(1-q)``: q = 0 natural frequencies with
+    replacement, q = 1/2 square-root sampling, q = 1 class-balanced, q > 1 favours rare classes.
+    """
+
+    def __init__(self, dataset, q: float, seed: int | None = None, stream: str = 'order') -> None:
+        super().__init__(dataset, seed, stream)
+        self.q = q
+
+    def class_probabilities(self) -> Tensor:
+        mass = self.class_counts.double() ** (1 - self.q)
+        return mass / mass.sum()
+
+
+@DATA_SAMPLERS.register_module()
+class ClassBalancedSampler(PowerSampler):
+    """Every class with probability 1 / K (``PowerSampler`` with q = 1)."""
+
+    def __init__(self, dataset, seed: int | None = None, stream: str = 'order') -> None:
+        super().__init__(dataset, 1.0, seed, stream)
+
+
+@DATA_SAMPLERS.register_module()
+class SquareRootSampler(PowerSampler):
+    """Class k with probability proportional to ``sqrt(n_k)`` (``PowerSampler`` with q = 1/2)."""
+
+    def __init__(self, dataset, seed: int | None = None, stream: str = 'order') -> None:
+        super().__init__(dataset, 0.5, seed, stream)
+
+
+@DATA_SAMPLERS.register_module()
+class ProgressiveSampler(ClassFrequencySampler):
+    """From natural to class-balanced: ``p_k = (1 - t) n_k / N + t / K``, ``t = epoch / (T - 1)``.
+
+    Kang et al., Decoupling Representation and Classifier (ICLR 2020), Eq. 2.
+
+    Args:
+        epochs: T, the number of epochs after which the sampling is class-balanced.
+    """
+
+    def __init__(
+        self, dataset, epochs: int, seed: int | None = None, stream: str = 'order'
+    ) -> None:
+        super().__init__(dataset, seed, stream)
+        if epochs < 1:
+            raise BCE3SError(f'ProgressiveSampler: epochs must be at least 1, not {epochs}.')
+        self.epochs = epochs
+
+    def class_probabilities(self) -> Tensor:
+        t = min(1.0, self.epoch / max(1, self.epochs - 1))
+        counts = self.class_counts.double()
+        return (1 - t) * counts / counts.sum() + t / len(counts)
+
+
+@DATA_SAMPLERS.register_module()
+class EffectiveNumberSampler(ClassFrequencySampler):
+    """A sample of class y is drawn with probability proportional to ``(1 - beta)/(1 - beta^n_y)``.
+
+    Cui et al., Class-Balanced Loss Based on Effective Number of Samples (CVPR 2019).
+    """
+
+    def __init__(
+        self, dataset, beta: float, seed: int | None = None, stream: str = 'order'
+    ) -> None:
+        super().__init__(dataset, seed, stream)
+        self.weights = class_balanced_weights(self.class_counts, beta)
+
+    def class_probabilities(self) -> Tensor:
+        mass = self.class_counts.double() * self.weights
+        return mass / mass.sum()
+
+
+@DATA_SAMPLERS.register_module()
+class GlobalBatchSampler(BatchSampler):
+    """Cuts the epoch into global batches; yields this rank's contiguous slice of each.
+
+    Args:
+        sampler: one of the samplers above.
+        batch_size: samples a rank; a global batch holds ``batch_size * world_size``.
+        drop_last: leave the last, smaller batch out. Otherwise it is shared out as evenly as it
+            goes, and left out only if it has fewer samples than there are ranks.
+    """
+
+    def __init__(self, sampler: NaturalSampler, batch_size: int, drop_last: bool = False) -> None:
+        if not isinstance(sampler, NaturalSampler):
+            raise BCE3SError(
+                f'{type(self).__name__} needs a sampler of this project, which gives the order of '
+                f'a whole epoch, not {type(sampler).__name__}: use NaturalSampler or PowerSampler.'
+            )
+        super().__init__(sampler, batch_size, drop_last)
+        self.rank, self.world_size = get_dist_info()
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.sampler), self.batch_size * self.world_size)
+        return whole + (not self.drop_last and rest >= self.world_size)
+
+    def slices(self, order: Tensor) -> Iterator[Tensor]:
+        """This rank's part of every global batch of ``order``."""
+        for batch in order.split(self.batch_size * self.world_size)[: len(self)]:
+            bounds = [len(batch) * r // self.world_size for r in (self.rank, self.rank + 1)]
+            yield batch[bounds[0] : bounds[1]]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for indices in self.slices(self.sampler.order()):
+            yield indices.tolist()
+
+
+@DATA_SAMPLERS.register_module()
+class PairedBatchSampler(GlobalBatchSampler):
+    """Yields b indices of the natural stream, then b of a partner stream, for mixing.
+
+    The preprocessor splits the two halves; ``batch_size`` counts the natural half.
+
+    Args:
+        partner: config of the partner's sampler; default ``dict(type='PowerSampler', q=0)``, with
+            replacement in proportion to ``n_y^-q`` (q = 0 on CIFAR-100-LT in GLMC and BCE3S).
+    """
+
+    def __init__(
+        self,
+        sampler: NaturalSampler,
+        batch_size: int,
+        drop_last: bool = False,
+        partner: dict | None = None,
+    ) -> None:
+        super().__init__(sampler, batch_size, drop_last)
+        cfg = dict(type='PowerSampler', q=0) if partner is None else dict(partner)
+        view = _LabelView(sampler)
+        self.partner = DATA_SAMPLERS.build(
+            dict(cfg, dataset=view, seed=sampler.seed, stream='partner order')
+        )
+
+    def __iter__(self) -> Iterator[list[int]]:
+        self.partner.set_epoch(self.sampler.epoch)
+        pairs = zip(
+            self.slices(self.sampler.order()), self.slices(self.partner.order()), strict=True
+        )
+        for own, partner in pairs:
+            yield own.tolist() + partner.tolist()
+
+
+class _LabelView:
+    """What a sampler needs to see of a data set, taken from another sampler."""
+
+    def __init__(self, sampler: NaturalSampler) -> None:
+        self.labels = sampler.labels
+        counts = sampler.class_counts.tolist()
+        self.metainfo = dict(class_counts=counts, classes=[str(k) for k in range(len(counts))])

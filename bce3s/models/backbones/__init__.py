@@ -1,0 +1,1 @@
+from .cifar_resnet import CIFARResNet as CIFARResNet

@@ -1,0 +1,76 @@
+"""The CIFAR ResNets of He et al. (CVPR 2016), section 4.2: ResNet-20, 32, 44, 56."""
+
+from __future__ import annotations
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bce3s.errors import BCE3SError
+from bce3s.registry import MODELS
+
+
+class CIFARBlock(nn.Module):
+    """Two 3 x 3 convolutions and a parameter-free shortcut (option A: stride, zero-padding)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.stride, self.padding = stride, channels - in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = self.bn2(self.conv2(out))
+        if self.padding or self.stride > 1:
+            before = self.padding // 2
+            x = x[:, :, :: self.stride, :: self.stride]
+            x = F.pad(x, (0, 0, 0, 0, before, self.padding - before))
+        return F.relu(out + x, inplace=True)
+
+
+@MODELS.register_module()
+class CIFARResNet(BaseModule):
+    """ResNet-(6n + 2) for small images: 3 x 3 stem, three stages of n blocks, option-A shortcuts.
+
+    With width 1 ResNet-32 has 0.46 M parameters and 64 features (LDAM, ProCo); with width 4, which
+    GLMC calls ResNet-32, 7.4 M and 256.
+
+    Args:
+        depth: 20, 32, 44 or 56.
+        width: factor on the channels 16, 32, 64.
+        in_channels: of the images.
+    """
+
+    def __init__(
+        self,
+        depth: int = 32,
+        width: int = 1,
+        in_channels: int = 3,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if depth not in (20, 32, 44, 56):
+            raise BCE3SError(f'CIFARResNet: depth must be 20, 32, 44 or 56, not {depth}.')
+        channels = 16 * width
+        self.stem = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+        stages = []
+        for stage in range(3):
+            for block in range((depth - 2) // 6):
+                first = stage > 0 and block == 0
+                inputs = channels
+                channels = 16 * width * 2**stage
+                stages.append(CIFARBlock(inputs, channels, 2 if first else 1))
+        self.blocks = nn.Sequential(*stages)
+        self.out_channels = channels
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """(B, in_channels, H, W) -> one feature map (B, out_channels, H / 4, W / 4)."""
+        x = F.relu(self.bn(self.stem(x)), inplace=True)
+        return (self.blocks(x),)

@@ -1,0 +1,96 @@
+"""The network: preprocessor, backbone, head."""
+
+from __future__ import annotations
+
+import torch
+from mmpretrain.models import ImageClassifier
+from torch import Tensor
+
+from bce3s.errors import BCE3SError
+from bce3s.models.targets import Targets
+from bce3s.registry import MODELS
+
+
+@MODELS.register_module()
+class LongTailedClassifier(ImageClassifier):
+    """mmpretrain's classifier with plain tensors, a stage for the classifier alone, and flip TTA.
+
+    Args:
+        precision: ``'fp32'``, or ``'bf16'`` to run the backbone under bfloat16 autocast, in
+            training and evaluation alike; the head always computes in float32.
+        channels_last: memory layout of the backbone and its input.
+        flip_tta: whether to predict, beside the image itself, from the mean of its logits and
+            those of its mirror image (``pred_flip_tta``).
+    """
+
+    def __init__(
+        self,
+        *args,
+        precision: str = 'fp32',
+        channels_last: bool = True,
+        flip_tta: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if precision not in ('fp32', 'bf16'):
+            raise BCE3SError(
+                f"LongTailedClassifier: precision must be 'fp32' or 'bf16', not {precision!r}."
+            )
+        self.precision, self.flip_tta = precision, flip_tta
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.backbone.to(memory_format=self.memory_format)
+        self.finetuning = self._frozen_norm = False
+
+    def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> tuple[Tensor, ...] | Tensor:
+        """As mmpretrain's, in the chosen precision and layout; the result in the input's dtype."""
+        inputs = inputs.contiguous(memory_format=self.memory_format)
+        bf16 = self.precision == 'bf16'
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
+            feats = super().extract_feat(inputs, stage)
+        if isinstance(feats, Tensor):
+            return feats.to(inputs.dtype)
+        return tuple(feat.to(inputs.dtype) for feat in feats)
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """Images (B, C, H, W) -> features (B, d), the input of the head."""
+        feats = self.extract_feat(inputs)
+        return feats if isinstance(feats, Tensor) else feats[-1]
+
+    def loss(self, inputs: Tensor, data_samples: Targets) -> dict[str, Tensor]:
+        """Views (V * B, C, H, W) -> losses to be summed."""
+        return self.head.loss(self.features(inputs), data_samples)
+
+    def predict(self, inputs: Tensor, data_samples: dict[str, Tensor]) -> list[dict]:
+        """One dict a sample: ``scores`` (K,), the raw logits, ``pred``; ``label``, ``index``."""
+        scores = self.head(self.features(inputs))
+        columns = dict(scores=scores.cpu(), pred=scores.argmax(1).tolist())
+        if self.flip_tta:
+            mirrored = self.head(self.features(inputs.flip(-1)))
+            columns['pred_flip_tta'] = (scores + mirrored).argmax(1).tolist()
+        columns['label'] = data_samples['labels'].tolist()
+        columns['index'] = data_samples['indices'].tolist()
+        rows = zip(*columns.values(), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def finetune_classifier(self, freeze_norm: bool = True) -> None:
+        """Enter the second stage: everything but the head's classifier is frozen.
+
+        Args:
+            freeze_norm: True: normalisation layers use their running statistics. False, as in the
+                public implementation: batch statistics, and the running ones drift.
+        """
+        self.finetuning = self.head.finetuning = self.data_preprocessor.finetuning = True
+        self._frozen_norm = freeze_norm
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
+            parameter.grad = None  # or the optimiser would go on with the last one
+        self.head.classifier.requires_grad_(True)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> LongTailedClassifier:
+        super().train(mode)
+        if mode and self.finetuning and self._frozen_norm:
+            self.backbone.eval()
+            if self.neck is not None:
+                self.neck.eval()
+        return self

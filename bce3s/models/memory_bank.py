@@ -1,0 +1,40 @@
+"""What is remembered: one feature per class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bce3s.models.targets import Targets
+
+
+class ClassMemoryBank(nn.Module):
+    """Holds the feature of the last sample seen of each class; knows no loss.
+
+    Both buffers are saved with the model. Ranks gather before they write, so each holds the same.
+
+    Args:
+        num_classes: K.
+        dim: D, size of a feature.
+    """
+
+    features: Tensor  # (K, D)
+    filled: Tensor  # (K,) bool: whether the class has been seen
+
+    def __init__(self, num_classes: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer('features', torch.zeros(num_classes, dim))
+        self.register_buffer('filled', torch.zeros(num_classes, dtype=torch.bool))
+
+    @torch.no_grad()
+    def update(self, features: Tensor, targets: Targets) -> None:
+        """Write ``features`` (B, D) of this rank's samples; the last of each class stays.
+
+        "Last" is by position in the global batch. Every sample of a class writes the feature of
+        that class's last one: equal values, so the result does not depend on the order of writes.
+        """
+        features, labels = targets.share.gather(features), targets.all_labels
+        position = torch.arange(len(labels), device=labels.device)
+        last = torch.where(labels[:, None] == labels, position, -1).amax(1)  # (B,)
+        self.features[labels] = features[last].to(self.features.dtype)
+        self.filled[labels] = True

@@ -1,0 +1,121 @@
+"""What enters the network: uint8 batch -> augment -> normalise -> views and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from bce3s.errors import BCE3SError
+from bce3s.models.share import Share
+from bce3s.models.targets import Targets
+from bce3s.randomness import Clock
+from bce3s.registry import BATCH_AUGMENTS, MODELS, TRANSFORMS
+
+
+@MODELS.register_module()
+class LongTailedPreprocessor(BaseDataPreprocessor):
+    """Augments a whole batch on the training device and lays its views out for the backbone.
+
+    In training a batch becomes the views (V * B, C, H, W), view-major: the batch itself ("origin")
+    and one view per entry of ``mix``; and one :class:`Targets`. With ``mix`` the loader must pair
+    every batch with a partner batch (``PairedBatchSampler``). Images are augmented once, before
+    mixing. In evaluation, and of the partners when the classifier alone is fine-tuned, nothing but
+    the normalisation remains.
+
+    Args:
+        mean, std: per channel, in units of [0, 1].
+        augment: configs of batched augmentations (registry TRANSFORMS), applied in this order to
+            uint8 images; each is ``op(images, u)`` with ``op.draws`` uniforms an image.
+        mix: configs of :class:`PairedMixUp` / :class:`PairedCutMix`.
+        mix_alpha: of ``lambda ~ Beta(alpha, alpha)``, drawn once a batch for all of ``mix``.
+        batch_augments: mmpretrain's classifier passes it; must be None.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augment: Sequence[dict] = (),
+        mix: Sequence[dict] = (),
+        mix_alpha: float = 1.0,
+        batch_augments: None = None,
+    ) -> None:
+        super().__init__(non_blocking=True)
+        if batch_augments is not None:
+            raise BCE3SError(
+                "LongTailedPreprocessor: 'train_cfg' of the model is not used here; give "
+                "'augment' and 'mix' to the data_preprocessor instead."
+            )
+        self.register_buffer('mean', 255 * torch.tensor(mean).view(-1, 1, 1), False)
+        self.register_buffer('std', 255 * torch.tensor(std).view(-1, 1, 1), False)
+        self.augment = [TRANSFORMS.build(dict(cfg)) for cfg in augment]
+        self.mix = [BATCH_AUGMENTS.build(dict(cfg)) for cfg in mix]
+        self.mix_alpha = mix_alpha
+        self.clock = Clock()
+        self.finetuning = False
+
+    @property
+    def paired(self) -> bool:
+        """Whether a training batch must hold a partner for each sample, in its second half."""
+        return bool(self.mix)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """``dict(inputs, data_samples)`` of a loader -> the same keys for the model.
+
+        ``inputs`` is uint8 (B, C, H, W), or (2 B, ...) when paired; ``data_samples`` is a dict with
+        ``labels`` (and ``indices``) of the same length. In training ``data_samples`` becomes a
+        :class:`Targets`.
+        """
+        images = data['inputs'].to(self.device, non_blocking=True)
+        samples = {k: v.to(self.device, non_blocking=True) for k, v in data['data_samples'].items()}
+        if not training:
+            return dict(inputs=self.normalize(images), data_samples=samples)
+        labels, size = samples['labels'], len(images) // (2 if self.paired else 1)
+        mixing = self.paired and not self.finetuning
+        if not mixing:
+            images = images[:size]
+        share = Share.of(labels[:size])
+        images = self.normalize(self._augment(images, share))
+        views, names, lam = self._mix(images, size) if mixing else self._origin(images)
+        targets = Targets(
+            labels=labels[:size],
+            views=names,
+            lam=lam,
+            partners=labels[size:] if mixing else None,
+            all_labels=share.gather(labels[:size]),
+            share=share,
+            clock=self.clock,
+        )
+        return dict(inputs=views, data_samples=targets)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """``(image / 255 - mean) / std`` per channel."""
+        return (images.to(self.mean.dtype) - self.mean) / self.std
+
+    def _augment(self, images: Tensor, share: Share) -> Tensor:
+        draws = [op.draws for op in self.augment]
+        streams = len(images) // share.sizes[share.rank]  # the batch, and its partners behind it
+        shape = (streams, share.total, sum(draws))
+        u = torch.rand(shape, generator=self.clock.generator('augmentation'))
+        u = share.take(u, dim=1).flatten(0, 1)
+        for op, columns in zip(self.augment, u.split(draws, dim=1), strict=True):
+            images = op(images, columns)
+        return images
+
+    def _origin(self, images: Tensor) -> tuple[Tensor, tuple[str, ...], Tensor]:
+        return images, ('origin',), torch.ones(1, dtype=images.dtype, device=images.device)
+
+    def _mix(self, images: Tensor, size: int) -> tuple[Tensor, tuple[str, ...], Tensor]:
+        rng = self.clock.numpy('mixing')
+        lam = rng.beta(self.mix_alpha, self.mix_alpha)
+        views, names, lams = [images[:size]], ['origin'], [1.0]
+        for mix in self.mix:
+            view, own = mix(images[:size], images[size:], lam, rng)
+            views.append(view)
+            names.append(mix.name)
+            lams.append(own)
+        lam = torch.tensor(lams, dtype=images.dtype).to(images.device, non_blocking=True)
+        return torch.cat(views), tuple(names), lam

@@ -1,0 +1,56 @@
+"""What the losses are told about a batch: one value for all views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bce3s.models.share import Share
+from bce3s.randomness import Clock
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Labels of a batch in V views, view-major like the images (V * B, C, H, W).
+
+    View v shows ``lam[v]`` of the sample itself and ``1 - lam[v]`` of its partner; the first view
+    is always the origin, ``lam = 1``.
+
+    Attributes:
+        labels: (B,) int64.
+        views: names of the V views, the first is ``'origin'``.
+        lam: (V,) the samples' own share in each view.
+        partners: (B,) int64 labels of the partner batch, or None without mixing.
+        all_labels: labels of the global batch, of all ranks, in order.
+        share: how the global batch lies on the ranks.
+        clock: seed, epoch and step, from which losses draw what they sample.
+    """
+
+    labels: Tensor
+    views: tuple[str, ...]
+    lam: Tensor
+    partners: Tensor | None
+    all_labels: Tensor
+    share: Share
+    clock: Clock
+
+    @classmethod
+    def plain(cls, labels: Tensor, clock: Clock = Clock()) -> Targets:  # noqa: B008  (immutable)
+        """Unmixed targets of a whole batch on one process."""
+        lam = torch.ones(1, device=labels.device)
+        return cls(labels, ('origin',), lam, None, labels, Share((len(labels),)), clock)
+
+    def soft(self, num_classes: int, dtype: torch.dtype, views: slice = slice(None)) -> Tensor:
+        """(V, B, K): ``lam * onehot(label) + (1 - lam) * onehot(partner)``."""
+        own = F.one_hot(self.labels, num_classes).to(dtype)
+        lam = self.lam[views, None, None].to(dtype)
+        if self.partners is None:
+            return own.expand(len(lam), -1, -1)
+        return lam * own + (1 - lam) * F.one_hot(self.partners, num_classes).to(dtype)
+
+    def per_view(self, rows: Tensor) -> Tensor:
+        """(V * B, ...) as the network returns it -> (V, B, ...)."""
+        return rows.unflatten(0, (len(self.views), len(self.labels)))
