@@ -1,0 +1,87 @@
+"""What the model has to know of the run, and what must agree before it starts."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+from mmengine.dist import broadcast, get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from bce3s.datasets.samplers import PairedBatchSampler
+from bce3s.errors import BCE3SError
+from bce3s.randomness import Clock, derived_seed
+from bce3s.registry import HOOKS
+
+
+def bare_model(runner: Runner) -> nn.Module:
+    """The model without the wrapper of distributed training."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+@HOOKS.register_module()
+class RunStateHook(Hook):
+    """Tells the model the class counts, and before each step the seed, epoch and step.
+
+    Everything random is a function of these, so that a resumed run equals one that was never
+    stopped. Python's, NumPy's and torch's global generators are reseeded from (seed, epoch, rank)
+    for what draws from them (dropout). With several processes, buffers (BatchNorm's statistics) of
+    rank 0 are everybody's at the end of an epoch: it is they that are validated and saved.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Runner) -> None:
+        model, loader = bare_model(runner), runner.train_dataloader
+        counts = loader.dataset.metainfo['class_counts']
+        model.head.set_class_counts(counts)
+        if runner.val_loop is not None:
+            _check_same_counts(counts, runner.val_dataloader.dataset.metainfo)
+        _check_pairing(model.data_preprocessor.paired, loader.batch_sampler)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        seed = derived_seed(runner.seed, 'epoch', runner.epoch, get_rank()) % 2**32
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
+        clock = Clock(runner.seed, runner.epoch, runner.iter)
+        bare_model(runner).data_preprocessor.clock = clock
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if get_world_size() > 1:
+            for buffer in bare_model(runner).buffers():
+                broadcast(buffer, src=0)
+
+
+def _check_same_counts(train: list[int], evaluation: dict) -> None:
+    counts = evaluation.get('class_counts')
+    if counts is None or list(counts) != list(train):
+        raise BCE3SError(
+            'The evaluation set carries other class counts than the training set '
+            f'({_shape(counts)} against {_shape(train)}), so Many/Medium/Few would be wrong: give '
+            'val_dataloader.dataset the imbalance_factor, imbalance and n_max of '
+            'train_dataloader.dataset.'
+        )
+
+
+def _shape(counts: list[int] | None) -> str:
+    if not counts:
+        return 'none'
+    return f'{len(counts)} classes, {sum(counts)} samples, {max(counts)} to {min(counts)} a class'
+
+
+def _check_pairing(paired: bool, batch_sampler) -> None:
+    if paired != isinstance(batch_sampler, PairedBatchSampler):
+        has, wants = ('mixes views', 'PairedBatchSampler')
+        if not paired:
+            has, wants = ('mixes nothing', 'GlobalBatchSampler')
+        raise BCE3SError(
+            f'The preprocessor {has}, but the batch sampler is {type(batch_sampler).__name__}: set '
+            f"train_dataloader.batch_sampler.type='{wants}', or change data_preprocessor.mix."
+        )

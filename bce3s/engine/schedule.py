@@ -1,0 +1,121 @@
+"""What happens when: the learning rate, and the stage of the classifier alone.
+
+Both are functions of the epoch, so a resumed run needs nothing stored.
+"""
+
+from __future__ import annotations
+
+import math
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from bce3s.engine.run_state import bare_model
+from bce3s.errors import BCE3SError
+from bce3s.registry import HOOKS
+
+
+def cosine_factor(epoch: int, epochs: int, shift: float) -> float:
+    """``(1 + cos(pi (epoch + shift) / epochs)) / 2`` for epoch = 0 .. epochs - 1."""
+    return (1 + math.cos(math.pi * min(1.0, (epoch + shift) / epochs))) / 2
+
+
+@HOOKS.register_module()
+class CosineLRHook(Hook):
+    """Cosine learning rate over the whole run: ``lr (1 + cos(pi (e + shift) / E)) / 2``.
+
+    Args:
+        shift: 1, as published, steps before each epoch: the last one trains at rate 0. 0 starts at
+            the full rate.
+    """
+
+    def __init__(self, shift: float = 1.0) -> None:
+        self.shift = shift
+
+    def epochs(self, runner: Runner) -> int:
+        """E, the number of epochs of the schedule."""
+        return runner.max_epochs
+
+    def before_train(self, runner: Runner) -> None:
+        if runner.param_schedulers:
+            raise BCE3SError(
+                f'{type(self).__name__} and param_scheduler both set the learning rate: remove one '
+                'of them from the config.'
+            )
+        for group in _groups(runner):
+            group.setdefault('initial_lr', group['lr'])
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        factor = cosine_factor(runner.epoch, self.epochs(runner), self.shift)
+        for group in _groups(runner):
+            group['lr'] = group['initial_lr'] * factor
+
+
+@HOOKS.register_module()
+class TwoStageHook(CosineLRHook):
+    """The last ``finetune_epochs`` of the run train the classifier alone, class-balanced.
+
+    At the start of that stage the feature extractor is frozen, the head switches to its
+    class-balanced loss on the origin view, the optimiser's momentum is forgotten, and a cosine of
+    its own begins. With ``max_epochs == finetune_epochs`` there is the second stage only; it then
+    needs ``load_from``, a checkpoint of a first stage.
+
+    Args:
+        finetune_epochs: of the second stage. The public implementation names 10, 20 and 40; its log
+            has 10.
+        lr, weight_decay: of the second stage.
+        freeze_norm: see ``LongTailedClassifier.finetune_classifier``; False as in the public
+            implementation.
+        shift: see :class:`CosineLRHook`; for both stages.
+    """
+
+    def __init__(
+        self,
+        finetune_epochs: int = 10,
+        lr: float = 1e-4,
+        weight_decay: float = 0.0,
+        freeze_norm: bool = True,
+        shift: float = 1.0,
+    ) -> None:
+        super().__init__(shift)
+        self.finetune_epochs = finetune_epochs
+        self.lr, self.weight_decay, self.freeze_norm = lr, weight_decay, freeze_norm
+
+    def epochs(self, runner: Runner) -> int:
+        return runner.max_epochs - self.finetune_epochs
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        first = self.epochs(runner)
+        if not 0 <= first < runner.max_epochs:
+            raise BCE3SError(
+                f'TwoStageHook: finetune_epochs is {self.finetune_epochs}, but the run has '
+                f'{runner.max_epochs} epochs in all (train_cfg.max_epochs): set both so that '
+                '1 <= finetune_epochs <= max_epochs.'
+            )
+        if first == 0 and runner.epoch == 0 and not runner._load_from:
+            raise BCE3SError(
+                'This run has the second stage only and would fine-tune the classifier on random '
+                'features: give it a checkpoint of a first stage, --cfg-options load_from=PATH.'
+            )
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        epoch = runner.epoch - self.epochs(runner)
+        if epoch < 0:
+            super().before_train_epoch(runner)
+            return
+        model = bare_model(runner)
+        if not model.finetuning:
+            model.finetune_classifier(self.freeze_norm)
+        if epoch == 0:
+            runner.optim_wrapper.optimizer.state.clear()
+            runner.logger.info(
+                f'Second stage: the classifier alone for {self.finetune_epochs} epochs.'
+            )
+        factor = cosine_factor(epoch, self.finetune_epochs, self.shift)
+        for group in _groups(runner):
+            group['lr'], group['weight_decay'] = self.lr * factor, self.weight_decay
+
+
+def _groups(runner: Runner) -> list[dict]:
+    return runner.optim_wrapper.optimizer.param_groups
