@@ -1,0 +1,12 @@
+"""Plain binary cross-entropy: CIFAR-100-LT, imbalance factor 100.
+
+Network: ResNet-34. One view (no mixing),
+natural sampling, a linear classifier; data, augmentation and schedule as in configs/bce3s.
+Expected: no published figure for this recipe. Measured: see configs/bce3s/README.md.
+
+    python tools/train.py configs/baselines/cifar100lt_if100_bce.py
+"""
+
+_base_ = './cifar100lt_if100_ce.py'
+
+model = dict(head=dict(joint=dict(type='BCEJoint')))

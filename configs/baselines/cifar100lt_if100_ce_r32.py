@@ -1,0 +1,19 @@
+"""Plain softmax cross-entropy: CIFAR-100-LT, imbalance factor 100.
+
+Network: the true CIFAR ResNet-32 (0.46 M parameters). One view (no mixing),
+natural sampling, a linear classifier; data, augmentation and schedule as in configs/bce3s.
+Expected: no published figure for this recipe. Measured: see configs/bce3s/README.md.
+
+    python tools/train.py configs/baselines/cifar100lt_if100_ce_r32.py
+"""
+
+_base_ = [
+    '../_base_/datasets/cifar100lt.py',
+    '../_base_/models/plain_r32.py',
+    '../_base_/schedules/sgd_320e.py',
+    '../_base_/default_runtime.py',
+]
+
+train_dataloader = dict(dataset=dict(imbalance_factor=100))
+val_dataloader = dict(dataset=dict(imbalance_factor=100))
+default_hooks = dict(checkpoint=dict(interval=5))

@@ -1,0 +1,13 @@
+"""Plain binary cross-entropy: CIFAR-10-LT, imbalance factor 10.
+
+Network: the true CIFAR ResNet-32 (0.46 M parameters). One view (no mixing),
+natural sampling, a linear classifier; data, augmentation and schedule as in configs/bce3s.
+Expected: no published figure for this recipe. Measured: see configs/bce3s/README.md.
+
+    python tools/train.py configs/baselines/cifar10lt_if10_bce_r32.py
+"""
+
+_base_ = './cifar10lt_if100_bce_r32.py'
+
+train_dataloader = dict(dataset=dict(imbalance_factor=10))
+val_dataloader = dict(dataset=dict(imbalance_factor=10))

@@ -1,0 +1,24 @@
+"""BCE3S in two stages: CIFAR-100-LT, imbalance factor 100.
+
+AAAI 2026, arXiv 2511.14097. Network: the true CIFAR ResNet-32 (0.46 M parameters).
+Sound values of every option.
+
+Expected: no published figure for this network.
+Measured: see configs/bce3s/README.md.
+
+    python tools/train.py configs/bce3s/cifar100lt_if100_r32.py
+"""
+
+_base_ = [
+    '../_base_/datasets/cifar100lt.py',
+    '../_base_/models/bce3s_r32.py',
+    '../_base_/schedules/sgd_320e_two_stage.py',
+    '../_base_/default_runtime.py',
+]
+
+train_dataloader = dict(
+    batch_sampler=dict(type='PairedBatchSampler'),
+    dataset=dict(imbalance_factor=100),
+)
+val_dataloader = dict(dataset=dict(imbalance_factor=100))
+default_hooks = dict(checkpoint=dict(interval=5))

@@ -1,0 +1,15 @@
+"""BCE3S in one stage on long-tailed digits (scikit-learn's, 8 x 8): nothing to download.
+
+Measured: see README.md.
+
+    python tools/train.py configs/bce3s/digits_one_stage.py
+"""
+
+_base_ = [
+    '../_base_/datasets/digitslt.py',
+    '../_base_/models/bce3s_r20_digits.py',
+    '../_base_/schedules/sgd_60e_digits.py',
+    '../_base_/default_runtime.py',
+]
+
+train_dataloader = dict(batch_sampler=dict(type='PairedBatchSampler'))
