@@ -18,7 +18,12 @@ __all__ = [
     'HOOKS',
     'METRICS',
     'MODELS',
+    'OPTIMIZERS',
+    'OPTIM_WRAPPERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
     'TRANSFORMS',
+    'VISBACKENDS',
+    'VISUALIZERS',
 ]
 
 
@@ -33,3 +38,11 @@ BATCH_AUGMENTS = _child('batch augment', _parent.BATCH_AUGMENTS, 'bce3s.models')
 MODELS = _child('model', _parent.MODELS, 'mmpretrain.models', 'bce3s.models')
 HOOKS = _child('hook', _parent.HOOKS, 'bce3s.engine')
 METRICS = _child('metric', _parent.METRICS, 'bce3s.evaluation')
+# Nothing of ours in these; without them MMEngine would warn that the scope is missing.
+OPTIMIZERS = _child('optimizer', _parent.OPTIMIZERS, 'mmpretrain.engine')
+OPTIM_WRAPPERS = _child('optim_wrapper', _parent.OPTIM_WRAPPERS, 'mmpretrain.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optimizer wrapper constructor', _parent.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpretrain.engine'
+)
+VISUALIZERS = _child('visualizer', _parent.VISUALIZERS, 'mmpretrain.visualization')
+VISBACKENDS = _child('vis_backend', _parent.VISBACKENDS, 'mmpretrain.visualization')

@@ -46,7 +46,7 @@ class RunStateHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         seed = derived_seed(runner.seed, 'epoch', runner.epoch, get_rank()) % 2**32
         random.seed(seed)
-        np.random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002  (the global state is what other people's code uses)
         torch.manual_seed(seed)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict) -> None:

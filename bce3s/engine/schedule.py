@@ -109,6 +109,8 @@ class TwoStageHook(CosineLRHook):
             model.finetune_classifier(self.freeze_norm)
         if epoch == 0:
             runner.optim_wrapper.optimizer.state.clear()
+            for name in ('contrastive', 'uniformity'):  # or the log would repeat the last values
+                runner.message_hub.log_scalars.pop(f'train/loss_{name}', None)
             runner.logger.info(
                 f'Second stage: the classifier alone for {self.finetune_epochs} epochs.'
             )

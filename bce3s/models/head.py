@@ -95,6 +95,7 @@ class TripartiteHead(BaseModule):
             )
             self.bank = ClassMemoryBank(num_classes, projection_dim)
         self.register_buffer('class_counts', torch.zeros(num_classes, dtype=torch.long))
+        self.register_buffer('class_weights', torch.ones(num_classes), persistent=False)
 
     def set_class_counts(self, counts: Sequence[int]) -> None:
         """Tell how many training samples each of the K classes has."""
@@ -104,6 +105,7 @@ class TripartiteHead(BaseModule):
                 'model.head.num_classes to match the data set.'
             )
         self.class_counts.copy_(torch.as_tensor(counts))
+        self.class_weights.copy_(class_balanced_weights(self.class_counts, self.beta))
 
     def forward(self, feats: Tensor) -> Tensor:
         """Features (B, d) -> logits (B, K)."""
@@ -113,8 +115,8 @@ class TripartiteHead(BaseModule):
         """Features (V * B, d), view-major -> the branches' weighted losses, to be summed."""
         logits = self.classifier(feats)
         if self.finetuning:
-            weights = class_balanced_weights(self.class_counts, self.beta).to(logits)
-            return dict(loss_joint=self.finetune(logits, targets, weights[targets.labels]))
+            weights = self.class_weights[targets.labels]
+            return dict(loss_joint=self.finetune(logits, targets, weights))
         losses = dict(joint=self.joint(logits, targets))
         if self.contrastive is not None:
             projections = self.projector(feats)

@@ -51,7 +51,7 @@ visualizer = dict(
     type='Visualizer',
     vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')],
 )
-log_processor = dict(by_epoch=True, window_size=50)
+log_processor = dict(by_epoch=True, window_size=10)
 log_level = 'INFO'
 
 load_from = None  # weights to start from; to continue a run use --resume

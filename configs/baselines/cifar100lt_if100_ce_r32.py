@@ -16,4 +16,4 @@ _base_ = [
 
 train_dataloader = dict(dataset=dict(imbalance_factor=100))
 val_dataloader = dict(dataset=dict(imbalance_factor=100))
-default_hooks = dict(checkpoint=dict(interval=5))
+default_hooks = dict(checkpoint=dict(interval=5, save_param_scheduler=False))

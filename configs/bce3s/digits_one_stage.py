@@ -13,3 +13,4 @@ _base_ = [
 ]
 
 train_dataloader = dict(batch_sampler=dict(type='PairedBatchSampler'))
+default_hooks = dict(checkpoint=dict(save_param_scheduler=False))

@@ -1,0 +1,289 @@
+"""What ``tools/train.py`` and ``tools/test.py`` share: arguments, the config they run, processes,
+errors as sentences.
+
+Nothing here imports torch before the arguments are parsed, so ``--help`` and a wrong argument
+answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import BCE3SError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+EXAMPLES = {
+    'train': 'example: python tools/train.py configs/bce3s/digits.py --seed 1 --work-dir runs/1',
+    'test': 'example: python tools/test.py configs/bce3s/digits.py runs/1/epoch_70.pth',
+}
+
+
+# ------------------------------------------------------------ arguments
+def parser(tool: str) -> argparse.ArgumentParser:
+    """The argument parser of ``tool`` ('train' or 'test')."""
+    what = {
+        'train': 'Train a config, validate it and write its report.',
+        'test': 'Evaluate a checkpoint of a config and write its report.',
+    }[tool]
+    p = argparse.ArgumentParser(prog=f'{tool}.py', description=what, epilog=EXAMPLES[tool])
+    p.add_argument('config', help='config file')
+    if tool == 'train':
+        p.add_argument('--work-dir', help='where everything is written (work_dirs/<config name>)')
+        p.add_argument(
+            '--resume',
+            nargs='?',
+            const='auto',
+            metavar='CKPT',
+            help='continue: from CKPT, or without one from the newest checkpoint in the work dir',
+        )
+        p.add_argument('--amp', action='store_true', help='bfloat16 autocast in the model')
+        p.add_argument('--seed', type=int, help='seed of the run (the config says 0)')
+        p.add_argument(
+            '--overwrite',
+            action='store_true',
+            help='start again in a work dir that holds checkpoints; they are deleted',
+        )
+    else:
+        p.add_argument('checkpoint', help='checkpoint file')
+        p.add_argument(
+            '--work-dir', help='where the report is written (work_dirs/<config name>/test)'
+        )
+    p.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='change the config: train_cfg.max_epochs=2 "model.head.tau=0.5" param=[1,2]',
+    )
+    p.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
+    p.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
+    return p
+
+
+def main(tool: str, argv: list[str] | None = None) -> int:
+    """Parses, runs, and prints a :class:`BCE3SError` as one sentence. Returns the exit status."""
+    args = parser(tool).parse_args(argv)
+    run = {'train': train, 'test': test}[tool]
+    # Every torch.load of this process, MMEngine's and its hub's too, reads tensors and plain types
+    # only.
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    try:
+        run(args)
+    except BCE3SError as error:
+        _print_error(_sentence(error))
+        return 1
+    except KeyboardInterrupt:
+        hint = ' Continue with --resume.' if tool == 'train' else ''
+        _print_error(f'Interrupted.{hint}')
+        return 130
+    return 0
+
+
+def _sentence(error: BCE3SError) -> str:
+    """The message; without the traceback that a loader's worker process puts before it."""
+    return str(error).rsplit('bce3s.errors.BCE3SError: ', 1)[-1].strip()
+
+
+def _print_error(text: str) -> None:
+    sys.stdout.flush()
+    rank = os.environ.get('RANK', '0')
+    where = f'rank {rank}: ' if rank != '0' else ''
+    print(f'error: {where}{text}', file=sys.stderr, flush=True)
+
+
+# ------------------------------------------------------------ config
+def load_config(path: str, options: list[str]) -> Config:
+    """Reads a config file, checks its keys, and applies ``--cfg-options``.
+
+    Raises:
+        BCE3SError: no such file, a syntax error, an unknown key.
+    """
+    from mmengine.config import Config
+
+    from .strict_config import apply_options, check_arguments, check_top_level
+
+    if not Path(path).is_file():
+        raise BCE3SError(f'Config file {path} does not exist. See configs/ for those that do.')
+    try:
+        cfg = Config.fromfile(path)
+    except (SyntaxError, FileNotFoundError) as error:
+        raise BCE3SError(f'Config file {path} cannot be read: {error}') from error
+    check_top_level(cfg)
+    apply_options(cfg, options)
+    check_arguments(cfg)
+    cfg.setdefault('default_scope', 'bce3s')
+    return cfg
+
+
+def _train_config(args: argparse.Namespace) -> Config:
+    cfg = load_config(args.config, args.cfg_options)
+    if args.amp:
+        if not isinstance(cfg.get('model'), dict):
+            raise BCE3SError(f'--amp sets model.precision, but {args.config} has no model.')
+        cfg.model.precision = 'bf16'
+    if args.seed is not None:
+        cfg.setdefault('randomness', {})
+        cfg.randomness.seed = args.seed
+    _set_work_dir(cfg, args)
+    return cfg
+
+
+def _set_work_dir(cfg: Config, args: argparse.Namespace, below: str = '') -> None:
+    """The option, else the config's own, else ``work_dirs/<config name>``."""
+    default = cfg.get('work_dir') or str(Path('work_dirs', Path(args.config).stem))
+    cfg.work_dir = args.work_dir or str(Path(default, below))
+
+
+# ------------------------------------------------------------ tools
+def train(args: argparse.Namespace) -> None:
+    """``tools/train.py``."""
+    cfg = _train_config(args)
+    work_dir = Path(cfg.work_dir)
+    resume = args.resume
+    if resume is None and cfg.get('resume'):  # asked for in the config
+        resume, cfg.load_from = cfg.get('load_from') or 'auto', None
+    held = _held_checkpoints(work_dir)
+    if held and resume is None and not args.overwrite:
+        raise BCE3SError(
+            f'{work_dir} already holds checkpoints ({held[0].name}). Continue with --resume, start '
+            'again with --overwrite (deletes them), or give another --work-dir.'
+        )
+
+    from .engine.checkpoint import resolve_checkpoint
+
+    checkpoint = resolve_checkpoint(work_dir, resume)
+    cfg.resume = checkpoint is not None
+    if checkpoint is not None:
+        cfg.load_from = str(checkpoint)
+
+    def begin(runner: Runner) -> None:
+        if resume is not None and checkpoint is None:
+            runner.logger.warning(
+                f'--resume: {work_dir} holds no checkpoint yet, there is nothing to resume. '
+                'Training starts from the beginning.'
+            )
+        if args.overwrite and checkpoint is None:
+            _delete(held)
+        runner.train()
+
+    _run(cfg, args.launcher, begin)
+
+
+def test(args: argparse.Namespace) -> None:
+    """``tools/test.py``: on ``test_dataloader`` if the config has one, else on
+    ``val_dataloader``.
+    """
+    cfg = load_config(args.config, args.cfg_options)
+    _set_work_dir(cfg, args, below='test')
+    if not Path(args.checkpoint).is_file():
+        raise BCE3SError(f'Checkpoint {args.checkpoint} does not exist. Check the path.')
+    if cfg.get('test_dataloader') is None:
+        if cfg.get('val_dataloader') is None:
+            raise BCE3SError(f'{args.config} has neither test_dataloader nor val_dataloader.')
+        cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+        cfg.test_cfg = {k: v for k, v in cfg.val_cfg.items() if k != 'type'}
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    _run(cfg, args.launcher, lambda runner: runner.test())
+
+
+def _held_checkpoints(work_dir: Path) -> list[Path]:
+    patterns = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth', 'last_checkpoint')
+    return [path for pattern in patterns for path in sorted(work_dir.glob(pattern))]
+
+
+def _delete(files: list[Path]) -> None:
+    """Deletes on the first process, after all have looked at the folder."""
+    from mmengine.dist import barrier, is_main_process
+
+    barrier()
+    if is_main_process():
+        for path in files:
+            path.unlink(missing_ok=True)
+    barrier()
+
+
+# ------------------------------------------------------------ running
+def _run(cfg: Config, launcher: str, action: Callable[[Runner], None]) -> None:
+    """Builds the runner and calls ``action`` on it; a mistake in the config ends as a sentence."""
+    from mmengine.runner import Runner
+
+    from .engine import checkpoint as checkpoint  # registers the atomic backend and the safe loader
+    from .strict_config import explain
+
+    start_processes(cfg, launcher)
+    try:
+        runner = Runner.from_cfg(cfg)
+        action(runner)
+    except (TypeError, KeyError) as error:
+        sentence = explain(error, cfg)
+        if sentence is None:
+            raise
+        raise BCE3SError(sentence) from error
+    del runner
+    stop_processes()
+
+
+def start_processes(cfg: Config, launcher: str) -> None:
+    """Joins the process group. On GPUs MMEngine does so with nccl; on CPUs, where it cannot, gloo
+    is begun here.
+
+    Raises:
+        BCE3SError: the environment that the launcher should have set is not there.
+    """
+    cfg.launcher = launcher
+    if launcher == 'none':
+        return
+    import torch
+
+    if launcher == 'slurm' and not torch.cuda.is_available():
+        _slurm_environment()
+    needed = ['SLURM_PROCID'] if launcher == 'slurm' else ['RANK', 'WORLD_SIZE', 'LOCAL_RANK']
+    if absent := [name for name in needed if name not in os.environ]:
+        tool = 'tools/slurm_train.sh' if launcher == 'slurm' else 'tools/dist_train.sh'
+        raise BCE3SError(f'--launcher {launcher} needs {", ".join(absent)}. Start with {tool}.')
+    if torch.cuda.is_available():
+        return
+    torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+
+
+def _slurm_environment() -> None:
+    """torch's variables from Slurm's."""
+    names = {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RANK': 'SLURM_LOCALID'}
+    for name, source in names.items():
+        if source in os.environ:
+            os.environ[name] = os.environ[source]
+    if 'MASTER_ADDR' not in os.environ and 'SLURM_NODELIST' in os.environ:
+        command = ['scontrol', 'show', 'hostname', os.environ['SLURM_NODELIST']]
+        hosts = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        os.environ['MASTER_ADDR'] = hosts[0]
+    os.environ.setdefault('MASTER_PORT', '29500')
+
+
+def stop_processes() -> None:
+    """Leaves the process group. The caller has dropped its runner: gloo aborts at exit while a
+    model still holds it.
+    """
+    from torch import distributed
+
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return
+    gc.collect()
+    distributed.barrier()
+    distributed.destroy_process_group()

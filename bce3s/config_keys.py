@@ -1,0 +1,155 @@
+"""Which keys a dict of a config may have: the arguments of whatever will be built from it."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+# Read by MMEngine's Runner, its Config or its launchers, beside the arguments of Runner.__init__.
+FURTHER_KEYS = {
+    'work_dir',
+    'model_wrapper_cfg',
+    'find_unused_parameters',
+    'sync_bn',
+    'compile',
+    'activation_checkpointing',
+    'efficient_conv_bn_eval',
+    'custom_imports',
+    'tta_model',
+    'tta_pipeline',
+    'runner_type',
+}
+# Taken out by builders before the constructor sees them.
+BUILDER_KEYS = {
+    'optim_wrapper': {'constructor', 'paramwise_cfg', 'optimizer'},
+    'hook': {'priority'},
+    'parameter scheduler': {'convert_to_iter_based'},
+}
+EVERYWHERE = {'type', '_scope_', '_delete_', 'init_cfg'}
+DATALOADER_KEYS = {'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'num_batch_per_epoch'}
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The names that something reads; ``open``: it takes others too (``**kwargs`` without end)."""
+
+    names: frozenset[str]
+    open: bool = False
+
+    def refuse(self, key: str) -> bool:
+        """Whether ``key`` cannot be meant: not taken, or one letter off what is."""
+        return key not in self.names and (not self.open or self.near_miss(key))
+
+    def near_miss(self, key: str) -> bool:
+        """Whether ``key`` is not one of the names but very like one."""
+        return key not in self.names and bool(
+            difflib.get_close_matches(key, self.names, n=1, cutoff=0.8)
+        )
+
+    def __or__(self, other: Keys) -> Keys:
+        return Keys(self.names | other.names, self.open or other.open)
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean X?`` or nothing."""
+    match = difflib.get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
+    return f' Did you mean {match[0]!r}?' if match else ''
+
+
+def runner_keys() -> set[str]:
+    """The top-level keys that something reads."""
+    from mmengine.runner import Runner
+
+    return set(arguments(Runner).names) | FURTHER_KEYS
+
+
+def arguments(target: Callable) -> Keys:
+    """The arguments of a class or function; those of the base classes too where it hands on
+    ``**kwargs``.
+    """
+    try:
+        if not inspect.isclass(target):
+            return _keys(inspect.signature(target))
+        keys = Keys(frozenset(), open=True)
+        for cls in inspect.getmro(target):
+            if '__init__' in vars(cls) and cls is not object:
+                own = _keys(inspect.signature(cls.__init__))
+                keys = Keys(keys.names | own.names, own.open)
+                if not own.open:
+                    break
+    except ValueError:  # written in C, without a signature
+        return Keys(frozenset(), open=True)
+    return keys
+
+
+def _keys(signature: inspect.Signature) -> Keys:
+    parameters = signature.parameters.values()
+    named = {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    return Keys(frozenset(named - {'self'}), any(p.kind is p.VAR_KEYWORD for p in parameters))
+
+
+def arguments_of_type(name: str) -> Keys | None:
+    """What a dict with ``type=name`` may hold; None for an unknown name. A name that is in several
+    registries may hold what any of them takes.
+    """
+    keys = None
+    for registry in registries():
+        if (target := registry.get(name)) is not None:
+            further = Keys(frozenset(BUILDER_KEYS.get(registry.name, set()) | EVERYWHERE))
+            keys = (keys or further) | further | arguments(target)
+    return keys
+
+
+def readable(path: list[str], node: Any) -> Keys:
+    """What is read from ``node``, the dict at ``path`` in a config."""
+    if not path:
+        return Keys(frozenset(runner_keys()))
+    if isinstance(node.get('type'), str):
+        return arguments_of_type(node['type']) or Keys(frozenset(), open=True)
+    from mmengine.optim import OptimWrapper
+    from mmengine.runner import EpochBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
+    from torch.utils.data import DataLoader
+
+    readers: dict[str, tuple[Callable, set[str]]] = {
+        'train_cfg': (EpochBasedTrainLoop, {'by_epoch', 'type'}),
+        'val_cfg': (ValLoop, {'type'}),
+        'test_cfg': (TestLoop, {'type'}),
+        'optim_wrapper': (OptimWrapper, BUILDER_KEYS['optim_wrapper'] | {'type'}),
+        'randomness': (Runner.set_randomness, set()),
+        'log_processor': (LogProcessor, {'type'}),
+    }
+    if len(path) == 1 and path[0].endswith('_dataloader'):
+        return arguments(DataLoader) | Keys(frozenset(DATALOADER_KEYS))
+    if len(path) == 1 and path[0] in readers:
+        reader, further = readers[path[0]]
+        return arguments(reader) | Keys(frozenset(further))
+    return Keys(frozenset(node))
+
+
+def registries() -> Iterator[Any]:
+    """Ours, then those of MMEngine's that we have none of."""
+    import mmengine.registry as theirs
+    from mmengine.registry import Registry
+
+    from . import registry as ours
+
+    seen = set()
+    for module in (ours, theirs):
+        for registry in vars(module).values():
+            if isinstance(registry, Registry) and registry.name not in seen:
+                seen.add(registry.name)
+                yield registry
+
+
+def registered(kind: str) -> set[str]:
+    """The names in the registries called ``kind``, ours and their parents'."""
+    names: set[str] = set()
+    for registry in registries():
+        while registry is not None and registry.name == kind:
+            registry.import_from_location()
+            names |= set(registry.module_dict)
+            registry = registry.parent
+    return names

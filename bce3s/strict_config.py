@@ -1,0 +1,168 @@
+"""A misspelt config key ends the run with a sentence; MMEngine would accept it and ignore it, or
+fail deep inside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+from .config_keys import closest, readable, registered, runner_keys
+from .errors import BCE3SError
+
+
+def where_is(cfg: Config, pattern: str) -> str:
+    """``file:line`` of the last line of the config's files that ``pattern`` (a regular expression)
+    matches.
+
+    ``cfg.text`` is the text of every file that the config is made of, each headed by its path.
+    Without a match: the config's name.
+    """
+    file, line, found = cfg.filename, 0, str(cfg.filename)
+    for text in (cfg.text or '').splitlines():
+        line += 1
+        if re.fullmatch(r'/\S+\.(py|json|ya?ml)', text):
+            file, line = text, 0
+        elif re.search(pattern, text):
+            found = f'{file}:{line}'
+    return found
+
+
+def _setting(key: str) -> str:
+    """The pattern of ``key=`` and ``'key':``."""
+    return rf'\b{re.escape(key)}[\'"]?\s*[=:]'
+
+
+def check_top_level(cfg: Config) -> None:
+    """Every top-level key must be one that the Runner reads, or begin with ``_`` (a variable of the
+    config).
+
+    Raises:
+        BCE3SError: an unknown key, with file and line and the closest match.
+    """
+    known = runner_keys()
+    for key in cfg:
+        if key not in known and not key.startswith('_'):
+            place = where_is(cfg, rf'^{re.escape(key)}\s*=')
+            raise BCE3SError(
+                f'{place}: unknown config key {key!r}.{closest(key, known)} '
+                'Nothing reads it; begin the name with _ if it is a variable of the config.'
+            )
+
+
+def check_arguments(cfg: Config) -> None:
+    """Looks for keys that are nearly the name of an argument of what the dict is for.
+
+    What is not even near ends in a TypeError when it is built, see :func:`explain`; some builders
+    take out keys of their own first, so only a likely slip is an error here.
+
+    Raises:
+        BCE3SError: such a key, with file and line and the closest match.
+    """
+    for path, node in _read_dicts(cfg):
+        keys = readable(path.split('.'), node)
+        for key in node:
+            if keys.near_miss(key):
+                raise BCE3SError(_wrong_key(cfg, path, node, key, keys.names))
+
+
+def _wrong_key(cfg: Config, path: str, node: Any, key: str, known: Any) -> str:
+    place, likely = where_is(cfg, _setting(key)), closest(key, known)
+    if 'type' in node:
+        return f'{place}: {node["type"]} takes no argument {key!r} (at {path}).{likely}'
+    return f'{place}: {path} has no key {key!r}.{likely}'
+
+
+# ------------------------------------------------------------ --cfg-options
+def apply_options(cfg: Config, options: list[str]) -> None:
+    """Merges ``KEY=VALUE`` options into ``cfg``.
+
+    Raises:
+        BCE3SError: no ``=``; or a key that the config does not have and nothing would read.
+    """
+    values = {}
+    for option in options:
+        key, equals, text = option.partition('=')
+        if not equals or not key:
+            raise BCE3SError(f'--cfg-options {option}: write KEY=VALUE.')
+        _check_option(cfg, key)
+        try:
+            values[key] = DictAction._parse_iterable(text)
+        except AssertionError as error:
+            raise BCE3SError(f'--cfg-options {option}: {error}.') from error
+    cfg.merge_from_dict(values)
+
+
+def _check_option(cfg: Config, dotted: str) -> None:
+    node: Any = cfg
+    parts = dotted.split('.')
+    for depth, part in enumerate(parts):
+        path = '.'.join(parts[:depth])
+        if isinstance(node, list | tuple):
+            if not part.isdigit() or int(part) >= len(node):
+                raise BCE3SError(
+                    f'--cfg-options {dotted}: {path} is a list of {len(node)}; write an index '
+                    f'below that, not {part!r}.'
+                )
+            node = node[int(part)]
+        elif not hasattr(node, 'keys'):
+            raise BCE3SError(f'--cfg-options {dotted}: {path} is {node!r} and has no keys.')
+        elif part in node:
+            node = node[part]
+        else:
+            keys = readable(parts[:depth], node)
+            if keys.refuse(part):
+                place = path or 'the config'
+                likely = closest(part, {*keys.names, *node})
+                raise BCE3SError(f'--cfg-options {dotted}: {place} has no key {part!r}.{likely}')
+            return
+
+
+# ------------------------------------------------------------ explanations
+def explain(error: BaseException, cfg: Config) -> str | None:
+    """The sentence for an error that a config key caused: an unknown ``type`` or argument. None for
+    any other error.
+    """
+    text = str(error.args[0]) if error.args else ''
+    if found := re.search(r'^(\S+) is not in the (?:\S+?::)?(.+?) registry', text):
+        name, kind = found.groups()
+        at = where_is(cfg, rf'[\'"]{re.escape(name)}[\'"]')
+        return f'{at}: no {kind} is called {name!r}.{closest(name, registered(kind))}'
+    if found := re.search(r"\(\) got an unexpected keyword argument '(\w+)'", text):
+        return _unexpected(found[1], cfg)
+    return None
+
+
+def _unexpected(key: str, cfg: Config) -> str | None:
+    """For an argument that the config gave; None if it came from code, which is then a bug."""
+    for path, node in _read_dicts(cfg):
+        if key in node:
+            keys = readable(path.split('.'), node)
+            if key not in keys.names:
+                return _wrong_key(cfg, path, node, key, keys.names)
+    return None
+
+
+def typed_dicts(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """``(dotted path, dict)`` of every dict with a ``type`` given by name."""
+    if hasattr(node, 'items'):
+        if isinstance(node.get('type'), str):
+            yield path, node
+        children = node.items()
+    elif isinstance(node, list | tuple):
+        children = enumerate(node)
+    else:
+        return
+    for key, child in children:
+        yield from typed_dicts(child, f'{path}.{key}' if path else str(key))
+
+
+def _read_dicts(cfg: Config) -> Iterator[tuple[str, Any]]:
+    """``(dotted path, dict)`` of every dict whose keys are the arguments of something."""
+    yield from typed_dicts(cfg._cfg_dict)
+    for key in cfg:
+        if hasattr(cfg[key], 'keys') and 'type' not in cfg[key]:
+            yield key, cfg[key]

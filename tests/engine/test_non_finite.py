@@ -1,0 +1,124 @@
+"""A loss that is not finite ends the run with a sentence and saves nothing."""
+
+import uuid
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+from bce3s.engine.checkpoint_hooks import SafeCheckpointHook
+from bce3s.engine.non_finite import NonFiniteLossHook
+from bce3s.errors import BCE3SError
+
+
+class Diverging(BaseModel):
+    """Step ``at`` (from 0) has a contrastive term of ``value``; or spoils its weights before it."""
+
+    def __init__(self, at, value=float('nan'), spoil=False):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+        self.at, self.value, self.spoil, self.steps = at, value, spoil, 0
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        joint = self.layer(inputs).pow(2).mean()
+        contrastive = joint.detach() * 0 + (self.value if self.steps == self.at else 0.5)
+        self.steps += 1
+        if self.spoil and self.steps == self.at:
+            with torch.no_grad():
+                self.layer.weight.fill_(float('inf'))
+        return dict(loss_joint=joint, loss_contrastive=contrastive)
+
+
+class Rows(torch.utils.data.Dataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, i):
+        sample = dict(labels=torch.tensor(i % 3), indices=torch.tensor(i))
+        return dict(inputs=torch.ones(1), data_samples=sample)
+
+
+def train(work_dir, model, interval=1, batch_size=2):
+    Runner(
+        model=model,
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            dataset=Rows(),
+            batch_size=batch_size,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='default_collate'),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=2),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.25)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+        custom_hooks=[SafeCheckpointHook(), NonFiniteLossHook(interval)],
+        log_level='ERROR',
+        experiment_name=uuid.uuid4().hex,
+    ).train()
+
+
+def test_a_finite_run_goes_through(tmp_path):
+    train(tmp_path, Diverging(at=99))
+    assert (tmp_path / 'epoch_2.pth').exists()
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), float('-inf')])
+def test_the_sentence_names_everything(tmp_path, value):
+    with pytest.raises(BCE3SError) as info:
+        train(tmp_path, Diverging(at=5, value=value))
+    text = str(info.value)
+    assert 'epoch 2, iteration 6' in text
+    assert f'loss_contrastive = {value}' in text
+    assert 'finite: loss_joint' in text
+    assert 'lr 0.25' in text
+    assert 'samples 2, 3' in text
+    assert 'classes 0, 2' in text
+    assert str(tmp_path / 'epoch_1.pth') in text
+    assert '--resume' in text
+    assert [p.name for p in tmp_path.glob('*.pth')] == ['epoch_1.pth']
+
+
+@pytest.mark.parametrize(('at', 'iteration'), [(0, 1), (2, 3), (3, 4)])
+def test_with_an_interval_the_first_bad_iteration_is_named_and_none_escapes(
+    tmp_path, at, iteration
+):
+    with pytest.raises(BCE3SError, match=rf'epoch 1, iteration {iteration}: .*No checkpoint'):
+        train(tmp_path, Diverging(at=at), interval=3)
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_long_batches_are_shortened(tmp_path):
+    with pytest.raises(BCE3SError, match=r'samples 0, 1, 2, 3, 4, 5, 6, 7;') as info:
+        train(tmp_path, Diverging(at=0), batch_size=8)
+    assert '...' not in str(info.value)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    """Spoilt by the last step of the epoch, after its loss was computed."""
+    with pytest.raises(BCE3SError, match=r'layer\.weight is not finite at the end of epoch 1'):
+        train(tmp_path, Diverging(at=4, value=0.5, spoil=True))
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_one_host_read_an_interval(monkeypatch):
+    """Counts ``tolist``, the hook's only way to the host, over 6 iterations with interval 3."""
+    reads = []
+    real = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, 'tolist', lambda t: reads.append(1) or real(t))
+    monkeypatch.setattr(torch.Tensor, 'item', lambda _: pytest.fail('a host read'))
+    hook = NonFiniteLossHook(3)
+
+    class Run:
+        iter = 0
+        train_dataloader = range(100)
+
+    for i in range(6):
+        hook.after_train_iter(Run, i, {}, dict(loss=torch.tensor(1.0)))
+    assert len(reads) == 2
+
+
+def test_interval_below_one():
+    with pytest.raises(BCE3SError, match='interval is 0'):
+        NonFiniteLossHook(0)
