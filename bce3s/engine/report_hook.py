@@ -1,0 +1,203 @@
+"""When the report is written: after every validation and every test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop, Runner
+
+import bce3s
+from bce3s.engine.run_state import bare_model
+from bce3s.engine.schedule import TwoStageHook
+from bce3s.errors import BCE3SError
+from bce3s.evaluation.metrics import LongTailedMetric
+from bce3s.evaluation.report import build_report, format_table, write_report
+from bce3s.evaluation.selection import LAST, add_to_history, history_row
+from bce3s.registry import HOOKS
+
+HISTORY = 'report_history'  # its name in the message hub, which checkpoints keep
+PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmpretrain', 'numpy')
+# What may differ between runs of one experiment: where it runs and what it prints, and the seed.
+NOT_THE_EXPERIMENT = {
+    *('work_dir', 'resume', 'load_from', 'launcher', 'randomness', 'experiment_name', 'env_cfg'),
+    *('log_level', 'log_processor', 'default_hooks', 'visualizer', 'vis_backends'),
+}
+
+
+@HOOKS.register_module()
+class ReportHook(Hook):
+    """Writes ``report.json``, ``report.md`` and ``report.png`` to the run's directory (rank 0).
+
+    After every validation, so that a run that is killed leaves one; the table is printed at the
+    end. The history of validations lies in the message hub as plain values: checkpoints keep it,
+    a resumed run continues it, and an epoch that is validated again replaces its row. A test
+    reports its checkpoint: the epoch is the checkpoint's, and the selection ``last``, or
+    ``best on <split>`` if the file's name begins with ``best_``.
+
+    Args:
+        figure_interval: seconds that pass at least between two drawings of ``report.png`` (half a
+            second each); the first and the last report are always drawn.
+
+    Raises:
+        BCE3SError: the evaluator has no ``LongTailedMetric``.
+    """
+
+    priority = 'LOW'  # before CheckpointHook, so that a best checkpoint knows its own validation
+
+    def __init__(self, figure_interval: float = 60.0) -> None:
+        self.figure_interval = figure_interval
+        self._report: dict[str, Any] | None = None
+        self._drawn = float('-inf')
+        self._loaded: dict[str, Any] = {}  # meta of the checkpoint that was loaded
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._loaded = checkpoint.get('meta') or {}
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        if not isinstance(runner._train_loop, BaseLoop):  # a validation alone is a test
+            self._report_test(runner, runner.val_evaluator)
+        elif is_main_process():
+            metric, epoch = _metric(runner.val_evaluator), runner.epoch
+            row = history_row(epoch, _stage(runner), metric.summary)
+            history = add_to_history(runner.message_hub.get_info(HISTORY, []), row)
+            runner.message_hub.update_info(HISTORY, history)
+            train = getattr(runner.train_dataloader.dataset, 'metainfo', {})
+            history = [past for past in history if past['epoch'] <= epoch]
+            self._write(runner, metric, history, LAST, train, final=epoch >= runner.max_epochs)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        self._report_test(runner, runner.test_evaluator)
+
+    def after_train(self, runner: Runner) -> None:
+        if self._report is not None:
+            directory = Path(runner.work_dir)
+            if self._report['epoch'] < runner.max_epochs:  # stopped early: the figure may be old
+                write_report(self._report, directory)
+            self._print(runner)
+
+    def _report_test(self, runner: Runner, evaluator: Evaluator) -> None:
+        if not is_main_process():
+            return
+        metric = _metric(evaluator)
+        best = Path(runner._load_from or '').name.startswith('best_')
+        selection = f'best on {_split(metric)}' if best else LAST
+        row = history_row(self._loaded.get('epoch'), None, metric.summary)
+        train = self._loaded.get('dataset_meta') or {}
+        self._write(runner, metric, [row], selection, train, final=True)
+        self._print(runner)
+
+    def _write(
+        self,
+        runner: Runner,
+        metric: LongTailedMetric,
+        history: list[dict],
+        selection: str,
+        train: dict[str, Any],
+        final: bool,
+    ) -> None:
+        data = _data(metric, train)
+        self._report = build_report(metric.summary, history, data, _run(runner), selection)
+        draw = final or time.monotonic() - self._drawn >= self.figure_interval
+        write_report(self._report, runner.work_dir, figure=draw)
+        if draw:
+            self._drawn = time.monotonic()
+
+    def _print(self, runner: Runner) -> None:
+        table, path = format_table(self._report), Path(runner.work_dir, 'report.md')
+        title = f'{self._report["dataset"]}, {self._report["config"]}, seed {self._report["seed"]}'
+        runner.logger.info(f'{title} (percent):\n\n{table}\n\nReport: {path}')
+
+
+# ------------------------------------------------------------------------- what is known of a run
+def _metric(evaluator: Evaluator) -> LongTailedMetric:
+    for metric in evaluator.metrics:
+        if isinstance(metric, LongTailedMetric):
+            return metric
+    raise BCE3SError(
+        "The report needs the figures of LongTailedMetric: set val_evaluator = dict(type='"
+        "LongTailedMetric') (and test_evaluator), or remove ReportHook from custom_hooks."
+    )
+
+
+def _split(metric: LongTailedMetric) -> str:
+    return str(metric.dataset_meta.get('split', 'test'))
+
+
+def _stage(runner: Runner) -> int:
+    """1, or 2 if the epoch that was just done fine-tuned the classifier alone.
+
+    By the schedule where there is one: a resumed run validates before its model is told the stage.
+    """
+    for hook in runner.hooks:
+        if isinstance(hook, TwoStageHook):
+            return 1 + int(runner.epoch > hook.epochs(runner))
+    return 1 + int(getattr(bare_model(runner), 'finetuning', False))
+
+
+def _data(metric: LongTailedMetric, train: dict[str, Any]) -> dict[str, Any]:
+    """``train``: metainfo of the training set, whose subset is the one to be named."""
+    meta, counts = metric.dataset_meta, metric.class_counts
+    thresholds = {'many': metric.thresholds.many, 'few': metric.thresholds.few}
+    return {
+        'dataset': str(meta.get('dataset', 'data set')),
+        'split': _split(metric),
+        'classes': [str(name) for name in meta.get('classes', range(len(counts)))],
+        'class_counts': counts,
+        'thresholds': thresholds,
+        'subset': train.get('subset', meta.get('subset')),
+    }
+
+
+def _run(runner: Runner) -> dict[str, Any]:
+    planned = runner.max_epochs if isinstance(runner._train_loop, BaseLoop) else None
+    return {
+        'seed': runner.seed,
+        'config': _config_name(runner.cfg.filename),
+        'config_sha256': config_digest(runner.cfg.to_dict()),
+        'max_epochs': planned,
+        'versions': versions(),
+        'device': _device(bare_model(runner)),
+    }
+
+
+def _config_name(filename: str | None) -> str:
+    """The config's path below the working directory, else its name: never an absolute path."""
+    if not filename:
+        return 'unnamed'
+    path = Path(filename).resolve()
+    inside = path.is_relative_to(Path.cwd())
+    return (path.relative_to(Path.cwd()) if inside else Path(path.name)).as_posix()
+
+
+def config_digest(config: dict[str, Any]) -> str:
+    """SHA-256 of what makes the experiment: the config with its options, without seed and paths."""
+    kept = {key: value for key, value in config.items() if key not in NOT_THE_EXPERIMENT}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python and the packages that numbers depend on."""
+    found = {'bce3s': bce3s.__version__, 'python': platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = 'unknown'
+    return found
+
+
+def _device(model: torch.nn.Module) -> str:
+    device = next(model.parameters()).device
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    return f'{device.type} ({platform.machine()})'

@@ -1,0 +1,91 @@
+"""Thin MMEngine metrics: they collect what the model returned and call this package's functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+
+from bce3s.datasets.long_tailed import Thresholds
+from bce3s.errors import BCE3SError
+from bce3s.registry import METRICS
+
+from .accuracy import COLUMNS, evaluate
+
+LOGGED = (*COLUMNS, 'accuracy', 'macro_f1')
+
+
+@METRICS.register_module()
+class LongTailedMetric(BaseMetric):
+    """All / Many / Medium / Few accuracy of a long-tailed classifier, in percent.
+
+    The keys have no prefix (``all``, ``many``, ...), so ``CheckpointHook(save_best='all',
+    rule='greater')`` works; an empty split has no key. With flip test-time augmentation the same
+    figures appear as ``all_flip_tta`` and so on. After an evaluation ``summary`` holds, on rank 0,
+    the full result of ``accuracy.evaluate`` as ``summary['plain']`` and, if the model gave flip
+    predictions, ``summary['flip_tta']``.
+
+    Args:
+        many: a class with MORE training samples than this is Many.
+        few: a class with FEWER training samples than this is Few.
+        collect_device: where several ranks' results meet, ``cpu`` or ``gpu``.
+        collect_dir: directory through which they meet on the CPU.
+
+    Raises:
+        BCE3SError: the evaluation data set carries no ``class_counts``, or a label or prediction is
+            not one of its classes.
+    """
+
+    default_prefix = ''  # plain keys; None would do the same but make MMEngine warn
+
+    def __init__(
+        self,
+        many: int = 100,
+        few: int = 20,
+        collect_device: str = 'cpu',
+        collect_dir: str | None = None,
+    ) -> None:
+        super().__init__(collect_device, collect_dir=collect_dir)
+        self.thresholds = Thresholds(many=many, few=few)
+        self.summary: dict[str, dict[str, Any]] = {}
+
+    @property
+    def class_counts(self) -> list[int]:
+        """(K,) training samples of each class, from the evaluation data set's ``metainfo``."""
+        counts = (self.dataset_meta or {}).get('class_counts')
+        if counts is None:
+            raise BCE3SError(
+                "The evaluation data set has no 'class_counts' in its metainfo, so Many, Medium "
+                'and Few are unknown: give it the per-class counts of the TRAINING set.'
+            )
+        return [int(count) for count in counts]
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep (index, label, pred, pred with flip TTA or None): one entry a sample."""
+        self.results.extend(
+            (s['index'], s['label'], s['pred'], s.get('pred_flip_tta')) for s in data_samples
+        )
+
+    def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
+        """Evaluate each sample once (padding repeats some); return the numbers to be logged."""
+        once = list({int(entry[0]): entry for entry in results}.values())
+        _, labels, preds, flipped = map(list, zip(*once, strict=True)) if once else ([],) * 4
+        sets = {'plain': preds}
+        if flipped and flipped[0] is not None:
+            sets['flip_tta'] = flipped
+        self.summary = {
+            name: evaluate(_ints(labels), _ints(values), self.class_counts, self.thresholds)
+            for name, values in sets.items()
+        }
+        return {
+            key if name == 'plain' else f'{key}_{name}': figures[key]
+            for name, figures in self.summary.items()
+            for key in LOGGED
+            if figures[key] is not None
+        }
+
+
+def _ints(values: list) -> np.ndarray:
+    return np.array([int(value) for value in values], dtype=np.int64)

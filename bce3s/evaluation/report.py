@@ -1,0 +1,212 @@
+"""Numbers -> ``report.json``, ``report.md``, ``report.png`` and the table on the terminal.
+
+The headline is the last epoch without test-time augmentation. What was selected on the evaluation
+data (the best epoch) or predicted with a flipped copy (flip TTA) stands beside it, named as such.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
+from bce3s.errors import BCE3SError
+
+from .accuracy import COLUMNS
+from .figure import draw_report
+from .selection import LAST, label, other_selections, selections
+
+HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'balanced_accuracy', 'macro_f1', 'per_class', 'samples')
+
+
+# ------------------------------------------------------------------------------------------- report
+def build_report(
+    summary: dict[str, dict],
+    history: list[dict],
+    data: dict[str, Any],
+    run: dict[str, Any],
+    selection: str = LAST,
+) -> dict[str, Any]:
+    """The contents of ``report.json``.
+
+    Args:
+        summary: ``LongTailedMetric.summary`` of the headline's evaluation.
+        history: rows of ``history_row`` by epoch, the headline's last.
+        data: ``dataset``, ``split``, ``classes``, ``class_counts``, ``thresholds`` (dict) and
+            ``subset`` (dict or None).
+        run: ``seed``, ``config``, ``versions`` and whatever else is known of the run.
+        selection: how the headline's epoch was chosen.
+    """
+    last = history[-1]
+    return {
+        **{key: summary['plain'][key] for key in HEADLINE_KEYS},
+        **data,
+        'epoch': last['epoch'],
+        'stage': last['stage'],
+        'selection': selection,
+        'tta': False,
+        'other': other_selections(history, data['split'], selection),
+        **run,
+        'history': history,
+    }
+
+
+def write_report(report: dict[str, Any], directory: str | Path, figure: bool = True) -> Path:
+    """Write ``report.json``, ``report.md`` and, if asked, ``report.png``; each whole or not at all.
+
+    Returns:
+        The path of ``report.md``.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False)
+    write_atomically(directory / 'report.json', text.encode())
+    if figure:
+        write_atomically(directory / 'report.png', draw_report(report))
+    write_atomically(directory / 'report.md', format_markdown(report).encode())
+    return directory / 'report.md'
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """A reader finds the old file or the new one, never half of it, even after a kill."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        with temporary.open('wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_report(run: str | Path) -> dict[str, Any]:
+    """``report.json`` of a run directory (or the file itself).
+
+    Raises:
+        BCE3SError: there is none, or it is no report.
+    """
+    path = Path(run)
+    path = path / 'report.json' if path.is_dir() or path.suffix != '.json' else path
+    try:
+        report = json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise BCE3SError(
+            f'{run} has no report.json: it is no run directory, or its first validation '
+            'was not reached.'
+        ) from None
+    except (OSError, ValueError) as error:
+        raise BCE3SError(f'{path} cannot be read as a report: {error}.') from None
+    if not isinstance(report, dict) or not {*COLUMNS, 'config', 'seed', 'other'} <= report.keys():
+        raise BCE3SError(f'{path} is not a report of this project: it has no {", ".join(COLUMNS)}.')
+    return report
+
+
+# -------------------------------------------------------------------------------------------- texts
+def percent(value: float | None) -> str:
+    """Two decimals; a dash for an empty split."""
+    return '-' if value is None else f'{value:.2f}'
+
+
+def _cells(entry: dict[str, Any]) -> list[str]:
+    epoch = '-' if entry['epoch'] is None else str(entry['epoch'])
+    return [label(entry), epoch, *(percent(entry[split]) for split in COLUMNS)]
+
+
+def format_table(report: dict[str, Any]) -> str:
+    """The table for the terminal: a row for each selection, the headline first."""
+    rows = [['', 'epoch', *(s.capitalize() for s in COLUMNS)], *map(_cells, selections(report))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        row[0].ljust(widths[0])
+        + ''.join(f'  {c:>{w}}' for c, w in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]
+    return '\n'.join([lines[0], '-' * len(lines[0]), *lines[1:]])
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table whose first ``left`` columns are flush left, the others right."""
+    rule = ['---' if i < left else '---:' for i in range(len(header))]
+    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in [header, rule, *rows])
+
+
+def _data_line(report: dict[str, Any]) -> str:
+    counts, subset = report['class_counts'], report['subset'] or {}
+    split = list(split_of(counts, Thresholds(**report['thresholds'])))
+    sizes = ', '.join(f'{split.count(name)} {name.capitalize()}' for name in SPLITS)
+    imbalance = ''
+    if subset.get('imbalance_factor') is not None:
+        kind, factor = subset.get('imbalance', 'exp'), subset['imbalance_factor']
+        imbalance = f', {kind} imbalance factor {factor:g} (rule {subset.get("rule")})'
+    return (
+        f'{report["dataset"]}{imbalance}: {sum(counts)} training images, {max(counts)} to '
+        f'{min(counts)} a class; {len(counts)} classes ({sizes}); {report["samples"]} '
+        f'images of the {report["split"]} set.'
+    )
+
+
+def _worst_classes(report: dict[str, Any], number: int = 10) -> str:
+    counts, accuracies = report['class_counts'], report['per_class']
+    tested = [k for k, accuracy in enumerate(accuracies) if accuracy is not None]
+    worst = sorted(tested, key=lambda k: (accuracies[k], counts[k], k))[:number]
+    split = split_of(counts, Thresholds(**report['thresholds']))
+    rows = [
+        [
+            str(report['classes'][k]).replace('|', '\\|'),
+            split[k].capitalize(),
+            str(counts[k]),
+            percent(accuracies[k]),
+        ]
+        for k in worst
+    ]
+    return markdown_table(['Class', 'Split', 'Training images', 'Accuracy'], rows, left=2)
+
+
+def _explanation(report: dict[str, Any]) -> str:
+    many, few = report['thresholds']['many'], report['thresholds']['few']
+    text = (
+        'Percent, means of per-class accuracies: Many are the classes with more than '
+        f"{many} training images, Medium those with {few} to {many}, Few those with fewer; '-' is "
+        'a split without a class. '
+        f'Plain accuracy (all samples alike) {percent(report["accuracy"])}, balanced accuracy '
+        f'{percent(report["balanced_accuracy"])}, macro F1 {percent(report["macro_f1"])}.'
+    )
+    if any(entry['selection'].startswith('best on') for entry in selections(report)):
+        text += (
+            f"\n\n'Best on {report['split']}' picks the epoch on the {report['split']} data: it is "
+            'for comparison only, and no estimate of the accuracy on new data.'
+        )
+    return text
+
+
+def _origin(report: dict[str, Any]) -> str:
+    subset, versions = report['subset'] or {}, report['versions']
+    epochs = f'{report["epoch"] or "unknown"} of {report.get("max_epochs") or "unknown"}'
+    lines = [
+        f'config {report["config"]}, seed {report["seed"]}, epoch {epochs}',
+        f'subset SHA-256 {subset.get("sha256", "unknown")}',
+        ', '.join(f'{name} {version}' for name, version in versions.items()),
+        f'device {report.get("device", "unknown")}',
+    ]
+    return '\n'.join(f'- {line}' for line in lines)
+
+
+def format_markdown(report: dict[str, Any]) -> str:
+    """``report.md``: the selections, the data, the worst classes, and what it takes to redo it."""
+    header = ['Selection', 'Epoch', *(column.capitalize() for column in COLUMNS)]
+    parts = [
+        f'# {report["config"]}, seed {report["seed"]}',
+        markdown_table(header, [_cells(entry) for entry in selections(report)]),
+        _explanation(report),
+        _data_line(report),
+        '![accuracy of each class](report.png)',
+        '## The worst classes',
+        _worst_classes(report),
+        '## How it was made',
+        _origin(report),
+    ]
+    return '\n\n'.join(parts) + '\n'

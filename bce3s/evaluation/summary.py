@@ -1,0 +1,80 @@
+"""Several runs in one table: mean +- sample standard deviation over the seeds of a config."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bce3s.errors import BCE3SError
+
+from .accuracy import COLUMNS
+from .report import markdown_table, read_report
+from .selection import LAST, label, selections
+
+
+def mean_std(values: Sequence[float | None]) -> str:
+    """``mean +- std`` with ``std = sqrt(sum (x - mean)^2 / (n - 1))``; the value alone if n is 1.
+
+    A dash if the split is empty.
+    """
+    if None in values:
+        return '-'
+    if len(values) == 1:
+        return f'{values[0]:.2f}'
+    return f'{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}'
+
+
+def pick(report: dict[str, Any], selection: str, run: str | Path = '') -> dict[str, Any]:
+    """The entry of ``report`` that is called ``selection``, such as ``last`` or ``best on test``.
+
+    Raises:
+        BCE3SError: the report has none of that name; the sentence lists those it has.
+    """
+    entries = {label(entry): entry for entry in selections(report)}
+    if selection not in entries:
+        raise BCE3SError(
+            f"{run or 'The report'} has no selection '{selection}': it has {', '.join(entries)}."
+        )
+    return entries[selection]
+
+
+def summarize(runs: Sequence[str | Path], selection: str = LAST) -> str:
+    """A Markdown table with a row for each group of runs that differ only in their seed.
+
+    Runs belong together if config, its contents (options included) and data agree, and if their
+    figures are of the same epoch where the epoch was not picked: a run that was killed is no seed
+    of one that ended.
+
+    Args:
+        runs: run directories.
+        selection: which figures, as named in the reports.
+
+    Raises:
+        BCE3SError: a run without report, or a report without that selection.
+    """
+    groups: dict[tuple, list[tuple[dict, dict]]] = {}
+    for run in dict.fromkeys(Path(run) for run in runs):
+        report = read_report(run)
+        entry = pick(report, selection, run)
+        groups.setdefault(_group(report, entry), []).append((report, entry))
+    names = [key[0] for key in groups]
+    rows = [_row(key, members, names.count(key[0]) > 1) for key, members in groups.items()]
+    header = ['Config', 'Epoch', *(c.capitalize() for c in COLUMNS), 'n', 'Seeds']
+    return markdown_table(header, rows)
+
+
+def _group(report: dict, entry: dict) -> tuple:
+    epoch = 'best' if entry['selection'].startswith('best') else entry['epoch']
+    data = (report.get('subset') or {}).get('sha256')
+    return report['config'], report.get('config_sha256'), data, epoch
+
+
+def _row(key: tuple, members: list[tuple[dict, dict]], ambiguous: bool) -> list[str]:
+    config, digest, _, epoch = key
+    # The same file with other options is another experiment: tell them apart.
+    name = f'{config} ({digest[:7]})' if ambiguous and digest else str(config)
+    seeds = sorted(report['seed'] for report, _ in members)
+    figures = [mean_std([entry[column] for _, entry in members]) for column in COLUMNS]
+    return [name, str(epoch), *figures, str(len(members)), ', '.join(map(str, seeds))]

@@ -1,0 +1,99 @@
+"""The metric collects, deduplicates and names; the figures themselves are accuracy.py's."""
+
+import pytest
+
+from bce3s.errors import BCE3SError
+from bce3s.evaluation import LongTailedMetric
+from bce3s.registry import METRICS
+
+META = {'class_counts': [200, 50, 5]}
+
+
+def samples(labels, preds, flipped=None, indices=None):
+    rows = [
+        {'index': i, 'label': y, 'pred': p}
+        for i, y, p in zip(indices or range(len(labels)), labels, preds, strict=True)
+    ]
+    for row, pred in zip(rows, flipped or [], strict=False):
+        row['pred_flip_tta'] = pred
+    return rows
+
+
+def run(rows, size=None, meta=META, **kwargs):
+    metric = LongTailedMetric(**kwargs)
+    metric.dataset_meta = meta
+    for row in rows:  # batches of one
+        metric.process(None, [row])
+    return metric, metric.evaluate(size or len(rows))
+
+
+def test_plain_keys_without_prefix():
+    metric, logged = run(samples([0, 1, 2, 2], [0, 0, 2, 1]))
+    assert logged == {
+        'all': 50.0,
+        'many': 100.0,
+        'medium': 0.0,
+        'few': 50.0,
+        'accuracy': 50.0,
+        'macro_f1': pytest.approx(100 * (2 / 3 + 0 + 2 / 3) / 3),
+    }
+    assert metric.summary['plain']['per_class'] == [100.0, 0.0, 50.0]
+    assert set(metric.summary) == {'plain'}
+    assert metric.results == []
+
+
+def test_flip_tta_is_named_as_such():
+    metric, logged = run(samples([0, 1, 2], [0, 0, 2], flipped=[0, 1, 2]))
+    assert logged['all'] == pytest.approx(200 / 3)
+    assert logged['all_flip_tta'] == 100.0
+    assert metric.summary['flip_tta']['per_class'] == [100.0] * 3
+
+
+def test_empty_split_is_not_logged():
+    _, logged = run(samples([0, 1], [0, 1]), meta={'class_counts': [200, 150]})
+    assert {'medium', 'few'}.isdisjoint(logged)
+    assert logged['many'] == 100.0
+
+
+def test_a_padded_sample_counts_once():
+    rows = samples([0, 0, 1, 1, 1], [0, 1, 1, 1, 1], indices=[7, 3, 4, 4, 4])
+    metric, logged = run(rows)
+    assert metric.summary['plain']['samples'] == 3
+    assert logged['accuracy'] == pytest.approx(200 / 3)
+    assert logged['all'] == 75.0
+
+
+def test_a_second_evaluation_starts_afresh():
+    metric, _ = run(samples([0, 1], [0, 1], flipped=[0, 1]))
+    metric.process(None, samples([0, 1], [1, 1]))
+    assert metric.evaluate(2)['all'] == 50.0
+    assert set(metric.summary) == {'plain'}
+
+
+def test_thresholds_are_the_metrics():
+    _, logged = run(samples([0, 1, 2], [0, 0, 2]), many=49, few=10)
+    assert (logged['many'], logged['few']) == (50.0, 100.0)
+    assert 'medium' not in logged
+
+
+def test_registered():
+    metric = METRICS.build({'type': 'LongTailedMetric', 'few': 10})
+    assert metric.thresholds.few == 10
+
+
+@pytest.mark.parametrize('meta', [None, {}, {'classes': ['a']}])
+def test_missing_class_counts_is_a_sentence(meta):
+    with pytest.raises(BCE3SError, match='class_counts'):
+        run(samples([0], [0]), meta=meta)
+
+
+def test_label_of_another_data_set_is_a_sentence():
+    with pytest.raises(BCE3SError, match=r'0\.\.2'):
+        run(samples([0, 3], [0, 0]))
+
+
+def test_no_sample_is_a_sentence():
+    metric = LongTailedMetric()
+    metric.dataset_meta = META
+    with pytest.raises(BCE3SError, match='no sample'):
+        metric.evaluate(0)
