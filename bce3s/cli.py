@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import BCE3SError
+from bce3s.errors import BCE3SError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -111,7 +111,7 @@ def load_config(path: str, options: list[str]) -> Config:
     """
     from mmengine.config import Config
 
-    from .strict_config import apply_options, check_arguments, check_top_level
+    from bce3s.strict_config import apply_options, check_arguments, check_top_level
 
     if not Path(path).is_file():
         raise BCE3SError(f'Config file {path} does not exist. See configs/ for those that do.')
@@ -160,7 +160,7 @@ def train(args: argparse.Namespace) -> None:
             'again with --overwrite (deletes them), or give another --work-dir.'
         )
 
-    from .engine.checkpoint import resolve_checkpoint
+    from bce3s.engine.checkpoint import resolve_checkpoint
 
     checkpoint = resolve_checkpoint(work_dir, resume)
     cfg.resume = checkpoint is not None
@@ -218,8 +218,10 @@ def _run(cfg: Config, launcher: str, action: Callable[[Runner], None]) -> None:
     """Builds the runner and calls ``action`` on it; a mistake in the config ends as a sentence."""
     from mmengine.runner import Runner
 
-    from .engine import checkpoint as checkpoint  # registers the atomic backend and the safe loader
-    from .strict_config import explain
+    from bce3s.engine import (
+        checkpoint as checkpoint,  # registers the atomic backend and the safe loader
+    )
+    from bce3s.strict_config import explain
 
     start_processes(cfg, launcher)
     try:

@@ -134,7 +134,7 @@ def registries() -> Iterator[Any]:
     import mmengine.registry as theirs
     from mmengine.registry import Registry
 
-    from . import registry as ours
+    from bce3s import registry as ours
 
     seen = set()
     for module in (ours, theirs):

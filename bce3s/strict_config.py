@@ -10,8 +10,8 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from .config_keys import closest, readable, registered, runner_keys
-from .errors import BCE3SError
+from bce3s.config_keys import closest, readable, registered, runner_keys
+from bce3s.errors import BCE3SError
 
 
 def where_is(cfg: Config, pattern: str) -> str:

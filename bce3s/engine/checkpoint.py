@@ -20,8 +20,12 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from ..errors import BCE3SError
-from .checkpoint_hooks import CheckpointGuardHook, ResumedValidationHook, SafeCheckpointHook
+from bce3s.engine.checkpoint_hooks import (
+    CheckpointGuardHook,
+    ResumedValidationHook,
+    SafeCheckpointHook,
+)
+from bce3s.errors import BCE3SError
 
 __all__ = [
     'AtomicLocalBackend',

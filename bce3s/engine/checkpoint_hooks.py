@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
-from mmengine.model import is_model_wrapper
 
-from ..errors import BCE3SError
-from ..registry import HOOKS
+from bce3s.engine.run_state import bare_model
+from bce3s.errors import BCE3SError
+from bce3s.registry import HOOKS
 
 PLAIN_TYPES = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype)
 HISTORY_KEYS = {'log_history', 'count_history', 'max_length'}
@@ -131,10 +131,9 @@ class CheckpointGuardHook(Hook):
         self.ignore = tuple(ignore)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         saved = checkpoint.get('state_dict', checkpoint)
         saved = {re.sub(r'^module\.', '', name): value for name, value in saved.items()}
-        compare_states(model.state_dict(), saved, self.ignore)
+        compare_states(bare_model(runner).state_dict(), saved, self.ignore)
 
 
 def compare_states(model: dict, saved: dict, ignore: tuple[str, ...] = ()) -> None:

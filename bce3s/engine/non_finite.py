@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
-from ..errors import BCE3SError
-from ..registry import HOOKS
+from bce3s.engine.run_state import bare_model
+from bce3s.errors import BCE3SError
+from bce3s.registry import HOOKS
 
 
 @HOOKS.register_module()
@@ -57,9 +57,8 @@ class NonFiniteLossHook(Hook):
             raise BCE3SError(_sentence(runner, *unread[finite.index(False)]))
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         weights = checkpoint['state_dict']
-        for name, _ in model.named_parameters():
+        for name, _ in bare_model(runner).named_parameters():
             if name in weights and not weights[name].isfinite().all():
                 raise BCE3SError(
                     f'Weight {name} is not finite at the end of epoch {runner.epoch + 1}; it is '

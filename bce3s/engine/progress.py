@@ -10,7 +10,7 @@ import time
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from ..registry import HOOKS
+from bce3s.registry import HOOKS
 
 
 @HOOKS.register_module()

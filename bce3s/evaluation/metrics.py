@@ -10,9 +10,8 @@ from mmengine.evaluator import BaseMetric
 
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.errors import BCE3SError
+from bce3s.evaluation.accuracy import COLUMNS, evaluate
 from bce3s.registry import METRICS
-
-from .accuracy import COLUMNS, evaluate
 
 LOGGED = (*COLUMNS, 'accuracy', 'macro_f1')
 

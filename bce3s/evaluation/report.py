@@ -14,10 +14,9 @@ from typing import Any
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
 from bce3s.errors import BCE3SError
-
-from .accuracy import COLUMNS
-from .figure import draw_report
-from .selection import LAST, label, other_selections, selections
+from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.figure import draw_report
+from bce3s.evaluation.selection import LAST, label, other_selections, selections
 
 HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'balanced_accuracy', 'macro_f1', 'per_class', 'samples')
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .accuracy import COLUMNS
+from bce3s.evaluation.accuracy import COLUMNS
 
 LAST = 'last'
 STAGE_1 = 'stage 1'

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bce3s.errors import BCE3SError
-
-from .accuracy import COLUMNS
-from .report import markdown_table, read_report
-from .selection import LAST, label, selections
+from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.report import markdown_table, read_report
+from bce3s.evaluation.selection import LAST, label, selections
 
 
 def mean_std(values: Sequence[float | None]) -> str:

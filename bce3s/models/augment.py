@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bce3s.errors import BCE3SError
+from bce3s.models.auto_augment import BatchAutoAugment
+from bce3s.models.draws import at_least, check_batch, pick, to_device
 from bce3s.registry import TRANSFORMS
-
-from .auto_augment import BatchAutoAugment
-from .draws import at_least, check_batch, pick, to_device
 
 __all__ = ['BatchAutoAugment', 'BatchCutout', 'BatchFlip', 'BatchPadCrop']
 

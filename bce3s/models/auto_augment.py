@@ -12,10 +12,9 @@ import numpy as np
 from torch import Tensor
 
 from bce3s.errors import BCE3SError
+from bce3s.models.draws import check_batch, pick, to_device
+from bce3s.models.image_ops import OPS, apply_sorted
 from bce3s.registry import TRANSFORMS
-
-from .draws import check_batch, pick, to_device
-from .image_ops import OPS, apply_sorted
 
 Choice = tuple[str, float, int | None]  # operation, probability, level 0..9
 

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .draws import to_device
-from .warps import rotate_map, shear_x, shear_y, translate_x_map, translate_y_map, warp
+from bce3s.models.draws import to_device
+from bce3s.models.warps import rotate_map, shear_x, shear_y, translate_x_map, translate_y_map, warp
 
 _VALUES = np.arange(256)
 

@@ -8,9 +8,9 @@ Measured: see README.md.
 _base_ = [
     '../_base_/datasets/digitslt.py',
     '../_base_/models/bce3s_r20_digits.py',
-    '../_base_/schedules/sgd_60e_digits.py',
+    '../_base_/schedules/sgd_120e_digits.py',
     '../_base_/default_runtime.py',
 ]
 
-train_dataloader = dict(batch_sampler=dict(type='PairedBatchSampler'))
-default_hooks = dict(checkpoint=dict(save_param_scheduler=False))
+train_dataloader = dict(batch_size=32, batch_sampler=dict(type='PairedBatchSampler'))
+default_hooks = dict(checkpoint=dict(interval=10, save_param_scheduler=False))

@@ -16,9 +16,7 @@ from bce3s.registry import MODELS
 class CEJoint(nn.Module):
     """``mean_v mean_i -sum_j t_ij log softmax_j(z_i)`` over the views v and samples i."""
 
-    def forward(
-        self, logits: Tensor, targets: Targets, weights: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, logits: Tensor, targets: Targets, weights: Tensor | None = None) -> Tensor:
         """Logits (V * B, K) -> scalar; ``weights`` (B,) multiply the samples' rows."""
         rows = self.rows(targets.per_view(logits), targets)
         rows = rows if weights is None else rows * weights

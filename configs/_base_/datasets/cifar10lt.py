@@ -1,0 +1,25 @@
+"""CIFAR-10-LT, imbalance factor 100: 12,406 training images (5,000 down to 50), 10,000 test images.
+
+10 classes, 3 x 32 x 32. https://www.cs.toronto.edu/~kriz/cifar.html
+Found in ``data/`` or downloaded there on first use (162 MB); ``dataset.data_root`` names another
+folder, ``dataset.verify=False`` accepts files whose checksum is not the published one. The test
+data set carries the imbalance too: it knows the training counts from it. Change both.
+"""
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    collate_fn=dict(type='passthrough'),
+    sampler=dict(type='NaturalSampler'),
+    batch_sampler=dict(type='GlobalBatchSampler'),
+    dataset=dict(type='CIFAR10LT', split='train', imbalance_factor=100),
+)
+val_dataloader = dict(
+    batch_size=500,
+    num_workers=0,
+    collate_fn=dict(type='passthrough'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='CIFAR10LT', split='test', imbalance_factor=100),
+)
+val_cfg = dict()
+val_evaluator = dict(type='LongTailedMetric')

@@ -1,0 +1,23 @@
+"""Long-tailed digits: scikit-learn's handwritten digits, 10 classes, 8 x 8, grey; no download.
+
+405 training images (120 down to 6 a class, imbalance factor 20), 500 test images: the first 50 of
+each class in file order. Many/Medium/Few: 1/5/4 classes.
+"""
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    collate_fn=dict(type='passthrough'),
+    sampler=dict(type='NaturalSampler'),
+    batch_sampler=dict(type='GlobalBatchSampler'),
+    dataset=dict(type='DigitsLT', split='train', imbalance_factor=20),
+)
+val_dataloader = dict(
+    batch_size=500,
+    num_workers=0,
+    collate_fn=dict(type='passthrough'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='DigitsLT', split='test', imbalance_factor=20),
+)
+val_cfg = dict()
+val_evaluator = dict(type='LongTailedMetric')

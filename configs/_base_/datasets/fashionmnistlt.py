@@ -1,0 +1,25 @@
+"""Fashion-MNIST-LT, imbalance factor 100: 14,886 training images (6,000 down to 60), 10,000 test.
+
+10 classes, 1 x 28 x 28. https://github.com/zalandoresearch/fashion-mnist
+Found in ``data/`` or downloaded there on first use (31 MB); ``dataset.data_root`` names another
+folder, ``dataset.verify=False`` accepts files whose checksum is not the published one. The test
+data set carries the imbalance too: it knows the training counts from it. Change both.
+"""
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    collate_fn=dict(type='passthrough'),
+    sampler=dict(type='NaturalSampler'),
+    batch_sampler=dict(type='GlobalBatchSampler'),
+    dataset=dict(type='FashionMNISTLT', split='train', imbalance_factor=100),
+)
+val_dataloader = dict(
+    batch_size=500,
+    num_workers=0,
+    collate_fn=dict(type='passthrough'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='FashionMNISTLT', split='test', imbalance_factor=100),
+)
+val_cfg = dict()
+val_evaluator = dict(type='LongTailedMetric')

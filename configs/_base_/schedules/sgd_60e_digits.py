@@ -1,7 +1,0 @@
-"""60 epochs of SGD on digits: momentum 0.9, weight decay 5e-4, rate 0.05 with a cosine to 0."""
-
-train_cfg = dict(by_epoch=True, max_epochs=60, val_interval=5)
-optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4),
-)
-custom_hooks = [dict(type='CosineLRHook')]

@@ -1,0 +1,176 @@
+"""Splits, content and batches of the in-memory data sets; the real files, where they are."""
+
+import hashlib
+import pickle
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch.utils.data import DataLoader
+
+from bce3s.datasets.in_memory import CIFAR100LT, MNISTLT, DigitsLT, passthrough
+from bce3s.errors import BCE3SError
+from bce3s.registry import DATASETS, FUNCTIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_digits_sizes_and_values():
+    train, test = DigitsLT(), DigitsLT(split='test')
+    assert train.images.shape == (405, 1, 8, 8)
+    assert train.images.dtype == torch.uint8
+    assert train.labels.dtype == torch.int64
+    assert train.metainfo['class_counts'] == [120, 86, 61, 44, 31, 22, 16, 11, 8, 6]
+    assert torch.bincount(train.labels).tolist() == train.metainfo['class_counts']
+    assert torch.bincount(test.labels).tolist() == [50] * 10
+    assert test.metainfo['class_counts'] == train.metainfo['class_counts']
+    levels = {round(v * 255 / 16) for v in range(17)}
+    assert set(train.images.unique().tolist()) | set(test.images.unique().tolist()) == levels
+
+
+def test_digits_are_the_first_50_and_those_after():
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    train, test = DigitsLT(imbalance_factor=1), DigitsLT(split='test')
+    taken = []
+    for k in range(10):
+        rows = [i for i, label in enumerate(digits.target) if label == k]
+        taken += rows[50:170]
+    scaled = [[round(v * 255 / 16) for v in digits.data[i]] for i in taken]
+    assert train.images.flatten(1).tolist() == scaled
+    tests, seen = [], [0] * 10
+    for i, label in enumerate(digits.target):
+        if seen[label] < 50:
+            tests.append(i)
+        seen[label] += 1
+    assert test.labels.tolist() == digits.target[tests].tolist()
+    assert not set(tests) & set(taken)
+
+
+def test_digits_are_reproducible_and_named_by_their_content():
+    one, two, other = DigitsLT(), DigitsLT(), DigitsLT(rule='ldam')
+    assert one.metainfo == two.metainfo
+    assert torch.equal(one.images, two.images)
+    expected = hashlib.sha256(one.images.numpy().tobytes() + one.labels.numpy().tobytes())
+    assert one.metainfo['subset'] == dict(
+        rule='first_n',
+        imbalance='exp',
+        imbalance_factor=20.0,
+        n_max=120,
+        size=405,
+        sha256=expected.hexdigest(),
+    )
+    assert other.metainfo['subset']['sha256'] != expected.hexdigest()
+    assert other.metainfo['class_counts'] == one.metainfo['class_counts']
+
+
+def test_metainfo_survives_a_safe_checkpoint(tmp_path):
+    metainfo = DigitsLT().metainfo
+    torch.save(metainfo, tmp_path / 'm.pth')
+    assert torch.load(tmp_path / 'm.pth', weights_only=True) == metainfo
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (dict(split='val'), "DigitsLT: split is 'val'; use 'train' or 'test'"),
+        (dict(imbalance_factor=0.5), 'imbalance_factor is 0.5'),
+        (dict(imbalance_factor=121), r'class 9 \(9\) would have no training image'),
+        (dict(n_max=126), r"class 8 \(8\) has 124 images in scikit-learn's digits, 126 are needed"),
+        (dict(rule='random'), "rule is 'random'"),
+        (dict(split='test', imbalance='cubic'), "imbalance is 'cubic'"),
+    ],
+)
+def test_bad_arguments(arguments, sentence):
+    with pytest.raises(BCE3SError, match=sentence):
+        DigitsLT(**{'imbalance_factor': 1, **arguments})
+
+
+# ---- batches
+
+
+def test_one_gather_equals_item_by_item():
+    dataset = DigitsLT()
+    indices = [5, 404, 0, 5, 77]
+    batch = dataset.__getitems__(indices)
+    items = [dataset[i] for i in indices]
+    assert torch.equal(batch['inputs'], torch.stack([item['inputs'] for item in items]))
+    for key in ('labels', 'indices'):
+        singles = [item['data_samples'][key] for item in items]
+        assert all(s.ndim == 0 and s.dtype == torch.int64 for s in singles)
+        assert torch.equal(batch['data_samples'][key], torch.stack(singles))
+    assert batch['data_samples']['indices'].tolist() == indices
+    assert batch['inputs'].dtype == torch.uint8
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_loader_yields_the_batches(workers):
+    dataset = DigitsLT(split='test')
+    loader = DataLoader(dataset, 128, collate_fn=passthrough, num_workers=workers)
+    batches = list(loader)
+    assert [len(b['inputs']) for b in batches] == [128, 128, 128, 116]
+    assert torch.equal(torch.cat([b['inputs'] for b in batches]), dataset.images)
+    assert torch.equal(torch.cat([b['data_samples']['labels'] for b in batches]), dataset.labels)
+
+
+def test_registered():
+    assert FUNCTIONS.get('passthrough') is passthrough
+    names = ['DigitsLT', 'CIFAR10LT', 'CIFAR100LT', 'MNISTLT', 'FashionMNISTLT']
+    assert [DATASETS.get(name).__name__ for name in names] == names
+
+
+@pytest.mark.parametrize('name', ['digits', 'cifar10', 'cifar100', 'mnist', 'fashionmnist'])
+def test_base_configs(name):
+    config = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}lt.py')
+    for loader, split in ((config.train_dataloader, 'train'), (config.val_dataloader, 'test')):
+        assert loader.dataset.split == split
+        assert DATASETS.get(loader.dataset.type) is not None
+    if name == 'digits':
+        assert len(DATASETS.build(config.train_dataloader.dataset)) == 405
+
+
+# ---- the real files, where they are
+
+
+@pytest.fixture(scope='module')
+def cifar100(data_root):
+    if not (data_root / 'cifar-100-python/train').is_file():
+        pytest.skip('no data/cifar-100-python')
+    return dict(data_root=str(data_root), verify=False, download=False)
+
+
+def test_real_cifar100(cifar100):
+    start = time.perf_counter()
+    train = CIFAR100LT(**cifar100)
+    seconds = time.perf_counter() - start
+    assert seconds < 5  # 0.3 s on an idle machine
+    assert torch.bincount(train.labels).tolist() == train.metainfo['class_counts']
+    assert len(train) == 10847
+    indices = [0, 10846, 4000]
+    batch = train.__getitems__(indices)
+    assert torch.equal(batch['inputs'], torch.stack([train[i]['inputs'] for i in indices]))
+    test = CIFAR100LT(split='test', **cifar100)
+    assert torch.bincount(test.labels).tolist() == [100] * 100
+    assert 100 < test.images.float().mean() < 140
+
+
+def test_real_cifar100_agrees_with_plain_unpickling(cifar100):
+    with (Path(cifar100['data_root']) / 'cifar-100-python/test').open('rb') as file:
+        entry = pickle.load(file, encoding='latin1')
+    test = CIFAR100LT(split='test', **cifar100)
+    assert test.labels.tolist() == entry['fine_labels']
+    assert (test.images.numpy().reshape(-1, 3072) == entry['data']).all()
+
+
+def test_real_mnist(data_root):
+    if not (data_root / 'mnist/raw/train-images-idx3-ubyte').is_file():
+        pytest.skip('no data/mnist/raw')
+    train = MNISTLT(data_root=str(data_root), download=False)  # checksums verified
+    assert len(train) == 12406
+    assert torch.bincount(train.labels).tolist() == train.metainfo['class_counts']
+    test = MNISTLT(split='test', data_root=str(data_root), download=False)
+    assert torch.bincount(test.labels).tolist()[:2] == [980, 1135]
+    assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
