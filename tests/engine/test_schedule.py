@@ -1,0 +1,185 @@
+"""The learning rate of every epoch, when the second stage begins, and the bound on the norms.
+
+Hooks are called by hand, on a runner that has nothing but what they look at.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from types import SimpleNamespace
+
+import oracles
+import pytest
+import torch
+from torch import nn
+
+from bce3s.engine.max_norm import MaxNormHook
+from bce3s.engine.schedule import CosineLRHook, TwoStageHook, cosine_factor
+from bce3s.errors import BCE3SError
+from bce3s.models.head import Classifier
+
+
+class Model(nn.Module):
+    """Only what the hooks touch."""
+
+    def __init__(self, normalize=True):
+        super().__init__()
+        self.head = nn.Module()
+        self.head.classifier = Classifier(3, 4, True, normalize)
+        self.finetuning, self.entered = False, []
+
+    def finetune_classifier(self, freeze_norm):
+        self.finetuning = True
+        self.entered.append(freeze_norm)
+
+
+def make_runner(max_epochs, lrs=(0.1, 0.01), epoch=0, load_from=None, **kwargs):
+    model = Model(**kwargs)
+    weight, bias = model.parameters()
+    groups = [dict(params=[p], lr=lr) for p, lr in zip((weight, bias), lrs, strict=True)]
+    sgd = torch.optim.SGD(groups, momentum=0.9, weight_decay=5e-3)
+    return SimpleNamespace(
+        model=model,
+        max_epochs=max_epochs,
+        epoch=epoch,
+        param_schedulers=[],
+        optim_wrapper=SimpleNamespace(optimizer=sgd),
+        logger=logging.getLogger('test'),
+        message_hub=SimpleNamespace(log_scalars={}),
+        _load_from=load_from,
+    )
+
+
+def rates(hook, runner):
+    hook.before_train(runner)
+    for epoch in range(runner.epoch, runner.max_epochs):
+        runner.epoch = epoch
+        hook.before_train_epoch(runner)
+        yield [group['lr'] for group in runner.optim_wrapper.optimizer.param_groups]
+
+
+@pytest.mark.parametrize('epochs', [1, 2, 10, 320])
+def test_the_published_cosine(epochs):
+    for epoch in range(epochs):
+        expected = oracles.cosine_lr(1.0, epoch, epochs)
+        assert cosine_factor(epoch, epochs, 1) == pytest.approx(expected, abs=1e-15)
+    assert cosine_factor(epochs - 1, epochs, 1) == 0
+
+
+def test_the_cosine_that_starts_at_the_full_rate():
+    assert cosine_factor(0, 10, 0) == 1
+    assert cosine_factor(5, 10, 0) == pytest.approx(0.5)
+    assert cosine_factor(9, 10, 0) == pytest.approx((1 + math.cos(0.9 * math.pi)) / 2)
+
+
+def test_every_group_keeps_its_own_rate():
+    for epoch, lrs in enumerate(rates(CosineLRHook(), make_runner(20))):
+        assert lrs == pytest.approx([oracles.cosine_lr(lr, epoch, 20) for lr in (0.1, 0.01)])
+
+
+def test_the_rate_of_a_resumed_run_is_that_of_the_epoch():
+    runner = make_runner(20)
+    expected = list(rates(CosineLRHook(), runner))
+    saved = runner.optim_wrapper.optimizer.state_dict()
+    resumed = make_runner(20, epoch=7)
+    saved['param_groups'] = [g | dict(lr=123.0) for g in saved['param_groups']]
+    resumed.optim_wrapper.optimizer.load_state_dict(saved)
+    assert list(rates(CosineLRHook(), resumed)) == expected[7:]
+
+
+def test_two_schedules_are_refused():
+    runner = make_runner(5)
+    runner.param_schedulers = [object()]
+    for hook in (CosineLRHook(), TwoStageHook(2)):
+        name = type(hook).__name__
+        with pytest.raises(BCE3SError, match=f'{name} and param_scheduler both set'):
+            hook.before_train(runner)
+
+
+@pytest.mark.parametrize('freeze_norm', [True, False])
+def test_two_stages(freeze_norm):
+    runner = make_runner(12)
+    hook = TwoStageHook(4, lr=0.02, weight_decay=1e-4, freeze_norm=freeze_norm)
+    optimizer, model = runner.optim_wrapper.optimizer, runner.model
+    for epoch, lrs in enumerate(rates(hook, runner)):
+        decays = {group['weight_decay'] for group in optimizer.param_groups}
+        assert model.entered == ([freeze_norm] if epoch >= 8 else [])
+        if epoch < 8:  # a cosine of 8 epochs
+            assert lrs == pytest.approx([oracles.cosine_lr(lr, epoch, 8) for lr in (0.1, 0.01)])
+            assert decays == {5e-3}
+        else:  # and one of 4, for all groups
+            assert lrs == pytest.approx([oracles.cosine_lr(0.02, epoch - 8, 4)] * 2)
+            assert decays == {1e-4}
+        if epoch in (8, 9):  # a fresh optimiser at the start of the stage, not later
+            assert bool(optimizer.state) == (epoch != 8)
+        model.head.classifier(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+        assert optimizer.state
+
+
+def test_a_run_resumed_in_the_second_stage_enters_it_and_keeps_momentum():
+    runner = make_runner(12, epoch=9)
+    runner.model.head.classifier(torch.ones(1, 3)).sum().backward()
+    runner.optim_wrapper.optimizer.step()
+    hook = TwoStageHook(4, lr=0.02)
+    lrs = list(rates(hook, runner))
+    assert runner.model.entered == [True]
+    assert runner.optim_wrapper.optimizer.state
+    assert lrs[0] == pytest.approx([oracles.cosine_lr(0.02, 1, 4)] * 2)
+
+
+def test_the_second_stage_alone():
+    with pytest.raises(BCE3SError, match='load_from=PATH'):
+        TwoStageHook(4).before_train(make_runner(4))
+    runner = make_runner(4, load_from='epoch_320.pth')
+    lrs = list(rates(TwoStageHook(4, lr=1.0), runner))
+    assert [a for a, _ in lrs] == pytest.approx([oracles.cosine_lr(1, e, 4) for e in range(4)])
+    TwoStageHook(4).before_train(make_runner(4, epoch=2))  # resumed: it has its weights
+
+
+@pytest.mark.parametrize('finetune_epochs', [0, -1, 13])
+def test_stages_that_do_not_fit(finetune_epochs):
+    with pytest.raises(BCE3SError, match='1 <= finetune_epochs <= max_epochs'):
+        TwoStageHook(finetune_epochs).before_train(make_runner(12))
+
+
+# ---------------------------------------------------------------------------------------- MaxNorm
+
+
+def test_long_weights_are_shortened_and_short_ones_left():
+    runner = make_runner(1, normalize=False)
+    weight = runner.model.head.classifier.weight
+    rows = torch.tensor([[3.0, 4, 0], [0.3, 0.4, 0], [0, 0, 0], [0, 0, 1]])
+    with torch.no_grad():
+        weight.copy_(rows)
+    hook = MaxNormHook(1.0)
+    hook.before_train(runner)
+    hook.after_train_iter(runner, 0, {}, {})
+    expected = torch.tensor([[0.6, 0.8, 0], [0.3, 0.4, 0], [0, 0, 0], [0, 0, 1]])
+    torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_max_norm_in_the_second_stage_only():
+    runner = make_runner(1, normalize=False)
+    weight = runner.model.head.classifier.weight
+    hook = MaxNormHook(1e-3, finetuning_only=True)
+    hook.after_train_iter(runner, 0, {}, {})
+    assert weight.norm(dim=1).max() > 1e-3
+    runner.model.finetuning = True
+    hook.after_train_iter(runner, 0, {}, {})
+    assert weight.norm(dim=1).max().item() == pytest.approx(1e-3)
+
+
+def test_max_norm_refuses_what_has_no_effect():
+    runner = make_runner(1, normalize=True)
+    with pytest.raises(BCE3SError, match='normalises its weights'):
+        MaxNormHook(1.0).before_train(runner)
+    MaxNormHook(1.0, allow_normalized=True).before_train(runner)
+    x = torch.randn(2, 3)
+    before = runner.model.head.classifier(x)
+    MaxNormHook(1e-3, allow_normalized=True).after_train_iter(runner, 0, {}, {})
+    torch.testing.assert_close(runner.model.head.classifier(x), before)  # the quirk: no effect
+    for bad in (0, -1, float('nan')):
+        with pytest.raises(BCE3SError, match='max_norm must be positive'):
+            MaxNormHook(bad)

@@ -1,0 +1,227 @@
+"""The head: which losses, with which weights, of which classifier; the second stage."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import oracles
+import pytest
+import torch
+
+from bce3s.errors import BCE3SError
+from bce3s.models import TripartiteHead
+from bce3s.models.head import Classifier
+from bce3s.models.losses.resampling import resample_classes
+from bce3s.models.share import Share
+from bce3s.models.targets import Targets
+from bce3s.randomness import Clock
+
+K, B, D = 6, 4, 8
+LABELS, PARTNERS, LAM = [1, 4, 1, 0], [3, 4, 5, 1], [1.0, 0.3, 0.6]
+COUNTS = [400, 90, 30, 12, 5, 1]
+BCE3S = dict(
+    joint=dict(type='BCEJoint'),
+    contrastive=dict(type='BCEContrastive', tau=0.5),
+    uniformity=dict(type='BCEUniformity'),
+)
+CE_TSL = dict(
+    joint=dict(type='CEJoint'),
+    contrastive=dict(type='CEContrastive'),
+    uniformity=dict(type='CEUniformity'),
+)
+
+
+def build(**kwargs):
+    torch.manual_seed(0)
+    head = TripartiteHead(K, D, **(BCE3S | kwargs)).double()
+    head.set_class_counts(COUNTS)
+    return head
+
+
+def mixed_targets():
+    return Targets(
+        torch.tensor(LABELS),
+        ('origin', 'mixup', 'cutmix'),
+        torch.tensor(LAM, dtype=torch.float64),
+        torch.tensor(PARTNERS),
+        torch.tensor(LABELS),
+        Share((B,)),
+        Clock(),
+    )
+
+
+def feats(rows, seed=1):
+    gen = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, D, generator=gen, dtype=torch.float64)
+
+
+def logits_of(head, x, normalized=True):
+    """w_k . x + b_k, class by class; x is not normalised."""
+    weight, bias = head.classifier.weight.detach().numpy(), head.classifier.bias
+    rows = []
+    for row in x.numpy():
+        rows.append([])
+        for k, w in enumerate(weight):
+            length = math.sqrt(sum(v * v for v in w)) if normalized else 1.0
+            offset = 0.0 if bias is None else bias[k].item()
+            rows[-1].append(sum(a * b for a, b in zip(w, row, strict=True)) / length + offset)
+    return np.array(rows)
+
+
+def close(value, expected):
+    np.testing.assert_allclose(value.detach().numpy(), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize('bias', [True, False])
+@pytest.mark.parametrize('normalize', [True, False])
+def test_scores(normalize, bias):
+    head = build(normalize_weight=normalize, bias=bias)
+    x = feats(5)
+    close(head(x), logits_of(head, x, normalize))
+    close(head(3 * x) - head(0 * x), 3 * (head(x) - head(0 * x)).detach())  # x keeps its length
+
+
+def test_initial_values():
+    """W Kaiming-normal with a = 1: standard deviation 1/sqrt(d); b uniform in +-1/sqrt(d)."""
+    torch.manual_seed(0)
+    classifier = Classifier(400, 500, True, True)
+    assert classifier.weight.std().item() == pytest.approx(1 / 20, rel=0.02)
+    kurtosis = (classifier.weight / classifier.weight.std()).pow(4).mean().item()
+    assert kurtosis == pytest.approx(3, rel=0.05)  # a uniform one has 1.8
+    assert classifier.bias.abs().max() <= 1 / 20
+    assert classifier.bias.std().item() == pytest.approx(1 / 20 / math.sqrt(3), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ('config', 'row', 'uniformity', 'tau'),
+    [
+        (BCE3S, oracles.bce_row, oracles.uniformity_bce, 0.5),
+        (CE_TSL, oracles.ce_row, oracles.uniformity_ce, 1.0),
+    ],
+)
+def test_three_branches_and_their_weights(config, row, uniformity, tau):
+    weights = dict(joint=0.5, contrastive=0.2, uniformity=3.0)
+    head, x, targets = build(weights=weights, **config), feats(3 * B), mixed_targets()
+    head.bank.update(head.projector(feats(B, seed=2)), Targets.plain(torch.arange(B)))
+    before = head.bank.features.clone(), head.bank.filled.clone()
+    losses = head.loss(x, targets)
+    soft = oracles.soft_labels(LABELS, PARTNERS, LAM, K)
+    projections = head.projector(x).detach().numpy().reshape(3, B, -1)
+    bank = before[0].tolist(), before[1].tolist()
+    assert list(losses) == ['loss_joint', 'loss_contrastive', 'loss_uniformity']
+    joint = oracles.joint(row, logits_of(head, x).reshape(3, B, K), soft)
+    close(losses['loss_joint'], 0.5 * joint)
+    contrastive = oracles.contrastive(row, projections, *bank, soft, tau, [1, 2])
+    close(losses['loss_contrastive'], 0.2 * contrastive)
+    close(losses['loss_uniformity'], 3.0 * uniformity(head.classifier.weight.tolist()))
+    # the origin view, un-normalised, fills the bank, after the loss
+    written = oracles.bank_after(*(b.numpy() for b in before), projections[0], LABELS)
+    np.testing.assert_allclose(head.bank.features, written[0], rtol=1e-12)
+    assert head.bank.filled.tolist() == written[1].tolist()
+
+
+def test_published_weights_are_the_default():
+    x, targets = feats(3 * B), mixed_targets()
+    ones = dict(joint=1.0, contrastive=1.0, uniformity=1.0)
+    plain, default = (h.loss(x, targets) for h in map(warm, (build(weights=ones), build())))
+    for name, weight in dict(joint=1.0, contrastive=0.1, uniformity=1.0).items():
+        close(default[f'loss_{name}'], weight * plain[f'loss_{name}'].item())
+    changed = warm(build(weights=dict(contrastive=1.0))).loss(x, targets)
+    assert {k: v.item() for k, v in changed.items()} == {k: v.item() for k, v in plain.items()}
+
+
+def warm(head):
+    head.bank.update(head.projector(feats(B, seed=2)), Targets.plain(torch.arange(B)))
+    return head
+
+
+@pytest.mark.parametrize(
+    'absent', [('contrastive',), ('uniformity',), ('contrastive', 'uniformity')]
+)
+def test_a_branch_that_is_none_is_no_loss_and_has_no_parameters(absent):
+    head = build(**dict.fromkeys(absent))
+    losses = head.loss(feats(3 * B), mixed_targets())
+    names = ('joint', 'contrastive', 'uniformity')
+    assert list(losses) == [f'loss_{name}' for name in names if name not in absent]
+    assert hasattr(head, 'projector') == ('contrastive' not in absent)
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in head.parameters())  # what DDP needs
+
+
+def test_the_projector():
+    """Linear d-d, ReLU, Linear d-D."""
+    head, x = build(projection_dim=3), feats(B)
+    first, second = head.projector[0], head.projector[2]
+    hidden = np.maximum(
+        x.numpy() @ first.weight.detach().numpy().T + first.bias.detach().numpy(), 0
+    )
+    assert hidden.shape == (B, D)
+    close(
+        head.projector(x), hidden @ second.weight.detach().numpy().T + second.bias.detach().numpy()
+    )
+    assert head.bank.features.shape == (K, 3)
+    assert TripartiteHead(K, D, **BCE3S).bank.features.shape == (K, 128)
+
+
+@pytest.mark.parametrize(
+    ('finetune', 'row'),
+    [
+        (None, oracles.bce_row),
+        (dict(type='BCEJoint', clamp=0.3), partial(oracles.bce_row, clamp=0.3)),
+        (dict(type='CEJoint'), oracles.ce_row),
+    ],
+)
+@pytest.mark.parametrize('beta', [0.9, 0.99999])
+def test_second_stage_is_class_balanced(beta, finetune, row):
+    head, x, targets = (
+        build(beta=beta, finetune=finetune),
+        feats(B),
+        Targets.plain(torch.tensor(LABELS)),
+    )
+    head.finetuning = True
+    losses = head.loss(x, targets)
+    per_class = oracles.class_balanced(COUNTS, beta)
+    soft = oracles.soft_labels(LABELS, None, [1.0], K)
+    weights = [per_class[y] for y in LABELS]
+    assert list(losses) == ['loss_joint']
+    np.testing.assert_allclose(
+        losses['loss_joint'].item(),
+        oracles.joint(row, logits_of(head, x)[None], soft, weights=weights),
+        rtol=1e-9,
+    )
+    assert not head.bank.filled.any()  # no bank in this stage
+
+
+def test_second_stage_keeps_resampling():
+    head, x = build(joint=dict(type='BCEJoint', resample=0.7)), feats(B)
+    head.finetuning = True
+    labels, clock = torch.tensor(LABELS), Clock(step=3)
+    chosen = resample_classes(labels, K, 0.7, clock.generator('negatives')).nonzero().flatten()
+    soft = oracles.soft_labels(LABELS, None, [1.0], K)
+    weights = [oracles.class_balanced(COUNTS, head.beta)[y] for y in LABELS]
+    expected = oracles.joint(
+        oracles.bce_row, logits_of(head, x)[None], soft, chosen.tolist(), weights
+    )
+    loss = head.loss(x, Targets.plain(labels, clock))['loss_joint'].item()
+    assert len(chosen) == 4
+    assert loss == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_reloaded_head_gives_the_same_losses():
+    head, fresh = warm(build()), build()
+    torch.nn.init.normal_(fresh.classifier.weight)
+    fresh.load_state_dict(head.state_dict())
+    x, targets = feats(3 * B), mixed_targets()
+    for a, b in zip(head.loss(x, targets).values(), fresh.loss(x, targets).values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_refuses():
+    with pytest.raises(BCE3SError, match='only joint, contrastive and uniformity exist'):
+        build(weights=dict(joint=1.0, contrast=0.1))
+    with pytest.raises(BCE3SError, match='head has 6 classes, the training set 3'):
+        build().set_class_counts([3, 2, 1])
+    with pytest.raises(BCE3SError, match='class 2 has no training sample'):
+        build().set_class_counts([3, 2, 0, 1, 1, 1])

@@ -1,0 +1,80 @@
+"""MixUp and CutMix against loops over the pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import oracles
+import pytest
+import torch
+
+from bce3s.models.mixing import PairedCutMix, PairedMixUp
+
+LAMBDAS = [0.0, 0.13, 0.5, 0.87, 1.0]
+
+
+def batch(height=9, width=6, size=3):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(2, size, 2, height, width))
+
+
+class Centre:
+    """A generator that gives the row and the column of a box's centre."""
+
+    def __init__(self, *centre):
+        self.left = list(centre)
+
+    def integers(self, high):
+        assert 0 <= self.left[0] < high
+        return self.left.pop(0)
+
+
+@pytest.mark.parametrize('lam', LAMBDAS)
+def test_mixup(lam):
+    images, partners = batch()
+    mixed, own = PairedMixUp()(torch.tensor(images), torch.tensor(partners), lam, None)
+    np.testing.assert_allclose(mixed.numpy(), oracles.mixup(images, partners, lam), atol=1e-14)
+    assert own == lam
+
+
+@pytest.mark.parametrize('lam', LAMBDAS)
+@pytest.mark.parametrize('centre', [(0, 0), (8, 5), (4, 3), (0, 3), (8, 0)])
+def test_cutmix(centre, lam):
+    images, partners = batch()
+    box = oracles.cutmix_box(9, 6, lam, centre)
+    expected, area = oracles.cutmix(images, partners, box)
+    given = torch.tensor(images), torch.tensor(partners)
+    mixed, own = PairedCutMix()(*given, lam, Centre(*centre))
+    assert np.array_equal(mixed.numpy(), expected)
+    assert own == pytest.approx(area, abs=1e-12)
+    uncorrected, official = PairedCutMix(correct_lambda=False)(*given, lam, Centre(*centre))
+    assert torch.equal(uncorrected, mixed)
+    assert official == lam
+    assert torch.equal(given[0], torch.tensor(images))  # the origin view is not written into
+
+
+def test_a_clipped_box_is_where_the_two_lambdas_differ():
+    """At the corner a quarter of a 4 x 4 box is left: 1 - 4/64, not 1 - 16/64."""
+    images = torch.zeros(1, 1, 8, 8)
+    _, own = PairedCutMix()(images, images + 1, 0.75, Centre(0, 0))
+    assert own == 1 - 4 / 64
+    _, inside = PairedCutMix()(images, images + 1, 0.75, Centre(4, 4))
+    assert inside == 0.75
+
+
+def test_centres_are_uniform_over_the_image_and_boxes_inside():
+    rng, trials = np.random.default_rng(0), 4000
+    boxes = np.array([PairedCutMix.box(12, 4, 0.5, rng) for _ in range(trials)])
+    top, bottom, left, right = boxes.T
+    assert (top >= 0).all() and (top <= bottom).all() and (bottom <= 12).all()  # noqa: PT018
+    assert (left >= 0).all() and (left <= right).all() and (right <= 4).all()  # noqa: PT018
+    # int(4 * sqrt(.5)) // 2 = 1: the columns a box about 0, 1, 2, 3 begins at are 0, 0, 1, 2
+    counts = np.bincount(left, minlength=3)
+    for count, share in zip(counts, (0.5, 0.25, 0.25), strict=True):
+        assert abs(count - trials * share) < 5 * (trials * share * (1 - share)) ** 0.5
+
+
+def test_one_box_for_the_whole_batch():
+    images = torch.zeros(5, 3, 8, 8)
+    mixed, own = PairedCutMix()(images, images + 1, 0.6, np.random.default_rng(3))
+    assert all(torch.equal(image, mixed[0]) for image in mixed)
+    assert mixed.mean().item() == pytest.approx(1 - own)
