@@ -41,6 +41,12 @@ class RunStateHook(Hook):
         model.head.set_class_counts(counts)
         if runner.val_loop is not None:
             _check_same_counts(counts, runner.val_dataloader.dataset.metainfo)
+        if runner.optim_wrapper._accumulative_counts > 1:
+            raise BCE3SError(
+                'optim_wrapper.accumulative_counts is above 1, but resampled negatives and the '
+                'memory bank do not know of gradient accumulation yet: use a smaller batch_size '
+                'with a lower rate, or more processes.'
+            )
         _check_pairing(model.data_preprocessor.paired, loader.batch_sampler)
 
     def before_train_epoch(self, runner: Runner) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from bce3s.engine.run_state import bare_model
@@ -92,6 +93,12 @@ class TwoStageHook(CosineLRHook):
                 f'TwoStageHook: finetune_epochs is {self.finetune_epochs}, but the run has '
                 f'{runner.max_epochs} epochs in all (train_cfg.max_epochs): set both so that '
                 '1 <= finetune_epochs <= max_epochs.'
+            )
+        if is_model_wrapper(runner.model) and not runner.model.find_unused_parameters:
+            raise BCE3SError(
+                'TwoStageHook with several processes: the second stage uses the classifier only, '
+                'which DistributedDataParallel must be told: set find_unused_parameters=True in '
+                'the config.'
             )
         if first == 0 and runner.epoch == 0 and not runner._load_from:
             raise BCE3SError(

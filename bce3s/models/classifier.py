@@ -78,7 +78,15 @@ class LongTailedClassifier(ImageClassifier):
         Args:
             freeze_norm: True: normalisation layers use their running statistics. False, as in the
                 public implementation: batch statistics, and the running ones drift.
+
+        Raises:
+            BCE3SError: the head does not know the class counts, from which the weights follow.
         """
+        if not self.head.class_counts.any():
+            raise BCE3SError(
+                'The second stage weighs the classes by their counts, which the head was not told: '
+                'call head.set_class_counts first (RunStateHook does).'
+            )
         self.finetuning = self.head.finetuning = self.data_preprocessor.finetuning = True
         self._frozen_norm = freeze_norm
         for parameter in self.parameters():
