@@ -19,6 +19,7 @@ from mmengine.dist import barrier, get_rank
 from bce3s.datasets.readers import require_md5
 from bce3s.datasets.sources import Archive, Idx
 from bce3s.errors import BCE3SError
+from bce3s.files import written_whole
 
 TIMEOUT = (10, 30)  # seconds to connect, seconds without a byte
 
@@ -150,22 +151,13 @@ def unpack(archive: Archive, root: Path) -> None:
                 member = tar.getmember(f'{archive.folder}/{file.name}')
                 if not member.isfile():
                     raise tarfile.TarError(f'{member.name} is not a plain file')
-                _write_whole(tar.extractfile(member), root / member.name)
+                with written_whole(root / member.name, shared=True) as file:
+                    shutil.copyfileobj(tar.extractfile(member), file, 1 << 20)
     except (KeyError, tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise BCE3SError(
             f'{path} cannot be unpacked ({error}): if it is truncated or damaged, delete it and '
             f'fetch {archive.urls[0]} again; else free space or permissions are missing'
         ) from error
-
-
-def _write_whole(stream, path: Path) -> None:
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        with partial.open('wb') as file:
-            shutil.copyfileobj(stream, file, 1 << 20)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _md5_of(path: Path) -> str:

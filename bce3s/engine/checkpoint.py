@@ -8,8 +8,6 @@ Importing this module makes every local checkpoint that MMEngine loads go throug
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
 import re
 from pathlib import Path
@@ -26,6 +24,7 @@ from bce3s.engine.checkpoint_hooks import (
     SafeCheckpointHook,
 )
 from bce3s.errors import BCE3SError
+from bce3s.files import written_whole
 
 __all__ = [
     'AtomicLocalBackend',
@@ -154,19 +153,11 @@ class AtomicLocalBackend(LocalBackend):
             BCE3SError: the disk is full or the folder cannot be written; ``filepath`` is as it was.
         """
         target = Path(filepath)
-        # One name per target: what a killed process leaves behind is overwritten by the next save.
-        temporary = target.with_name(f'.{target.name}.tmp')
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open('wb') as file:
+            with written_whole(target) as file:
                 file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-            _sync_folder(target.parent)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             raise BCE3SError(
                 f'{target} could not be written ({error.strerror or error}; {len(obj) / 1e6:.1f} '
                 'MB). Checkpoints written earlier are intact. Make room, then continue with '
@@ -187,12 +178,3 @@ class AtomicLocalBackend(LocalBackend):
         cls._to_remove.discard(keep)
         while cls._to_remove:
             Path(cls._to_remove.pop()).unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,7 +7,6 @@ data (the best epoch) or predicted with a flipped copy (flip TTA) stands beside 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.figure import draw_report
 from bce3s.evaluation.selection import LAST, label, other_selections, selections
+from bce3s.files import written_whole
 
 HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'balanced_accuracy', 'macro_f1', 'per_class', 'samples')
 
@@ -62,24 +62,16 @@ def write_report(report: dict[str, Any], directory: str | Path, figure: bool = T
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False)
-    write_atomically(directory / 'report.json', text.encode())
+    _write(directory / 'report.json', text.encode())
     if figure:
-        write_atomically(directory / 'report.png', draw_report(report))
-    write_atomically(directory / 'report.md', format_markdown(report).encode())
+        _write(directory / 'report.png', draw_report(report))
+    _write(directory / 'report.md', format_markdown(report).encode())
     return directory / 'report.md'
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """A reader finds the old file or the new one, never half of it, even after a kill."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        with temporary.open('wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _write(path: Path, content: bytes) -> None:
+    with written_whole(path) as file:
+        file.write(content)
 
 
 def read_report(run: str | Path) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_truncated_archive(tmp_path, keep):
     for _ in range(2):  # what was unpacked of it must not satisfy the second attempt
         with pytest.raises(BCE3SError, match=r'tiny\.tar\.gz cannot be unpacked'):
             tiny()(imbalance_factor=3, data_root=str(tmp_path), verify=False)
-    assert not list(tmp_path.rglob('*.part'))
+    assert not list(tmp_path.rglob('*.tmp'))
 
 
 def failing(server, case):

@@ -1,7 +1,6 @@
 """Selections, the files and their texts, and the table over seeds."""
 
 import json
-import os
 import runpy
 import statistics
 import sys
@@ -101,16 +100,6 @@ def test_nan_is_refused_and_the_old_report_stays(tmp_path):
     with pytest.raises(ValueError, match='JSON'):
         reports.write_report({**make_report(), 'all': float('nan')}, tmp_path, figure=False)
     assert (tmp_path / 'report.json').read_bytes() == before
-
-
-def test_an_interrupted_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
-    target = tmp_path / 'report.json'
-    reports.write_atomically(target, b'old')
-    monkeypatch.setattr(os, 'replace', lambda *_: (_ for _ in ()).throw(OSError('disk')))
-    with pytest.raises(OSError, match='disk'):
-        reports.write_atomically(target, b'new')
-    assert target.read_bytes() == b'old'
-    assert [p.name for p in tmp_path.iterdir()] == ['report.json']
 
 
 def test_markdown_says_what_matters():
