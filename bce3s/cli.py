@@ -12,11 +12,14 @@ import gc
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bce3s.errors import BCE3SError
+from bce3s.files import exclusive
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = {
     'train': 'example: python tools/train.py configs/bce3s/digits.py --seed 1 --work-dir runs/1',
-    'test': 'example: python tools/test.py configs/bce3s/digits.py runs/1/epoch_70.pth',
+    'test': 'example: python tools/test.py configs/bce3s/digits.py runs/1/epoch_130.pth',
 }
 
 
@@ -56,14 +59,14 @@ def parser(tool: str) -> argparse.ArgumentParser:
     else:
         p.add_argument('checkpoint', help='checkpoint file')
         p.add_argument(
-            '--work-dir', help='where the report is written (work_dirs/<config name>/test)'
+            '--work-dir', help='where the report is written (<folder of the checkpoint>/test)'
         )
     p.add_argument(
         '--cfg-options',
         nargs='+',
         default=[],
         metavar='KEY=VALUE',
-        help='change the config: train_cfg.max_epochs=2 "model.head.tau=0.5" param=[1,2]',
+        help='change the config: train_cfg.max_epochs=2 model.head.contrastive.tau=0.5',
     )
     p.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
     p.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
@@ -78,6 +81,8 @@ def main(tool: str, argv: list[str] | None = None) -> int:
     # only.
     os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    # mmcv-lite is what the requirements ask for; its advice to install mmcv does not apply.
+    warnings.filterwarnings('ignore', 'Fail to import', UserWarning)
     try:
         run(args)
     except BCE3SError as error:
@@ -135,20 +140,25 @@ def _train_config(args: argparse.Namespace) -> Config:
     if args.seed is not None:
         cfg.setdefault('randomness', {})
         cfg.randomness.seed = args.seed
-    _set_work_dir(cfg, args)
+    default = cfg.get('work_dir') or Path('work_dirs', Path(args.config).stem)
+    cfg.work_dir = str(args.work_dir or default)
     return cfg
-
-
-def _set_work_dir(cfg: Config, args: argparse.Namespace, below: str = '') -> None:
-    """The option, else the config's own, else ``work_dirs/<config name>``."""
-    default = cfg.get('work_dir') or str(Path('work_dirs', Path(args.config).stem))
-    cfg.work_dir = args.work_dir or str(Path(default, below))
 
 
 # ------------------------------------------------------------ tools
 def train(args: argparse.Namespace) -> None:
     """``tools/train.py``."""
     cfg = _train_config(args)
+    with _one_run_at_a_time(Path(cfg.work_dir)):
+        _train(cfg, args)
+
+
+def _one_run_at_a_time(work_dir: Path) -> AbstractContextManager:
+    """The first process of a run claims the folder for all of them."""
+    return exclusive(work_dir) if os.environ.get('RANK', '0') == '0' else nullcontext()
+
+
+def _train(cfg: Config, args: argparse.Namespace) -> None:
     work_dir = Path(cfg.work_dir)
     resume = args.resume
     if resume is None and cfg.get('resume'):  # asked for in the config
@@ -185,7 +195,7 @@ def test(args: argparse.Namespace) -> None:
     ``val_dataloader``.
     """
     cfg = load_config(args.config, args.cfg_options)
-    _set_work_dir(cfg, args, below='test')
+    cfg.work_dir = str(args.work_dir or Path(args.checkpoint).parent / 'test')
     if not Path(args.checkpoint).is_file():
         raise BCE3SError(f'Checkpoint {args.checkpoint} does not exist. Check the path.')
     if cfg.get('test_dataloader') is None:
@@ -194,7 +204,12 @@ def test(args: argparse.Namespace) -> None:
         cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
         cfg.test_cfg = {k: v for k, v in cfg.val_cfg.items() if k != 'type'}
     cfg.load_from, cfg.resume = args.checkpoint, False
-    _run(cfg, args.launcher, lambda runner: runner.test())
+
+    def begin(runner: Runner) -> None:
+        runner.load_or_resume()  # a checkpoint that does not fit is found before data are fetched
+        runner.test()
+
+    _run(cfg, args.launcher, begin)
 
 
 def _held_checkpoints(work_dir: Path) -> list[Path]:
@@ -216,16 +231,13 @@ def _delete(files: list[Path]) -> None:
 # ------------------------------------------------------------ running
 def _run(cfg: Config, launcher: str, action: Callable[[Runner], None]) -> None:
     """Builds the runner and calls ``action`` on it; a mistake in the config ends as a sentence."""
-    from mmengine.runner import Runner
-
-    from bce3s.engine import (
-        checkpoint as checkpoint,  # registers the atomic backend and the safe loader
-    )
+    from bce3s.engine import checkpoint as checkpoint  # the atomic backend, the safe loader
+    from bce3s.engine.runner import QuietRunner
     from bce3s.strict_config import explain
 
     start_processes(cfg, launcher)
     try:
-        runner = Runner.from_cfg(cfg)
+        runner = QuietRunner.from_cfg(cfg)
         action(runner)
     except (TypeError, KeyError) as error:
         sentence = explain(error, cfg)

@@ -1,10 +1,13 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all; a folder is written by one run at a time."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
-from bce3s.files import written_whole
+from bce3s.errors import BCE3SError
+from bce3s.files import exclusive, written_whole
 
 
 def write(target, content, **options):
@@ -35,3 +38,24 @@ def test_what_a_killed_process_left_is_overwritten(tmp_path):
     write(tmp_path / 'file', b'new')
     assert [path.name for path in tmp_path.iterdir()] == ['file']
     assert (tmp_path / 'file').read_bytes() == b'new'
+
+
+def test_one_run_at_a_time_even_after_a_kill(tmp_path):
+    """The lock is the process's: a second process is refused, and a killed one leaves none."""
+    hold = (
+        'import sys, time; from pathlib import Path; from bce3s.files import exclusive\n'
+        'with exclusive(Path(sys.argv[1])): print("held", flush=True); time.sleep(60)'
+    )
+    holder = subprocess.Popen(
+        [sys.executable, '-c', hold, str(tmp_path / 'run')], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == 'held\n'
+    with (
+        pytest.raises(BCE3SError, match=f'another run .process {holder.pid} '),
+        exclusive(tmp_path / 'run'),
+    ):
+        pass
+    holder.kill()
+    holder.wait()
+    with exclusive(tmp_path / 'run'):
+        pass

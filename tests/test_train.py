@@ -56,8 +56,20 @@ def load(path: Path) -> dict:
 @pytest.fixture(scope='module')
 def undisturbed(tmp_path_factory) -> Path:
     work_dir = tmp_path_factory.mktemp('undisturbed')
-    train_short(work_dir)
+    output = train_short(work_dir)
+    (work_dir / 'console').write_text(output)
     return work_dir
+
+
+def test_the_console_shows_the_run_and_the_log_file_everything(undisturbed):
+    console = (undisturbed / 'console').read_text()
+    (log,) = undisturbed.glob('*/*.log')
+    for dump in ('System environment', 'Hooks will be executed', 'Exp name:'):
+        assert dump not in console
+        assert dump in log.read_text()
+    assert console.count('Epoch(train)') == 4
+    assert 'Warning' not in console
+    assert console.rstrip().endswith('report.md')
 
 
 def test_two_stage_run_reports(undisturbed):

@@ -2,7 +2,7 @@
 they do not fit.
 
 Importing this module makes every local checkpoint that MMEngine loads go through
-:func:`load_safely`, and registers the storage backend ``atomic`` for
+:func:`load_from_disk`, and registers the storage backend ``atomic`` for
 ``CheckpointHook(backend_args=dict(backend='atomic'))``.
 """
 
@@ -31,14 +31,14 @@ __all__ = [
     'CheckpointGuardHook',
     'ResumedValidationHook',
     'SafeCheckpointHook',
-    'load_safely',
+    'load_from_disk',
     'resolve_checkpoint',
 ]
 
 
 # ------------------------------------------------------------ reading
 @CheckpointLoader.register_scheme(prefixes='', force=True)
-def load_safely(filename: str | Path, map_location: Any = 'cpu') -> dict:
+def load_from_disk(filename: str | Path, map_location: Any = 'cpu') -> dict:
     """``torch.load`` of a local file that holds tensors and plain types only; no code in it is ever
     run.
 
@@ -72,7 +72,7 @@ def load_safely(filename: str | Path, map_location: Any = 'cpu') -> dict:
 
 def _check_resumable(path: Path) -> None:
     """Loads ``path`` and looks for what a resume needs."""
-    checkpoint = load_safely(path)
+    checkpoint = load_from_disk(path)
     missing = [k for k in ('meta', 'state_dict', 'message_hub', 'optimizer') if k not in checkpoint]
     if missing:
         raise BCE3SError(

@@ -67,8 +67,9 @@ def _draw_means(axes, report: dict[str, Any], split: np.ndarray) -> None:
         left, right = places[0] - 0.5, places[-1] + 0.5
         axes.hlines(report[name], left, right, color=DARK[name], linewidth=2.4, zorder=3)
         text = f'{name.capitalize()} {report[name]:.1f}'
-        if right - left > 0.15 * len(split):
-            text += f'\n{len(places)} classes'
+        narrow = right - left <= 0.15 * len(split)
+        number = f'{len(places)} class' if len(places) == 1 else f'{len(places)} classes'
+        text = text.replace(' ', '\n') if narrow else f'{text}\n{number}'
         axes.text(
             (left + right) / 2,
             115,

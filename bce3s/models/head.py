@@ -42,18 +42,21 @@ class TripartiteHead(BaseModule):
     """``L = a L_joint + b L_contrastive + c L_uniformity``, each branch BCE, CE or absent.
 
     With all three BCE it is BCE3S (arXiv 2511.14097), with all three CE the paper's "CE TSL", with
-    the joint branch alone a plain classifier. For the second stage, :attr:`finetuning` switches to
-    the class-balanced ``finetune`` loss alone.
+    the joint branch alone a plain classifier. In the second stage
+    (``LongTailedClassifier.finetune_classifier`` sets :attr:`finetuning`) the class-balanced
+    ``finetune`` loss is the only one: each sample's row is weighted by
+    ``(1 - beta) / (1 - beta^{n_y})``, the weights scaled to sum to K over the classes.
 
     Args:
         num_classes: K.
         in_channels: d, size of the features.
         joint: config of ``BCEJoint`` or ``CEJoint``.
         contrastive: config of ``BCEContrastive`` or ``CEContrastive``, or None.
-        uniformity: config of ``BCEUniformity`` or ``CEUniformity``, or None.
+        uniformity: config of ``BCEUniformity`` or ``CEUniformity``, or None; both normalise the
+            classifier's weights themselves.
         weights: of the branches; default 1, 0.1 and 1 as published for CIFAR-100-LT.
         finetune: config of the second stage's joint loss; None: the same as ``joint``.
-        beta: of the second stage's class-balanced weights.
+        beta: of these weights; see :func:`class_balanced_weights`.
         normalize_weight: whether the classifier's weights are normalised to unit length.
         bias: whether the classifier has one.
         projection_dim: D of the projector (Linear d-d, ReLU, Linear d-D) and of the bank.

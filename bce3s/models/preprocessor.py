@@ -22,8 +22,8 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
     In training a batch becomes the views (V * B, C, H, W), view-major: the batch itself ("origin")
     and one view per entry of ``mix``; and one :class:`Targets`. With ``mix`` the loader must pair
     every batch with a partner batch (``PairedBatchSampler``). Images are augmented once, before
-    mixing. In evaluation, and of the partners when the classifier alone is fine-tuned, nothing but
-    the normalisation remains.
+    mixing. While the classifier alone is fine-tuned the partners are dropped, and the origin is the
+    only view; in evaluation images are only normalised.
 
     Args:
         mean, std: per channel, in units of [0, 1].

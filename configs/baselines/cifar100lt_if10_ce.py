@@ -2,7 +2,7 @@
 
 Network: ResNet-34. One view (no mixing),
 natural sampling, a linear classifier; data, augmentation and schedule as in configs/bce3s.
-Expected: no published figure for this recipe. Measured: see configs/bce3s/README.md.
+Expected: no published figure for this recipe. Not measured yet.
 
     python tools/train.py configs/baselines/cifar100lt_if10_ce.py
 """

@@ -3,8 +3,8 @@
 AAAI 2026, arXiv 2511.14097. Network: ResNet-34 (the "ResNet-32" of the paper and its code).
 Recipe and quirks of the public implementation.
 
-Expected All: 59.50 (public log, last epoch without TTA: 57.75).
-Measured: see configs/bce3s/README.md.
+Expected All: 57.75 (public log, last epoch without TTA, as our headline); 59.50 (paper).
+Not measured yet.
 
     python tools/train.py configs/bce3s/cifar100lt_if100.py
 """

@@ -1,7 +1,7 @@
 """BCE3S, its first stage alone; all else as in cifar100lt_if100.py.
 
 Expected All: 55.99 (paper, ablation), 54.73 (public log, last epoch without TTA).
-Measured: see configs/bce3s/README.md.
+Not measured yet.
 
     python tools/train.py configs/bce3s/cifar100lt_if100_stage1.py
 """

@@ -4,7 +4,7 @@ AAAI 2026, arXiv 2511.14097. Network: ResNet-34 (the "ResNet-32" of the paper an
 Recipe and quirks of the public implementation.
 
 Expected All: 90.08.
-Measured: see configs/bce3s/README.md.
+Not measured yet.
 
     python tools/train.py configs/bce3s/cifar10lt_if100.py
 """

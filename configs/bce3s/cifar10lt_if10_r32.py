@@ -4,7 +4,7 @@ AAAI 2026, arXiv 2511.14097. Network: the true CIFAR ResNet-32 (0.46 M parameter
 Sound values of every option.
 
 Expected: no published figure for this network.
-Measured: see configs/bce3s/README.md.
+Not measured yet.
 
     python tools/train.py configs/bce3s/cifar10lt_if10_r32.py
 """

@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from bce3s.engine.checkpoint import AtomicLocalBackend, load_safely, resolve_checkpoint
+from bce3s.engine.checkpoint import AtomicLocalBackend, load_from_disk, resolve_checkpoint
 from bce3s.engine.checkpoint_hooks import (
     CheckpointGuardHook,
     ResumedValidationHook,
@@ -177,7 +177,7 @@ def test_a_payload_is_refused_and_not_run(tmp_path, how):
     else:
         path.write_bytes(pickle.dumps(Bomb(proof)))
     with pytest.raises(BCE3SError, match='refused'):
-        load_safely(path)
+        load_from_disk(path)
     with pytest.raises(BCE3SError, match='refused'):  # the way MMEngine takes
         runner(tmp_path / 'work', load_from=str(path)).train()
     assert not proof.exists()
@@ -188,7 +188,7 @@ def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / 'epoch_1.pth'
     path.write_bytes(content)
     with pytest.raises(BCE3SError, match=r'epoch_1\.pth'):
-        load_safely(path)
+        load_from_disk(path)
 
 
 def test_truncated_checkpoint_is_refused_and_the_one_before_is_taken(tmp_path):
@@ -196,7 +196,7 @@ def test_truncated_checkpoint_is_refused_and_the_one_before_is_taken(tmp_path):
     last = tmp_path / 'epoch_2.pth'
     last.write_bytes(last.read_bytes()[:-500])
     with pytest.raises(BCE3SError, match='truncated'):
-        load_safely(last)
+        load_from_disk(last)
     assert resolve_checkpoint(tmp_path, 'auto') == tmp_path / 'epoch_1.pth'
     (tmp_path / 'epoch_1.pth').write_bytes(b'')
     with pytest.raises(BCE3SError, match=r'None of the checkpoints .*epoch_2\.pth, epoch_1\.pth'):

@@ -35,8 +35,11 @@ class BCEJoint(CEJoint):
 
     Args:
         resample: r in (0, 1]; 1 keeps all classes. BCE3S on CIFAR-100-LT: 0.4.
-        drop_positives: see :func:`resample_classes`.
-        soft_negatives, clamp: see :func:`multilabel_bce`.
+        drop_positives: whether resampling may drop classes of the batch where it has more than
+            ``int(K r)``, as the public implementation does; see :func:`resample_classes`.
+        soft_negatives: whether a soft label t also counts ``1 - t`` as negative; the public
+            implementation has negatives only where t = 0. See :func:`multilabel_bce`.
+        clamp: limit of ``|z|``, None for none; 64 in the public implementation.
     """
 
     def __init__(

@@ -1,0 +1,36 @@
+"""MMEngine's runner with a console that a person can read."""
+
+from __future__ import annotations
+
+import logging
+
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+FOR_THE_FILE = (
+    '\n' + '-' * 60 + '\nSystem environment',
+    'Config:\n',
+    'Hooks will be executed',
+    'Exp name:',
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+    '`save_param_scheduler` is True',
+    '`resume_param_scheduler` is True',
+)
+
+
+class QuietRunner(Runner):
+    """Keeps the dumps of environment, config and hooks, and MMEngine's warnings about itself, for
+    the log file; the console shows what happens in this run.
+    """
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_is_for_the_console)
+        return logger
+
+
+def _is_for_the_console(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(FOR_THE_FILE)
