@@ -269,7 +269,7 @@ def test_resume_goes_on_where_it_stopped(call, tmp_path):
     )
     assert torch.equal(whole['state_dict']['layer.weight'], resumed['state_dict']['layer.weight'])
     assert resumed['meta']['epoch'] == 2
-    assert not list((tmp_path / 'work').glob('.*'))
+    assert not list((tmp_path / 'work').glob('.*.tmp'))
 
 
 def test_resume_with_nothing_there_says_so_and_starts(call, tmp_path):

@@ -91,7 +91,8 @@ class TwoStageHook(CosineLRHook):
         if not 0 <= first < runner.max_epochs:
             raise BCE3SError(
                 f'TwoStageHook: finetune_epochs is {self.finetune_epochs}, but the run has '
-                f'{runner.max_epochs} epochs in all, both stages counted: set both, for example '
+                f'{runner.max_epochs} epochs in all, both stages counted: set both so that '
+                '1 <= finetune_epochs <= max_epochs, for example '
                 '--cfg-options train_cfg.max_epochs=12 custom_hooks.0.finetune_epochs=2.'
             )
         if is_model_wrapper(runner.model) and not runner.model.find_unused_parameters:
