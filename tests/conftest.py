@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-
-ROOT = Path(__file__).resolve().parents[1]
+from real_data import real_data_root
 
 
 @pytest.fixture(autouse=True, scope='session')
@@ -15,5 +14,5 @@ def _one_thread():
 
 @pytest.fixture(scope='session')
 def data_root() -> Path:
-    """The folder `data/` of the checkout; tests that need a set in it skip where it is absent."""
-    return ROOT / 'data'
+    """The folder of the real data sets; tests skip where theirs is absent."""
+    return real_data_root()

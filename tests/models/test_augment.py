@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import pickle
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
+from real_data import real_data_root
 from torchvision.transforms import autoaugment as torchvision_autoaugment
 
+from bce3s.datasets.in_memory import CIFAR100LT
 from bce3s.errors import BCE3SError
 from bce3s.models.augment import BatchAutoAugment, BatchCutout, BatchFlip, BatchPadCrop
 from bce3s.models.auto_augment import AROUND_ONE, BOTH_SIGNS, LEVELS, POLICIES, strength
 from bce3s.models.image_ops import OPS, apply_op
 from bce3s.registry import TRANSFORMS
 
-CIFAR = Path(__file__).parents[2] / 'data' / 'cifar-100-python' / 'test'
 ALL = (BatchPadCrop(), BatchFlip(), BatchAutoAugment(), BatchCutout())
 NEAREST, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
 SHEARS = ('ShearX', 'ShearY')
@@ -95,11 +93,9 @@ def synthetic(name):
 
 
 def real(n):
-    if not CIFAR.exists():
+    if not (real_data_root() / 'cifar-100-python/test').is_file():
         pytest.skip('CIFAR-100 is not unpacked in data/cifar-100-python')
-    with CIFAR.open('rb') as file:
-        data = pickle.load(file, encoding='latin1')['data']
-    return torch.from_numpy(data[:n].reshape(-1, 3, 32, 32).copy())
+    return CIFAR100LT('test', data_root=str(real_data_root()), verify=False).images[:n]
 
 
 KINDS = ('noise', 'smooth', 'flat', 'grey', 'digits', 'oblong', 'tiny', 'large', 'real')
