@@ -4,20 +4,7 @@
 each class in file order. Many/Medium/Few: 1/5/4 classes.
 """
 
-train_dataloader = dict(
-    batch_size=64,
-    num_workers=0,
-    collate_fn=dict(type='passthrough'),
-    sampler=dict(type='NaturalSampler'),
-    batch_sampler=dict(type='GlobalBatchSampler'),
-    dataset=dict(type='DigitsLT', split='train', imbalance_factor=20),
-)
-val_dataloader = dict(
-    batch_size=500,
-    num_workers=0,
-    collate_fn=dict(type='passthrough'),
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='DigitsLT', split='test', imbalance_factor=20),
-)
-val_cfg = dict()
-val_evaluator = dict(type='LongTailedMetric')
+_base_ = './in_memory_lt.py'
+
+train_dataloader = dict(dataset=dict(type='DigitsLT', split='train', imbalance_factor=20))
+val_dataloader = dict(dataset=dict(type='DigitsLT', split='test', imbalance_factor=20))

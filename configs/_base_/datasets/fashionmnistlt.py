@@ -6,20 +6,7 @@ folder, ``dataset.verify=False`` accepts files whose checksum is not the publish
 data set carries the imbalance too: it knows the training counts from it. Change both.
 """
 
-train_dataloader = dict(
-    batch_size=64,
-    num_workers=0,
-    collate_fn=dict(type='passthrough'),
-    sampler=dict(type='NaturalSampler'),
-    batch_sampler=dict(type='GlobalBatchSampler'),
-    dataset=dict(type='FashionMNISTLT', split='train', imbalance_factor=100),
-)
-val_dataloader = dict(
-    batch_size=500,
-    num_workers=0,
-    collate_fn=dict(type='passthrough'),
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='FashionMNISTLT', split='test', imbalance_factor=100),
-)
-val_cfg = dict()
-val_evaluator = dict(type='LongTailedMetric')
+_base_ = './in_memory_lt.py'
+
+train_dataloader = dict(dataset=dict(type='FashionMNISTLT', split='train', imbalance_factor=100))
+val_dataloader = dict(dataset=dict(type='FashionMNISTLT', split='test', imbalance_factor=100))
