@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mmengine.dist import barrier, get_rank
 
-from bce3s.datasets.readers import require_md5
+from bce3s.datasets.readers import require_file_md5
 from bce3s.datasets.sources import Archive, Idx
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
@@ -67,7 +67,7 @@ def obtain_archive(
     if not lying_there:
         fetch(archive.urls, path, archive.md5, missing_files(archive, root, split)[0])
     elif verify:
-        require_md5(path, _md5_of(path), archive.md5)
+        require_file_md5(path, archive.md5)
     unpack(archive, root)
 
 
@@ -158,13 +158,6 @@ def unpack(archive: Archive, root: Path) -> None:
             f'{path} cannot be unpacked ({error}): if it is truncated or damaged, delete it and '
             f'fetch {archive.urls[0]} again; else free space or permissions are missing'
         ) from error
-
-
-def _md5_of(path: Path) -> str:
-    import hashlib
-
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, 'md5').hexdigest()
 
 
 def _missing(path: Path, urls: Sequence[str], target: Path, failures: Sequence[str] = ()) -> str:

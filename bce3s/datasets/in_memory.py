@@ -137,15 +137,8 @@ class DigitsLT(InMemoryLongTailed):
     default_n_max = 120
     test_per_class = 50
 
-    def __init__(
-        self,
-        split: str = 'train',
-        imbalance_factor: float = 20,
-        imbalance: str = 'exp',
-        rule: str = 'first_n',
-        n_max: int | None = None,
-    ) -> None:
-        super().__init__(split, imbalance_factor, imbalance, rule, n_max)
+    def __init__(self, split: str = 'train', imbalance_factor: float = 20, **options: Any) -> None:
+        super().__init__(split, imbalance_factor, **options)
 
     def read(self) -> Arrays:
         images, labels = read_digits()
@@ -170,19 +163,16 @@ class DownloadedLongTailed(InMemoryLongTailed):
 
     def __init__(
         self,
-        split: str = 'train',
-        imbalance_factor: float = 100,
-        imbalance: str = 'exp',
-        rule: str = 'first_n',
-        n_max: int | None = None,
+        *args: Any,
         data_root: str = 'data',
         download: bool = True,
         verify: bool = True,
+        **options: Any,
     ) -> None:
         self.root = Path(data_root).expanduser()
         self.download = download
         self.verify = verify
-        super().__init__(split, imbalance_factor, imbalance, rule, n_max)
+        super().__init__(*args, **options)
 
 
 @DATASETS.register_module()

@@ -66,6 +66,12 @@ def require_md5(path: Path, found: str, *expected: str | None) -> None:
         )
 
 
+def require_file_md5(path: Path, md5: str) -> None:
+    """:func:`require_md5` of what ``path`` holds, read in pieces."""
+    with path.open('rb') as file:
+        require_md5(path, hashlib.file_digest(file, 'md5').hexdigest(), md5)
+
+
 def read_cifar_pickle(
     path: Path, md5: str | None, verify: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -74,10 +80,9 @@ def read_cifar_pickle(
     With ``verify`` its MD5 must be ``md5`` (None: not published).
     """
     try:
+        if verify and md5 is not None:
+            require_file_md5(path, md5)
         with path.open('rb') as file:
-            if verify and md5 is not None:
-                require_md5(path, hashlib.file_digest(file, 'md5').hexdigest(), md5)
-                file.seek(0)
             return _load_cifar_pickle(path, file)
     except OSError as error:
         raise _unreadable(path, error) from error

@@ -32,6 +32,7 @@ class NaturalSampler(Sampler):
     """
 
     def __init__(self, dataset, seed: int | None = None, stream: str = 'order') -> None:
+        self.dataset = dataset
         self.labels = torch.as_tensor(dataset.labels)
         self.class_counts = torch.as_tensor(dataset.metainfo['class_counts'])
         self.seed = sync_random_seed() if seed is None else seed
@@ -218,9 +219,8 @@ class PairedBatchSampler(GlobalBatchSampler):
     ) -> None:
         super().__init__(sampler, batch_size, drop_last)
         cfg = dict(type='PowerSampler', q=0) if partner is None else dict(partner)
-        view = _LabelView(sampler)
         self.partner = DATA_SAMPLERS.build(
-            dict(cfg, dataset=view, seed=sampler.seed, stream='partner order')
+            dict(cfg, dataset=sampler.dataset, seed=sampler.seed, stream='partner order')
         )
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -230,12 +230,3 @@ class PairedBatchSampler(GlobalBatchSampler):
         )
         for own, partner in pairs:
             yield own.tolist() + partner.tolist()
-
-
-class _LabelView:
-    """What a sampler needs to see of a data set, taken from another sampler."""
-
-    def __init__(self, sampler: NaturalSampler) -> None:
-        self.labels = sampler.labels
-        counts = sampler.class_counts.tolist()
-        self.metainfo = dict(class_counts=counts, classes=[str(k) for k in range(len(counts))])

@@ -43,10 +43,10 @@ class Targets:
         lam = torch.ones(1, device=labels.device)
         return cls(labels, ('origin',), lam, None, labels, Share((len(labels),)), clock)
 
-    def soft(self, num_classes: int, dtype: torch.dtype, views: slice = slice(None)) -> Tensor:
+    def soft(self, num_classes: int, dtype: torch.dtype) -> Tensor:
         """(V, B, K): ``lam * onehot(label) + (1 - lam) * onehot(partner)``."""
         own = F.one_hot(self.labels, num_classes).to(dtype)
-        lam = self.lam[views, None, None].to(dtype)
+        lam = self.lam[:, None, None].to(dtype)
         if self.partners is None:
             return own.expand(len(lam), -1, -1)
         return lam * own + (1 - lam) * F.one_hot(self.partners, num_classes).to(dtype)

@@ -20,4 +20,4 @@ model = dict(
 )
 train_dataloader = dict(dataset=dict(imbalance_factor=100))
 val_dataloader = dict(dataset=dict(imbalance_factor=100))
-default_hooks = dict(checkpoint=dict(interval=5, save_param_scheduler=False))
+default_hooks = dict(checkpoint=dict(interval=5))

@@ -23,4 +23,4 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=dict(imbalance_factor=100))
 custom_hooks = [dict(type='TwoStageHook', finetune_epochs=10, lr=1e-4, freeze_norm=False)]
-default_hooks = dict(checkpoint=dict(interval=5, save_param_scheduler=False))
+default_hooks = dict(checkpoint=dict(interval=5))

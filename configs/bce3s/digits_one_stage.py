@@ -13,4 +13,4 @@ _base_ = [
 ]
 
 train_dataloader = dict(batch_size=32, batch_sampler=dict(type='PairedBatchSampler'))
-default_hooks = dict(checkpoint=dict(interval=10, save_param_scheduler=False))
+default_hooks = dict(checkpoint=dict(interval=10))
