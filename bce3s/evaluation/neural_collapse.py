@@ -1,0 +1,173 @@
+r"""Neural collapse of features and classifier: NC1 to NC4.
+
+From "BCE vs. CE in Deep Feature Learning" (ICML 2025), Eqs. 24-38, after Papyan et al. (2020), Zhu
+et al. (2021) and Zhou et al. (2022). Logits are :math:`z = W h - b`. With the class means
+:math:`\bar h^{(k)}`, the mean over all samples :math:`\bar h`, :math:`\Sigma_B` the mean over
+classes of :math:`(\bar h^{(k)} - \bar h)(\bar h^{(k)} - \bar h)^T` and :math:`\Sigma_W` the
+mean over samples of :math:`(h_i - \bar h^{(y_i)})(h_i - \bar h^{(y_i)})^T`:
+
+* NC1 :math:`= \frac{1}{K} tr(\Sigma_W \Sigma_B^\dagger)` (Eq. 32);
+* NC2: the distance of :math:`\tilde W \tilde W^T / \|\cdot\|_F` from the simplex ETF
+  :math:`\frac{1}{\sqrt{K-1}}(I - \frac{1}{K} 1 1^T)`, with centred W (Eq. 33), or without centring
+  as in the earlier papers;
+* NC3: the distance of :math:`W \tilde H / \|\cdot\|_F` from it, :math:`\tilde H` the centred class
+  means (Eq. 34), and NC3', the same with centred W (Eq. 38);
+* NC4: how often the classifier and the nearest class mean disagree (Eq. 31).
+
+All are at least 0, and 0 at the collapse. Classes without samples are left out of the means, and K
+is the number of the others; NC3 then uses the rows of W (centred by their own mean) that have one.
+What is not defined is ``None``: everything with one class, and a matrix whose norm is 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bce3s.errors import BCE3SError
+from bce3s.evaluation.arrays import as_labels, as_matrix, as_tensor, row_blocks
+from bce3s.evaluation.class_means import EPS, ClassMeans, class_means, without
+
+
+def between_class_whitening(means: ClassMeans) -> Tensor:
+    r"""P (r, d) with :math:`\Sigma_B^\dagger = K P^T P`, r the rank of :math:`\Sigma_B`.
+
+    From the thin singular value decomposition :math:`U S V^T` of the centred class means as
+    columns: :math:`P = S^{-1} U^T`. No d x d matrix is made, and NC1 is the mean over samples of
+    :math:`\|P (h_i - \bar h^{(y_i)})\|^2`. Eigenvalues of :math:`\Sigma_B` below ``max(K, d) eps``
+    of the largest (eps of float64) count as 0, as usual for a pseudo-inverse.
+    """
+    centred = means.centred
+    _, scale, directions = torch.linalg.svd(centred, full_matrices=False)
+    keep = scale > math.sqrt(max(centred.shape) * EPS) * scale.max()
+    return directions[keep] / scale[keep, None]
+
+
+def whitened_squares(residuals: Tensor, whitening: Tensor) -> Tensor:
+    r"""(n,) the summands of NC1, :math:`\|P (h_i - \bar h^{(y_i)})\|^2`."""
+    return (residuals @ whitening.T).square().sum(dim=1)
+
+
+def nc1(features: Any, labels: Any, num_classes: int | None = None) -> float | None:
+    """NC1 (Eq. 32) of (N, d) features; ``None`` if the class means do not differ.
+
+    Raises:
+        BCE3SError: as :func:`class_means`.
+    """
+    features = as_matrix('features', features)
+    means = class_means(features, labels, num_classes)
+    labels = as_labels(labels, features)
+    whitening = between_class_whitening(means)
+    if not len(whitening):
+        return None
+    centres, total = means.means, 0.0
+    for rows in row_blocks(features):
+        residuals = features[rows].double() - centres[labels[rows]]
+        total += float(whitened_squares(residuals, whitening).sum())
+    return total / len(labels)
+
+
+def nc1_of_covariance(within: Any, means: ClassMeans) -> float | None:
+    """NC1 from the (d, d) within-class covariance (Eq. 25) and the class means.
+
+    ``None`` if the class means do not differ.
+    """
+    whitening = between_class_whitening(means)
+    within = as_tensor(within, whitening.device).double()
+    return float(((whitening @ within) * whitening).sum()) if len(whitening) else None
+
+
+def nc2(weight: Any, centred: bool = True) -> float | None:
+    """NC2 of the classifier W (K, d): Eq. 33, or without centring as in the earlier papers.
+
+    Only W is needed. ``None`` with one class, or if W (centred) is 0.
+
+    Raises:
+        BCE3SError: W is not a matrix, or not finite.
+    """
+    weight = _weight(weight)
+    if centred:
+        weight = without(weight, weight.mean(dim=0))
+    return _distance_from_simplex(weight, weight)
+
+
+def nc3(weight: Any, means: ClassMeans, centred: bool = False) -> float | None:
+    """NC3 of W (K, d) and the class means (Eq. 34), or NC3' with ``centred`` W (Eq. 38).
+
+    ``None`` if fewer than two classes have samples, or if the product is 0.
+
+    Raises:
+        BCE3SError: W is not a finite matrix with a row for each class and the features' width.
+    """
+    weight = _weight(weight, means)[means.classes]
+    if centred:
+        weight = without(weight, weight.mean(dim=0))
+    return _distance_from_simplex(weight, means.centred)
+
+
+def nearest_mean(centred_rows: Tensor, means: ClassMeans) -> Tensor:
+    """(n,) the class with the nearest mean, the first of equals, among those that have samples.
+
+    Args:
+        centred_rows: (n, d) features less the global mean, which keeps the differences of large
+            norms small.
+        means: of the classes.
+    """
+    closeness = centred_rows @ means.centred.T - means.centred_squares / 2
+    return means.classes[closeness.argmax(dim=1)]
+
+
+def nc4(features: Any, labels: Any, weight: Any, bias: Any = None) -> float | None:
+    """NC4 (Eq. 31): the rate, in [0, 1], at which argmax W h - b is not the nearest class mean.
+
+    Args:
+        features: (N, d). labels: (N,).
+        weight: (K, d).
+        bias: (K,) in the paper's sign (minus a linear layer's); 0 if it is not given.
+
+    Returns:
+        The rate; ``None`` if fewer than two classes have samples.
+
+    Raises:
+        BCE3SError: as :func:`class_means`, and for W as :func:`nc3`.
+    """
+    features = as_matrix('features', features)
+    weight = as_matrix('weights', weight, features.device).double()
+    means = class_means(features, labels, len(weight))
+    weight = _weight(weight, means)
+    bias = 0.0 if bias is None else as_tensor(bias, features.device).double()
+    if len(means.classes) < 2:
+        return None
+    differing = 0
+    for rows in row_blocks(features, len(weight)):
+        block = features[rows].double()
+        predicted = (block @ weight.T - bias).argmax(dim=1)
+        differing += int((predicted != nearest_mean(block - means.global_mean, means)).sum())
+    return differing / len(features)
+
+
+def _weight(weight: Any, means: ClassMeans | None = None) -> Tensor:
+    weight = as_matrix('weights', weight, means.sums.device if means else None).double()
+    if means and weight.shape != means.sums.shape:
+        raise BCE3SError(
+            f'The classifier has the shape {tuple(weight.shape)}, but the class means '
+            f'{tuple(means.sums.shape)}: both need one row for each class and the same width.'
+        )
+    if not torch.isfinite(weight).all():
+        raise BCE3SError('The weights of the classifier are not finite: the model has diverged.')
+    return weight
+
+
+def _distance_from_simplex(left: Tensor, right: Tensor) -> float | None:
+    """``||G / ||G||_F - (I - 11^T / K) / sqrt(K - 1)||_F``, (K, K) ``G = left right^T``."""
+    num_classes, gram = len(left), left @ right.T
+    norm = torch.linalg.matrix_norm(gram)
+    noise = torch.linalg.matrix_norm(left) * torch.linalg.matrix_norm(right) * EPS
+    if num_classes < 2 or not norm > max(left.shape) * noise:
+        return None
+    difference = gram / norm + 1 / (num_classes * math.sqrt(num_classes - 1))
+    difference.diagonal().sub_(1 / math.sqrt(num_classes - 1))
+    return float(torch.linalg.matrix_norm(difference))
