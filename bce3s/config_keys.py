@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ def _keys(signature: inspect.Signature) -> Keys:
     return Keys(frozenset(named - {'self'}), any(p.kind is p.VAR_KEYWORD for p in parameters))
 
 
+@functools.cache
 def arguments_of_type(name: str) -> Keys | None:
     """What a dict with ``type=name`` may hold; None for an unknown name. A name that is in several
     registries may hold what any of them takes.

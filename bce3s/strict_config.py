@@ -78,22 +78,22 @@ def _wrong_key(cfg: Config, path: str, node: Any, key: str, known: Any) -> str:
 
 # ------------------------------------------------------------ --cfg-options
 def apply_options(cfg: Config, options: list[str]) -> None:
-    """Merges ``KEY=VALUE`` options into ``cfg``.
+    """Merges ``KEY=VALUE`` options into ``cfg``, one after the other: an argument may follow the
+    ``type`` that takes it.
 
     Raises:
         BCE3SError: no ``=``; or a key that the config does not have and nothing would read.
     """
-    values = {}
     for option in options:
         key, equals, text = option.partition('=')
         if not equals or not key:
             raise BCE3SError(f'--cfg-options {option}: write KEY=VALUE.')
         _check_option(cfg, key)
         try:
-            values[key] = DictAction._parse_iterable(text)
+            value = DictAction._parse_iterable(text)
         except AssertionError as error:
             raise BCE3SError(f'--cfg-options {option}: {error}.') from error
-    cfg.merge_from_dict(values)
+        cfg.merge_from_dict({key: value})
 
 
 def _check_option(cfg: Config, dotted: str) -> None:

@@ -171,6 +171,14 @@ def test_misspelt_options(config, option, sentence):
         cli.load_config(config(), [option])
 
 
+def test_an_option_may_follow_the_type_that_takes_it():
+    options = ['model.backbone.type=CIFARResNet', 'model.backbone.width=4']
+    cfg = cli.load_config('configs/bce3s/ablation/cifar100lt_if100_bce_joint.py', options)
+    assert cfg.model.backbone.width == 4
+    with pytest.raises(BCE3SError, match="no key 'width'"):
+        cli.load_config('configs/bce3s/ablation/cifar100lt_if100_bce_joint.py', options[1:])
+
+
 def test_good_options(config):
     cfg = cli.load_config(
         config(),

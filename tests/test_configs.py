@@ -1,28 +1,67 @@
 """Every config is whole: it passes the strict key check, and its parts fit together."""
 
+import json
+from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.registry import DefaultScope
+from torchvision import models
 
 from bce3s.cli import load_config
 from bce3s.datasets.long_tailed import class_counts
 from bce3s.registry import DATASETS, MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = sorted(
-    path for folder in ('bce3s', 'baselines') for path in (ROOT / 'configs' / folder).rglob('*.py')
-)
+FOLDERS = ('bce3s', 'baselines', 'icml', 'normalized')
+LEAVES = sorted(path for name in FOLDERS for path in (ROOT / 'configs' / name).rglob('*.py'))
+ICML = [path for path in LEAVES if 'icml' in path.parts]
+
+
+@cache
+def config(path):
+    return load_config(str(path), [])
+
+
+def as_json(cfg):
+    return json.dumps(cfg.to_dict(), sort_keys=True)
+
+
+@cache
+def backbone_of(text):
+    with DefaultScope.overwrite_default_scope('bce3s'):
+        return MODELS.build(json.loads(text))
+
+
+@cache
+def features_of(text, channels):
+    """The channels of the last feature map of 32 x 32 images."""
+    net = backbone_of(text)
+    net.eval()
+    with torch.no_grad():
+        return net(torch.zeros(1, channels, 32, 32))[-1].shape[1]
+
+
+@cache
+def built(text):
+    """Leaves that differ in data or schedule share it, and the backbone too with others."""
+    cfg = json.loads(text)
+    cfg['backbone'] = backbone_of(json.dumps(cfg['backbone'], sort_keys=True))
+    with DefaultScope.overwrite_default_scope('bce3s'):
+        return MODELS.build(cfg)
 
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_config_is_whole(path):
-    cfg = load_config(str(path), [])
+    cfg = config(path)
     assert f'python tools/train.py {path.relative_to(ROOT)}' in path.read_text()
-    with DefaultScope.overwrite_default_scope('bce3s'):
-        model = MODELS.build(cfg.model)
-        dataset = DATASETS.get(cfg.train_dataloader.dataset.type)
-    assert model.head.num_classes == len(dataset.classes)
+    model = built(as_json(cfg.model))
+    num_classes, features = model.head.classifier.weight.shape
+    assert model.head.num_classes == num_classes
+    channels = len(cfg.model.data_preprocessor.mean)
+    assert features == features_of(as_json(cfg.model.backbone), channels)
+    dataset = DATASETS.get(cfg.train_dataloader.dataset.type)
     paired = cfg.train_dataloader.batch_sampler.type == 'PairedBatchSampler'
     assert model.data_preprocessor.paired == paired
     train, val = (
@@ -30,9 +69,63 @@ def test_config_is_whole(path):
         for loader in (cfg.train_dataloader, cfg.val_dataloader)
     )
     assert train == val  # so the evaluation set carries the training counts
-    counts = class_counts(dataset.default_n_max, len(dataset.classes), train['imbalance_factor'])
-    model_classes = model.head.classifier.weight.shape[0]
-    assert len(counts) == model_classes
+    if 'imbalance_factor' in train:
+        counts = class_counts(dataset.default_n_max, num_classes, train['imbalance_factor'])
+        assert len(counts) == len(dataset.classes)
+    elif hasattr(dataset, 'classes'):
+        assert train['imbalance'] == 'none'
+        assert num_classes == len(dataset.classes)
+
+
+@pytest.mark.parametrize('path', ICML, ids=lambda path: path.stem)
+def test_settings_of_table_5(path):
+    cfg = config(path)
+    head, images = cfg.model.head, cfg.model.data_preprocessor
+    optimizer, augment = dict(cfg.optim_wrapper.optimizer), images.get('augment', [])
+    adam = 'adamw' in path.stem or 'imagenet' in path.stem
+    assert (head.joint.type, head.normalize_weight, head.init) == (
+        'BCEJoint',
+        False,
+        'kaiming_uniform',
+    )
+    assert cfg.train_dataloader.batch_sampler.type == 'GlobalBatchSampler'
+    assert cfg.default_hooks.measures.type == 'FeatureMeasuresHook'
+    assert cfg.custom_hooks[0].type == ('CosineLRHook' if adam else 'StepLRHook')
+    assert optimizer['type'] == ('AdamW' if adam else 'SGD')
+    assert ('momentum' in optimizer) == (not adam)
+    if 'imagenet' in path.stem:
+        assert cfg.train_cfg.max_epochs == 30
+        return
+    assert (cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size) == (100, 128)
+    assert optimizer['lr'] == (0.001 if adam else 0.01)
+    assert (images.mean, images.std) == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+    if path.parent.stem == 'nc':
+        assert head.decay == dict(weight=5e-4, feature=5e-4, bias=5e-4)
+        assert optimizer['weight_decay'] == 0
+        assert list(augment) == []
+    else:
+        assert 'decay' not in head
+        assert optimizer['weight_decay'] == (0.05 if adam else 5e-4)
+        assert [op.type for op in augment] == ['BatchPadCrop', 'BatchFlip']
+    mixed = dict(type='MixUpOrCutMix', mixup_alpha=0.8, cutmix_alpha=1.0, prob=0.8)
+    assert images.get('batch_mix') == (mixed if 'da2' in path.stem else None)
+    assert images.get('label_smoothing', 0) == (0.1 if 'da2' in path.stem else 0)
+
+
+@pytest.mark.parametrize(
+    'leaf', ['icml/nc/mnist_r18_adamw', 'icml/classification/cifar10_r18_sgd_da2']
+)
+def test_the_other_loss_and_the_sweeps_are_options(leaf):
+    options = ['model.head.joint.type=CEJoint', 'model.head.bias_mean=10']
+    options += ['train_dataloader.batch_size=16', 'optim_wrapper.optimizer.lr=1.25e-4']
+    if 'nc' in leaf:
+        options += ['model.head.decay.bias=0']
+    cfg = load_config(str(ROOT / f'configs/{leaf}.py'), options)
+    head = built(as_json(cfg.model)).head
+    assert type(head.joint).__name__ == 'CEJoint'
+    assert head.classifier.linear()[1].mean().item() == pytest.approx(10, abs=0.05)
+    assert head.decay == (dict(weight=5e-4, feature=5e-4, bias=0) if 'nc' in leaf else None)
+    assert cfg.optim_wrapper.optimizer.lr == 1.25e-4
 
 
 def test_published_values_stand_in_the_reproduction_config():
@@ -60,3 +153,15 @@ def test_published_values_stand_in_the_reproduction_config():
     assert (quirks[1].soft_negatives, quirks[1].start_epoch) == (False, 1)
     assert quirks[2].include_diagonal is True
     assert quirks[3].correct_lambda is False
+
+
+@pytest.mark.parametrize('depth', [50, 101])
+def test_pretrained_weights_fit_the_backbone(depth):
+    """torchvision's names and shapes, but for the classifier; nothing is downloaded."""
+    backbone = config(ROOT / f'configs/icml/imagenet_r{depth}.py').model.backbone
+    assert backbone.init_cfg.checkpoint == f'torchvision://resnet{depth}'
+    with torch.device('meta'):
+        theirs = getattr(models, f'resnet{depth}')().state_dict()
+    shapes = {name: value.shape for name, value in theirs.items() if not name.startswith('fc.')}
+    ours = backbone_of(as_json(backbone)).state_dict()
+    assert {name: value.shape for name, value in ours.items()} == shapes

@@ -1,3 +1,3 @@
-from . import in_memory, long_tailed, samplers
+from . import image_folder, in_memory, long_tailed, samplers
 
-__all__ = ['in_memory', 'long_tailed', 'samplers']
+__all__ = ['image_folder', 'in_memory', 'long_tailed', 'samplers']

@@ -12,7 +12,14 @@ import torch
 from torch.utils.data import Dataset
 
 from bce3s.datasets import download, sources
-from bce3s.datasets.long_tailed import check_labels, class_counts, select_subset
+from bce3s.datasets.long_tailed import (
+    check_keep_classes,
+    check_labels,
+    check_number,
+    class_counts,
+    new_labels,
+    select_subset,
+)
 from bce3s.datasets.readers import (
     read_cifar_binary,
     read_cifar_pickle,
@@ -33,21 +40,26 @@ def passthrough(batch: Any) -> Any:
 
 
 class InMemoryLongTailed(Dataset):
-    """A long-tailed training set, or the whole (balanced) test set that belongs to it.
+    """A training set, long-tailed or whole, or the test set that belongs to it.
 
     Args:
-        split: ``train`` (subsampled) or ``test`` (whole).
+        split: ``train`` (subsampled) or ``test``.
         imbalance_factor, imbalance, n_max: see :func:`~.long_tailed.class_counts`; ``n_max`` None
-            is the data set's own.
+            is the data set's own. ``imbalance='none'`` keeps every image; then it must be None.
         rule: ``first_n`` or ``ldam``, see :func:`~.long_tailed.select_subset`.
+        keep_classes: indices of the classes to keep, in the order of their new labels 0, 1, ...;
+            None keeps all. The number of classes of the model's head must follow.
+        test_per_class: keep the first so many test images of each class; None keeps all.
 
     Attributes:
         images: (N, C, H, W) uint8. In the training set ordered by class.
         labels: (N,) int64.
+        classes: names of the classes kept.
         metainfo: ``dataset``, ``split``, ``classes``, ``class_counts`` (of the TRAINING set, on the
             test set too) and ``subset``: ``rule``, ``imbalance``, ``imbalance_factor``, ``n_max``
-            of the training set, ``size`` and ``sha256`` (the bytes of ``images``, then of
-            ``labels`` as little-endian int64) of this split.
+            of the training set (the last two None for ``none``), ``keep_classes``,
+            ``test_per_class``, ``size`` and ``sha256`` (the bytes of ``images``, then of ``labels``
+            as little-endian int64) of this split.
 
     Raises:
         BCE3SError: an argument out of its range, a class with too few images, a file that is
@@ -64,19 +76,28 @@ class InMemoryLongTailed(Dataset):
         imbalance: str = 'exp',
         rule: str = 'first_n',
         n_max: int | None = None,
+        keep_classes: Sequence[int] | None = None,
+        test_per_class: int | None = None,
     ) -> None:
         if split not in ('train', 'test'):
             raise BCE3SError(f"{type(self).__name__}: split is {split!r}; use 'train' or 'test'")
-        n_max = self.default_n_max if n_max is None else n_max
-        counts = class_counts(
-            n_max, len(self.classes), imbalance_factor, imbalance, self.classes
-        )  # before anything is read
-        self.split = split
-        images, labels, source = self.read()
+        self.split, self._kept = split, keep_classes
+        if keep_classes is not None:
+            check_keep_classes(keep_classes, len(self.classes))
+            self.classes = tuple(self.classes[k] for k in keep_classes)
+        if test_per_class is not None:
+            check_number('test_per_class', test_per_class)
+        counts = self._profile(imbalance, imbalance_factor, n_max)  # before anything is read
+        images, labels, source = self._read(split)
+        if imbalance == 'none':
+            whole = labels if split == 'train' else self._read('train')[1]
+            counts = np.bincount(whole, minlength=len(self.classes)).tolist()
         if split == 'train':
             kept = select_subset(labels, counts, rule, self.classes, source)
+        elif test_per_class is not None:
+            few = [test_per_class] * len(counts)
+            kept = np.sort(select_subset(labels, few, 'first_n', self.classes, source))
         else:
-            check_labels(labels, len(counts), source)
             kept = np.arange(len(labels))
         images, labels = images[kept], labels[kept].astype('<i8')
         self.metainfo = dict(
@@ -87,8 +108,10 @@ class InMemoryLongTailed(Dataset):
             subset=dict(
                 rule=rule,
                 imbalance=imbalance,
-                imbalance_factor=float(imbalance_factor),
-                n_max=int(n_max),
+                imbalance_factor=None if imbalance == 'none' else float(imbalance_factor),
+                n_max=None if imbalance == 'none' else int(n_max or self.default_n_max),
+                keep_classes=None if keep_classes is None else [int(k) for k in keep_classes],
+                test_per_class=test_per_class,
                 size=len(labels),
                 sha256=_sha256(images, labels),
             ),
@@ -96,9 +119,31 @@ class InMemoryLongTailed(Dataset):
         self.images = torch.from_numpy(images)
         self.labels = torch.from_numpy(labels)
 
-    def read(self) -> Arrays:
-        """All images and labels of ``self.split`` in file order."""
+    def read(self, split: str) -> Arrays:
+        """All images and labels of ``split`` in file order, of all classes."""
         raise NotImplementedError
+
+    def _read(self, split: str) -> Arrays:
+        """:meth:`read`, of the classes kept, with their new labels."""
+        images, labels, source = self.read(split)
+        every = len(type(self).classes)
+        check_labels(labels, every, source)
+        if self._kept is not None:
+            labels = new_labels(labels, self._kept, every)
+            images, labels = images[labels >= 0], labels[labels >= 0]
+        return images, labels, source
+
+    def _profile(self, imbalance: str, factor: float, n_max: int | None) -> list[int] | None:
+        """The class counts that the arguments ask for; None: those of the files."""
+        if imbalance != 'none':
+            n_max = self.default_n_max if n_max is None else n_max
+            return class_counts(n_max, len(self.classes), factor, imbalance, self.classes)
+        if n_max is not None:
+            raise BCE3SError(
+                f"imbalance='none' keeps every image, but n_max is {n_max}: for {n_max} images of "
+                "each class use imbalance='exp', imbalance_factor=1"
+            )
+        return None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -135,18 +180,18 @@ class DigitsLT(InMemoryLongTailed):
 
     classes = sources.DIGIT_CLASSES
     default_n_max = 120
-    test_per_class = 50
+    held_out = 50  # of each class, for the test set
 
     def __init__(self, split: str = 'train', imbalance_factor: float = 20, **options: Any) -> None:
         super().__init__(split, imbalance_factor, **options)
 
-    def read(self) -> Arrays:
+    def read(self, split: str) -> Arrays:
         images, labels = read_digits()
         # how many of its class come before it in the file
         rank = np.zeros(len(labels), np.int64)
-        for k in range(len(self.classes)):
+        for k in range(10):
             rank[labels == k] = np.arange((labels == k).sum())
-        mine = (rank < self.test_per_class) == (self.split == 'test')
+        mine = (rank < self.held_out) == (split == 'test')
         return images[mine], labels[mine], "scikit-learn's digits"
 
 
@@ -187,27 +232,27 @@ class CIFAR10LT(DownloadedLongTailed):
     archives = sources.CIFAR10
     file_size = {'train': 10000, 'test': 10000}  # images in each file
 
-    def read(self) -> Arrays:
+    def read(self, split: str) -> Arrays:
         download.once_per_node(
             lambda: download.obtain_archive(
-                self.archives, self.root, self.split, self.download, self.verify
+                self.archives, self.root, split, self.download, self.verify
             )
         )
-        archive = download.require_archive(self.archives, self.root, self.split)
-        parts = [self._read_file(archive, file) for file in getattr(archive, self.split)]
+        archive = download.require_archive(self.archives, self.root, split)
+        folder, files = self.root / archive.folder, getattr(archive, split)
+        records = self.file_size[split] if self.verify else None
+        parts = [self._read_file(archive.label_bytes, folder, file, records) for file in files]
         if len(parts) == 1:  # concatenating would copy it
-            return *parts[0], str(self.root / archive.folder / getattr(archive, self.split)[0].name)
+            return *parts[0], str(folder / files[0].name)
         images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return images, labels, str(self.root / archive.folder)
+        return images, labels, str(folder)
 
     def _read_file(
-        self, archive: sources.Archive, file: sources.Published
+        self, label_bytes: int | None, folder: Path, file: sources.Published, records: int | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        path = self.root / archive.folder / file.name
-        if archive.label_bytes is None:
-            return read_cifar_pickle(path, file.md5, self.verify)
-        expected = self.file_size[self.split] if self.verify else None
-        return read_cifar_binary(path, archive.label_bytes, expected)
+        if label_bytes is None:
+            return read_cifar_pickle(folder / file.name, file.md5, self.verify)
+        return read_cifar_binary(folder / file.name, label_bytes, records)
 
 
 @DATASETS.register_module()
@@ -230,8 +275,8 @@ class MNISTLT(DownloadedLongTailed):
     default_n_max = 5000
     source = sources.MNIST
 
-    def read(self) -> Arrays:
-        prefix = 'train' if self.split == 'train' else 't10k'
+    def read(self, split: str) -> Arrays:
+        prefix = 'train' if split == 'train' else 't10k'
         names = [f'{prefix}-images-idx3-ubyte', f'{prefix}-labels-idx1-ubyte']
         download.once_per_node(
             lambda: download.obtain_idx(self.source, self.root, names, self.download)

@@ -70,10 +70,18 @@ def _check_counts_arguments(n_max: int, num_classes: int, factor: float, imbalan
             'class, a finite number >= 1 (1 is balanced)'
         )
     if imbalance not in ('exp', 'step'):
-        raise BCE3SError(f"imbalance is {imbalance!r}: use 'exp' or 'step'")
-    for name, value in (('n_max', n_max), ('num_classes', num_classes)):
-        if not _is_number(value) or value != int(value) or value < 1:
-            raise BCE3SError(f'{name} is {value!r}: it must be an integer >= 1')
+        raise BCE3SError(
+            f"imbalance is {imbalance!r}: use 'exp' or 'step'; a data set also takes 'none', which "
+            'keeps every image'
+        )
+    check_number('n_max', n_max)
+    check_number('num_classes', num_classes)
+
+
+def check_number(name: str, value: object) -> None:
+    """Raises BCE3SError unless ``value`` counts something: an integer >= 1."""
+    if not _is_number(value) or value != int(value) or value < 1:
+        raise BCE3SError(f'{name} is {value!r}: it must be an integer >= 1')
 
 
 def _is_number(value: object) -> bool:
@@ -89,6 +97,23 @@ def check_labels(labels: np.ndarray, num_classes: int, source: str = 'the data s
             f'0..{num_classes - 1} ({bad.size} such labels): the file is damaged or of another '
             'data set; fetch it again'
         )
+
+
+def check_keep_classes(keep: Sequence[int], num_classes: int) -> None:
+    """Raises BCE3SError unless ``keep`` names different classes of 0..K-1, at least one."""
+    known = [isinstance(k, int | np.integer) and 0 <= k < num_classes for k in keep]
+    if not known or not all(known) or len(set(keep)) < len(known):
+        raise BCE3SError(
+            f'keep_classes is {list(keep)}: it must hold indices of classes, integers in '
+            f'0..{num_classes - 1}, none of them twice, at least one'
+        )
+
+
+def new_labels(labels: np.ndarray, keep: Sequence[int], num_classes: int) -> np.ndarray:
+    """(N,) each label's position in ``keep``, -1 where it is not kept."""
+    position = np.full(num_classes, -1)
+    position[list(keep)] = np.arange(len(keep))
+    return position[labels]
 
 
 def select_subset(
@@ -128,7 +153,7 @@ def select_subset(
             name = f' ({classes[k]})' if classes is not None else ''
             raise BCE3SError(
                 f'class {k}{name} has {len(indices)} images in {source}, {need} are needed: '
-                f'use a smaller n_max, or a complete copy of the data set'
+                f'use a smaller n_max or test_per_class, or a complete copy of the data set'
             )
         if rule == 'ldam':
             random.shuffle(indices)

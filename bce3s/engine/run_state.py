@@ -29,8 +29,9 @@ class RunStateHook(Hook):
 
     Everything random is a function of these, so that a resumed run equals one that was never
     stopped. Python's, NumPy's and torch's global generators are reseeded from (seed, epoch, rank)
-    for what draws from them (dropout). With several processes, buffers (BatchNorm's statistics) of
-    rank 0 are everybody's at the end of an epoch: it is they that are validated and saved.
+    for what draws from them (dropout), and a data set that augments by itself is told seed and
+    epoch. With several processes, buffers (BatchNorm's statistics) of rank 0 are everybody's at the
+    end of an epoch: it is they that are validated and saved.
     """
 
     priority = 'VERY_HIGH'
@@ -54,6 +55,9 @@ class RunStateHook(Hook):
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002  (the global state is what other people's code uses)
         torch.manual_seed(seed)
+        dataset = runner.train_dataloader.dataset
+        if hasattr(dataset, 'set_epoch'):  # before its workers start
+            dataset.set_epoch(runner.seed, runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
         clock = Clock(runner.seed, runner.epoch, runner.iter)
@@ -71,7 +75,7 @@ def _check_same_counts(train: list[int], evaluation: dict) -> None:
         raise BCE3SError(
             'The evaluation set carries other class counts than the training set '
             f'({_shape(counts)} against {_shape(train)}), so Many/Medium/Few would be wrong: give '
-            'val_dataloader.dataset the imbalance_factor, imbalance and n_max of '
+            'val_dataloader.dataset the imbalance_factor, imbalance, n_max and keep_classes of '
             'train_dataloader.dataset.'
         )
 

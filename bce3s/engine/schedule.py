@@ -6,6 +6,8 @@ Both are functions of the epoch, so a resumed run needs nothing stored.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -21,17 +23,12 @@ def cosine_factor(epoch: int, epochs: int, shift: float) -> float:
     return (1 + math.cos(math.pi * min(1.0, (epoch + shift) / epochs))) / 2
 
 
-@HOOKS.register_module()
-class CosineLRHook(Hook):
-    """Cosine learning rate over the whole run: ``lr (1 + cos(pi (e + shift) / E)) / 2``.
+class EpochLRHook(Hook):
+    """Sets the learning rate before each epoch, as a factor on the optimiser's."""
 
-    Args:
-        shift: 1, as published, steps before each epoch: the last one trains at rate 0. 0 starts at
-            the full rate.
-    """
-
-    def __init__(self, shift: float = 1.0) -> None:
-        self.shift = shift
+    def factor(self, epoch: int, epochs: int) -> float:
+        """The factor of epoch = 0 .. epochs - 1."""
+        raise NotImplementedError
 
     def epochs(self, runner: Runner) -> int:
         """E, the number of epochs of the schedule."""
@@ -47,9 +44,55 @@ class CosineLRHook(Hook):
             group.setdefault('initial_lr', group['lr'])
 
     def before_train_epoch(self, runner: Runner) -> None:
-        factor = cosine_factor(runner.epoch, self.epochs(runner), self.shift)
+        factor = self.factor(runner.epoch, self.epochs(runner))
         for group in _groups(runner):
             group['lr'] = group['initial_lr'] * factor
+
+
+@HOOKS.register_module()
+class CosineLRHook(EpochLRHook):
+    """Cosine learning rate over the whole run: ``lr (1 + cos(pi (e + shift) / E)) / 2``.
+
+    Args:
+        shift: 1, as BCE3S published it, steps before each epoch: the last one trains at rate 0. 0
+            starts at the full rate.
+    """
+
+    def __init__(self, shift: float = 1.0) -> None:
+        self.shift = shift
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return cosine_factor(epoch, epochs, self.shift)
+
+
+@HOOKS.register_module()
+class StepLRHook(EpochLRHook):
+    """The learning rate times ``gamma`` at each milestone.
+
+    Milestones are shares of the run, so that a shortened one keeps its shape. "BCE vs. CE in Deep
+    Feature Learning" (ICML 2025) names its SGD schedule "step" and no more; the defaults are our
+    reading: of 100 epochs the first 40 at the full rate, 40 at a tenth, 20 at a hundredth.
+
+    Args:
+        milestones: in (0, 1), ascending; epoch e (from 0) of E is past m if ``e >= m E``.
+        gamma: in (0, 1].
+
+    Raises:
+        BCE3SError: milestones or gamma outside these bounds.
+    """
+
+    def __init__(self, milestones: Sequence[float] = (0.4, 0.8), gamma: float = 0.1) -> None:
+        bounds = [0, *milestones, 1]
+        if not all(low < high for low, high in pairwise(bounds)) or not 0 < gamma <= 1:
+            raise BCE3SError(
+                f'StepLRHook: milestones={list(milestones)}, gamma={gamma}: milestones are shares '
+                'of the run, ascending in (0, 1), and gamma lies in (0, 1].'
+            )
+        self.milestones, self.gamma = tuple(milestones), gamma
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        # 1e-9: a product that is whole in exact arithmetic must not lose an epoch to rounding
+        return self.gamma ** sum(epoch + 1e-9 >= share * epochs for share in self.milestones)
 
 
 @HOOKS.register_module()
@@ -117,7 +160,7 @@ class TwoStageHook(CosineLRHook):
             model.finetune_classifier(self.freeze_norm)
         if epoch == 0:
             runner.optim_wrapper.optimizer.state.clear()
-            for name in ('contrastive', 'uniformity'):  # or the log would repeat the last values
+            for name in ('contrastive', 'uniformity', 'decay'):  # or the log would repeat them
                 runner.message_hub.log_scalars.pop(f'train/loss_{name}', None)
             runner.logger.info(
                 f'Second stage: the classifier alone for {self.finetune_epochs} epochs.'

@@ -36,6 +36,11 @@ class LongTailedClassifier(ImageClassifier):
             raise BCE3SError(
                 f"LongTailedClassifier: precision must be 'fp32' or 'bf16', not {precision!r}."
             )
+        if self.data_preprocessor.batch_mix is not None and self.head.contrastive is not None:
+            raise BCE3SError(
+                "'batch_mix' of the data_preprocessor leaves no unmixed view for the memory bank "
+                "of the contrastive branch: use 'mix', or set model.head.contrastive=None."
+            )
         self.precision, self.flip_tta = precision, flip_tta
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)

@@ -8,33 +8,15 @@ from collections.abc import Mapping, Sequence
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bce3s.datasets.effective_number import class_balanced_weights
 from bce3s.errors import BCE3SError
+from bce3s.models.linear_classifier import Classifier
 from bce3s.models.memory_bank import ClassMemoryBank
 from bce3s.models.targets import Targets
 from bce3s.registry import MODELS
 
-
-class Classifier(nn.Linear):
-    """``z_j = w_j . x + b_j``, with every w_j normalised to unit length or left as it is."""
-
-    def __init__(self, in_channels: int, num_classes: int, bias: bool, normalize: bool) -> None:
-        self.normalize = normalize
-        super().__init__(in_channels, num_classes, bias)
-
-    def reset_parameters(self) -> None:
-        """W Kaiming-normal (a = 1), b uniform in +-1/sqrt(d)."""
-        nn.init.kaiming_normal_(self.weight, a=1)
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_features)
-            nn.init.uniform_(self.bias, -bound, bound)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., d) -> (..., K)."""
-        weight = F.normalize(self.weight, dim=1) if self.normalize else self.weight
-        return F.linear(x, weight, self.bias)
+DECAYED = ('weight', 'feature', 'bias')
 
 
 @MODELS.register_module()
@@ -46,6 +28,15 @@ class TripartiteHead(BaseModule):
     (``LongTailedClassifier.finetune_classifier`` sets :attr:`finetuning`) the class-balanced
     ``finetune`` loss is the only one: each sample's row is weighted by
     ``(1 - beta) / (1 - beta^{n_y})``, the weights scaled to sum to K over the classes.
+
+    ``decay`` adds the regularisation of "BCE vs. CE in Deep Feature Learning" (ICML 2025, Eq. 3) as
+    a term of its own, ``loss_decay``, which ``weights`` do not touch and the second stage drops:
+
+        ``lambda_W/2 ||W||_F^2 + lambda_H/2 sum_i ||h_i||^2 + lambda_b/2 ||b||^2``
+
+    with the parameters W, b themselves and the features h as the classifier multiplies them,
+    SUMMED over the global batch (and its views), where the other terms are means over samples. Set
+    the optimiser's own decay to 0, or W and b decay twice.
 
     Args:
         num_classes: K.
@@ -59,6 +50,9 @@ class TripartiteHead(BaseModule):
         beta: of these weights; see :func:`class_balanced_weights`.
         normalize_weight: whether the classifier's weights are normalised to unit length.
         bias: whether the classifier has one.
+        normalize_feature, scale, init, bias_mean: of the classifier; see :class:`Classifier`. The
+            contrastive branch gets the features as the backbone gives them.
+        decay: ``dict(weight=lambda_W, feature=lambda_H, bias=lambda_b)``, absent ones 0; or None.
         projection_dim: D of the projector (Linear d-d, ReLU, Linear d-D) and of the bank.
     """
 
@@ -74,6 +68,11 @@ class TripartiteHead(BaseModule):
         beta: float = 0.99999,
         normalize_weight: bool = True,
         bias: bool = True,
+        normalize_feature: bool = False,
+        scale: float = 1.0,
+        init: str = 'kaiming_normal',
+        bias_mean: float = 0.0,
+        decay: Mapping[str, float] | None = None,
         projection_dim: int = 128,
         init_cfg: dict | None = None,
     ) -> None:
@@ -85,7 +84,17 @@ class TripartiteHead(BaseModule):
                 f"TripartiteHead: 'weights' has the branches {sorted(self.weights)}; only joint, "
                 'contrastive and uniformity exist.'
             )
-        self.classifier = Classifier(in_channels, num_classes, bias, normalize_weight)
+        self.classifier = Classifier(
+            in_channels,
+            num_classes,
+            bias,
+            normalize_weight,
+            normalize_feature,
+            scale,
+            init,
+            bias_mean,
+        )
+        self.decay = None if decay is None else _checked_decay(decay, bias)
         self.joint = MODELS.build(joint)
         self.finetune = MODELS.build(finetune or joint)
         self.contrastive = contrastive and MODELS.build(contrastive)
@@ -127,4 +136,32 @@ class TripartiteHead(BaseModule):
             self.bank.update(targets.per_view(projections)[0], targets)
         if self.uniformity is not None:
             losses['uniformity'] = self.uniformity(self.classifier.weight)
-        return {f'loss_{name}': self.weights[name] * loss for name, loss in losses.items()}
+        losses = {f'loss_{name}': self.weights[name] * loss for name, loss in losses.items()}
+        if self.decay is not None:
+            losses['loss_decay'] = self._decay_loss(feats, targets)
+        return losses
+
+    def _decay_loss(self, feats: Tensor, targets: Targets) -> Tensor:
+        squares = targets.per_view(self.classifier.embed(feats)).square().sum((0, -1))  # (B,)
+        # a mean that DDP's averaging of gradients leaves right, times the rows: the sum
+        loss = self.decay['feature'] * targets.share.mean(squares) * targets.share.total
+        loss = loss + self.decay['weight'] * self.classifier.weight.square().sum()
+        if self.classifier.bias is not None:
+            loss = loss + self.decay['bias'] * self.classifier.bias.square().sum()
+        return loss / 2
+
+
+def _checked_decay(decay: Mapping[str, float], bias: bool) -> dict[str, float]:
+    """All three factors, or BCE3SError."""
+    for name, value in decay.items():
+        if name not in DECAYED or not 0 <= value < math.inf:
+            raise BCE3SError(
+                f"TripartiteHead: 'decay' has {name}={value}; it takes the factors weight, feature "
+                'and bias, each a number >= 0.'
+            )
+    if decay.get('bias') and not bias:
+        raise BCE3SError(
+            f"TripartiteHead: 'decay' has bias={decay['bias']}, but the classifier has no bias: "
+            'set decay.bias to 0.'
+        )
+    return dict.fromkeys(DECAYED, 0.0) | dict(decay)

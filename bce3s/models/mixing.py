@@ -1,8 +1,8 @@
-"""MixUp and CutMix with a partner batch.
+"""MixUp and CutMix, with a partner batch or within the batch.
 
-``lambda ~ Beta(alpha, alpha)`` is drawn once a batch and shared by both (GLMC, Du et al., CVPR
-2023, from which BCE3S takes its views); each returns the mixed images and the share of the sample
-itself in them, which is the weight of its label.
+With a partner batch ``lambda ~ Beta(alpha, alpha)`` is drawn once a batch and shared by both (GLMC,
+Du et al., CVPR 2023, from which BCE3S takes its views). Each returns the mixed images and the share
+of the sample itself in them, which is the weight of its label.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bce3s.errors import BCE3SError
 from bce3s.registry import BATCH_AUGMENTS
 
 
@@ -70,3 +71,50 @@ class PairedCutMix:
             centre = int(rng.integers(length))
             sides += [max(0, centre - half), min(length, centre + half)]
         return tuple(sides)
+
+
+@BATCH_AUGMENTS.register_module()
+class MixUpOrCutMix:
+    """MixUp, CutMix or neither for a whole batch, each image with its mirror place in the batch.
+
+    With probability ``prob`` the batch is mixed: by CutMix with probability ``switch_prob``, else
+    by MixUp, with one ``lambda ~ Beta(alpha, alpha)``; CutMix's label share is the area that is
+    left. So does timm's ``Mixup(mode='batch')``. The values below are settings 5 and 6 of "BCE vs.
+    CE in Deep Feature Learning" (ICML 2025, Table 5), but for ``switch_prob``, which the paper does
+    not print and timm has as 0.5.
+
+    Args:
+        mixup_alpha, cutmix_alpha: of Beta; positive.
+        prob: of mixing a batch at all.
+        switch_prob: of CutMix, given that the batch is mixed; 0 or 1 for one of them alone.
+
+    Raises:
+        BCE3SError: an alpha that is not positive, a probability outside [0, 1].
+    """
+
+    name = 'mixed'
+
+    def __init__(
+        self,
+        mixup_alpha: float = 0.8,
+        cutmix_alpha: float = 1.0,
+        prob: float = 0.8,
+        switch_prob: float = 0.5,
+    ) -> None:
+        if not (mixup_alpha > 0 and cutmix_alpha > 0 and 0 <= prob <= 1 and 0 <= switch_prob <= 1):
+            raise BCE3SError(
+                f'MixUpOrCutMix: mixup_alpha={mixup_alpha} and cutmix_alpha={cutmix_alpha} must be '
+                f'positive, prob={prob} and switch_prob={switch_prob} in [0, 1].'
+            )
+        self.prob, self.switch_prob = prob, switch_prob
+        self.mixup, self.mixup_alpha = PairedMixUp(), mixup_alpha
+        self.cutmix, self.cutmix_alpha = PairedCutMix(), cutmix_alpha
+
+    def __call__(self, images: Tensor, rng: np.random.Generator) -> tuple[Tensor, float]:
+        """Images (B, C, H, W) float -> mixed images (B, C, H, W), own share."""
+        if rng.random() >= self.prob:
+            return images, 1.0
+        cutmix = rng.random() < self.switch_prob
+        alpha = self.cutmix_alpha if cutmix else self.mixup_alpha
+        mix = self.cutmix if cutmix else self.mixup
+        return mix(images, images.flip(0), rng.beta(alpha, alpha), rng)

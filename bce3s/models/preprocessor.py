@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
+from torch.nn import functional as F
 
 from bce3s.errors import BCE3SError
+from bce3s.models.draws import at_least
 from bce3s.models.share import Share
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
@@ -21,16 +23,20 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
 
     In training a batch becomes the views (V * B, C, H, W), view-major: the batch itself ("origin")
     and one view per entry of ``mix``; and one :class:`Targets`. With ``mix`` the loader must pair
-    every batch with a partner batch (``PairedBatchSampler``). Images are augmented once, before
-    mixing. While the classifier alone is fine-tuned the partners are dropped, and the origin is the
-    only view; in evaluation images are only normalised.
+    every batch with a partner batch (``PairedBatchSampler``). With ``batch_mix`` the only view is
+    the batch mixed with itself in reverse order (on several ranks: each rank's share with itself).
+    Images are augmented once, before mixing. While the classifier alone is fine-tuned nothing is
+    mixed or smoothed, and the origin is the only view; in evaluation images are only normalised.
 
     Args:
-        mean, std: per channel, in units of [0, 1].
+        mean, std: per channel, in units of [0, 1]; three of them make three channels of a grey one.
         augment: configs of batched augmentations (registry TRANSFORMS), applied in this order to
             uint8 images; each is ``op(images, u)`` with ``op.draws`` uniforms an image.
         mix: configs of :class:`PairedMixUp` / :class:`PairedCutMix`.
         mix_alpha: of ``lambda ~ Beta(alpha, alpha)``, drawn once a batch for all of ``mix``.
+        batch_mix: config of :class:`MixUpOrCutMix`, or None; not together with ``mix``.
+        label_smoothing: s in [0, 1): each target is ``(1 - s) onehot + s / K``, before mixing.
+        pad: black pixels on each side, before anything else, in evaluation too.
         batch_augments: mmpretrain's classifier passes it; must be None.
     """
 
@@ -41,6 +47,9 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         augment: Sequence[dict] = (),
         mix: Sequence[dict] = (),
         mix_alpha: float = 1.0,
+        batch_mix: dict | None = None,
+        label_smoothing: float = 0.0,
+        pad: int = 0,
         batch_augments: None = None,
     ) -> None:
         super().__init__(non_blocking=True)
@@ -49,11 +58,23 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
                 "LongTailedPreprocessor: 'train_cfg' of the model is not used here; give "
                 "'augment' and 'mix' to the data_preprocessor instead."
             )
+        if mix and batch_mix:
+            raise BCE3SError(
+                "LongTailedPreprocessor: 'mix' mixes with a partner batch, 'batch_mix' within the "
+                'batch: give one of them.'
+            )
+        if not 0 <= label_smoothing < 1:
+            raise BCE3SError(
+                f'LongTailedPreprocessor: label_smoothing must be in [0, 1), not {label_smoothing}.'
+            )
+        at_least(self, 'pad', pad, 0)
         self.register_buffer('mean', 255 * torch.tensor(mean).view(-1, 1, 1), False)
         self.register_buffer('std', 255 * torch.tensor(std).view(-1, 1, 1), False)
         self.augment = [TRANSFORMS.build(dict(cfg)) for cfg in augment]
         self.mix = [BATCH_AUGMENTS.build(dict(cfg)) for cfg in mix]
         self.mix_alpha = mix_alpha
+        self.batch_mix = BATCH_AUGMENTS.build(dict(batch_mix)) if batch_mix else None
+        self.label_smoothing, self.pad = label_smoothing, pad
         self.clock = Clock()
         self.finetuning = False
 
@@ -70,6 +91,8 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         :class:`Targets`.
         """
         images = data['inputs'].to(self.device, non_blocking=True)
+        if self.pad:
+            images = F.pad(images, [self.pad] * 4)
         samples = {k: v.to(self.device, non_blocking=True) for k, v in data['data_samples'].items()}
         if not training:
             return dict(inputs=self.normalize(images), data_samples=samples)
@@ -79,15 +102,23 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
             images = images[:size]
         share = Share.of(labels[:size])
         images = self.normalize(self._augment(images, share))
-        views, names, lam = self._mix(images, size) if mixing else self._origin(images)
+        labels, partners = labels[:size], labels[size:] if mixing else None
+        if mixing:
+            views, names, lam = self._mix(images, size)
+        elif self.batch_mix is not None and not self.finetuning:
+            views, names, lam = self._mix_within(images)
+            partners = labels.flip(0)
+        else:
+            views, names, lam = images, ('origin',), self._shares([1.0], images)
         targets = Targets(
-            labels=labels[:size],
+            labels=labels,
             views=names,
             lam=lam,
-            partners=labels[size:] if mixing else None,
-            all_labels=share.gather(labels[:size]),
+            partners=partners,
+            all_labels=share.gather(labels),
             share=share,
             clock=self.clock,
+            label_smoothing=0.0 if self.finetuning else self.label_smoothing,
         )
         return dict(inputs=views, data_samples=targets)
 
@@ -105,9 +136,6 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
             images = op(images, columns)
         return images
 
-    def _origin(self, images: Tensor) -> tuple[Tensor, tuple[str, ...], Tensor]:
-        return images, ('origin',), torch.ones(1, dtype=images.dtype, device=images.device)
-
     def _mix(self, images: Tensor, size: int) -> tuple[Tensor, tuple[str, ...], Tensor]:
         rng = self.clock.numpy('mixing')
         lam = rng.beta(self.mix_alpha, self.mix_alpha)
@@ -117,5 +145,12 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
             views.append(view)
             names.append(mix.name)
             lams.append(own)
-        lam = torch.tensor(lams, dtype=images.dtype).to(images.device, non_blocking=True)
-        return torch.cat(views), tuple(names), lam
+        return torch.cat(views), tuple(names), self._shares(lams, images)
+
+    def _mix_within(self, images: Tensor) -> tuple[Tensor, tuple[str, ...], Tensor]:
+        mixed, own = self.batch_mix(images, self.clock.numpy('mixing within the batch'))
+        return mixed, (self.batch_mix.name,), self._shares([own], images)
+
+    @staticmethod
+    def _shares(lams: list[float], images: Tensor) -> Tensor:
+        return torch.tensor(lams, dtype=images.dtype).to(images.device, non_blocking=True)

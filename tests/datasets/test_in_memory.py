@@ -60,6 +60,8 @@ def test_digits_are_reproducible_and_named_by_their_content():
         imbalance='exp',
         imbalance_factor=20.0,
         n_max=120,
+        keep_classes=None,
+        test_per_class=None,
         size=405,
         sha256=expected.hexdigest(),
     )
@@ -82,11 +84,84 @@ def test_metainfo_survives_a_safe_checkpoint(tmp_path):
         (dict(n_max=126), r"class 8 \(8\) has 124 images in scikit-learn's digits, 126 are needed"),
         (dict(rule='random'), "rule is 'random'"),
         (dict(split='test', imbalance='cubic'), "imbalance is 'cubic'"),
+        (dict(imbalance='none', n_max=20), "imbalance='none' keeps every image, but n_max is 20"),
+        (dict(keep_classes=[]), r'keep_classes is \[\]: it must hold'),
+        (dict(keep_classes=[1, 1]), r'keep_classes is \[1, 1\]: it must hold'),
+        (dict(keep_classes=[0, 10]), r'integers in 0..9'),
+        (dict(keep_classes=[3.0, '4']), r'integers in 0..9'),
+        (dict(test_per_class=0), 'test_per_class is 0: it must be an integer >= 1'),
+        (dict(split='test', test_per_class=51), r'class 0 \(0\) has 50 images'),
     ],
 )
 def test_bad_arguments(arguments, sentence):
     with pytest.raises(BCE3SError, match=sentence):
         DigitsLT(**{'imbalance_factor': 1, **arguments})
+
+
+# ---- whole, some classes, fewer test images
+
+
+def by_hand(split, keep):
+    """Images and new labels of the classes ``keep``, in file order; 50 of each are the test's."""
+    from sklearn.datasets import load_digits
+
+    digits, seen, rows = load_digits(), [0] * 10, []
+    for pixels, label in zip(digits.data, digits.target, strict=True):
+        mine = (seen[label] < 50) == (split == 'test')
+        seen[label] += 1
+        if mine and label in keep:
+            rows.append((keep.index(label), [round(v * 255 / 16) for v in pixels]))
+    return rows
+
+
+def content(dataset):
+    return list(zip(dataset.labels.tolist(), dataset.images.flatten(1).tolist(), strict=True))
+
+
+@pytest.mark.parametrize('keep', [None, [7, 2, 9], [4]])
+def test_every_image_of_the_classes_kept(keep):
+    options = dict(imbalance='none', keep_classes=keep)
+    train, test = DigitsLT(**options), DigitsLT(split='test', **options)
+    kept = keep or list(range(10))
+    expected = by_hand('train', kept)
+    counts = [sum(label == k for label, _ in expected) for k in range(len(kept))]
+    # the training set is ordered by class, and within a class as the file
+    assert content(train) == sorted(expected, key=lambda row: row[0])
+    assert content(test) == by_hand('test', kept)
+    assert sum(counts) == (1297 if keep is None else len(expected))
+    for dataset in (train, test):
+        assert dataset.metainfo['class_counts'] == counts
+        assert dataset.metainfo['classes'] == [str(k) for k in kept]
+        assert dataset.classes == tuple(str(k) for k in kept)
+        subset = dataset.metainfo['subset']
+        assert subset['imbalance'] == 'none'
+        assert subset['imbalance_factor'] is subset['n_max'] is None
+        assert subset['keep_classes'] == keep
+    assert DigitsLT.classes == tuple('0123456789')
+
+
+def test_a_long_tail_over_the_classes_kept():
+    options = dict(keep_classes=[7, 2, 9], imbalance_factor=9, n_max=90)
+    train, test = DigitsLT(**options), DigitsLT(split='test', **options)
+    assert torch.bincount(train.labels).tolist() == [90, 30, 10]
+    assert train.metainfo['class_counts'] == test.metainfo['class_counts'] == [90, 30, 10]
+    rows = by_hand('train', [7, 2, 9])
+    first = [row for k, n in enumerate([90, 30, 10]) for row in [r for r in rows if r[0] == k][:n]]
+    assert content(train) == first
+
+
+def test_fewer_test_images():
+    whole, few = DigitsLT(split='test'), DigitsLT(split='test', test_per_class=3)
+    seen, expected = [0] * 10, []
+    for label, image in content(whole):
+        seen[label] += 1
+        if seen[label] <= 3:
+            expected.append((label, image))
+    assert content(few) == expected
+    assert few.metainfo['subset']['test_per_class'] == 3
+    assert few.metainfo['subset']['sha256'] != whole.metainfo['subset']['sha256']
+    train = DigitsLT(test_per_class=3)  # the training set only notes it
+    assert torch.equal(train.images, DigitsLT().images)
 
 
 # ---- batches
@@ -171,6 +246,9 @@ def test_real_mnist(data_root):
     train = MNISTLT(data_root=str(data_root), download=False)  # checksums verified
     assert len(train) == 12406
     assert torch.bincount(train.labels).tolist() == train.metainfo['class_counts']
-    test = MNISTLT(split='test', data_root=str(data_root), download=False)
+    options = dict(data_root=str(data_root), download=False, imbalance='none')
+    test = MNISTLT(split='test', **options)
+    assert test.metainfo['class_counts'] == MNISTLT(**options).metainfo['class_counts']
+    assert sum(test.metainfo['class_counts']) == 60000
     assert torch.bincount(test.labels).tolist()[:2] == [980, 1135]
     assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from bce3s.engine.max_norm import MaxNormHook
-from bce3s.engine.schedule import CosineLRHook, TwoStageHook, cosine_factor
+from bce3s.engine.schedule import CosineLRHook, StepLRHook, TwoStageHook, cosine_factor
 from bce3s.errors import BCE3SError
 from bce3s.models.head import Classifier
 
@@ -71,6 +71,44 @@ def test_the_cosine_that_starts_at_the_full_rate():
     assert cosine_factor(0, 10, 0) == 1
     assert cosine_factor(5, 10, 0) == pytest.approx(0.5)
     assert cosine_factor(9, 10, 0) == pytest.approx((1 + math.cos(0.9 * math.pi)) / 2)
+
+
+@pytest.mark.parametrize(
+    ('epochs', 'firsts'), [(100, (40, 80)), (10, (4, 8)), (5, (2, 4)), (7, (3, 6)), (1, (1, 1))]
+)
+def test_steps_at_shares_of_the_run(epochs, firsts):
+    for epoch, (lr, _) in enumerate(rates(StepLRHook(), make_runner(epochs))):
+        expected = 0.1 * 0.1 ** sum(epoch >= first for first in firsts)
+        assert lr == pytest.approx(expected, rel=1e-12)
+    assert epoch == epochs - 1
+
+
+def test_a_resumed_run_steps_where_it_would_have():
+    """Nothing is stored but the optimiser's groups, with the rate of the epoch before."""
+    hook, whole = StepLRHook((0.25, 0.5, 0.75), gamma=0.5), make_runner(8)
+    expected = [lr for lr, _ in rates(hook, whole)]
+    assert expected == [0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.0125, 0.0125]
+    resumed = make_runner(8, epoch=3)
+    resumed.optim_wrapper.optimizer.load_state_dict(whole.optim_wrapper.optimizer.state_dict())
+    assert [lr for lr, _ in rates(StepLRHook((0.25, 0.5, 0.75), gamma=0.5), resumed)] == expected[
+        3:
+    ]
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(milestones=(40, 80)),
+        dict(milestones=(0.8, 0.4)),
+        dict(milestones=(0, 0.5)),
+        dict(milestones=(0.5, 1)),
+        dict(gamma=0),
+        dict(gamma=10),
+    ],
+)
+def test_steps_that_are_none(options):
+    with pytest.raises(BCE3SError, match='milestones are shares of the run'):
+        StepLRHook(**options)
 
 
 def test_every_group_keeps_its_own_rate():

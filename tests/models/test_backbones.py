@@ -32,11 +32,14 @@ def test_parameters_of_the_wide_one():
 
 
 @pytest.mark.parametrize('size', [(32, 32), (28, 28), (8, 8), (9, 12)])
-@pytest.mark.parametrize(('width', 'channels'), [(1, 3), (2, 1)])
-def test_shapes(size, width, channels):
-    net = CIFARResNet(20, width, channels)
+@pytest.mark.parametrize(
+    ('depth', 'width', 'channels'), [(20, 1, 3), (20, 2, 1), (8, 0.5, 3), (14, 0.25, 1)]
+)
+def test_shapes(size, depth, width, channels):
+    net = CIFARResNet(depth, width, channels)
     (out,) = net(torch.randn(2, channels, *size))
     assert net.out_channels == 64 * width
+    assert len(net.blocks) == (depth - 2) // 2
     assert out.shape == (2, 64 * width, -(-size[0] // 4), -(-size[1] // 4))
 
 
@@ -58,8 +61,14 @@ def test_input_is_left_as_it_was():
 
 
 def test_depths_that_do_not_exist():
-    with pytest.raises(BCE3SError, match='depth must be 20, 32, 44 or 56, not 18'):
+    with pytest.raises(BCE3SError, match='depth must be 8, 14, 20, 32, 44 or 56, not 18'):
         CIFARResNet(18)
+
+
+@pytest.mark.parametrize('width', [0, 0.3, 1 / 32])
+def test_widths_that_do_not_exist(width):
+    with pytest.raises(BCE3SError, match='use a multiple of 1/16'):
+        CIFARResNet(8, width=width)
 
 
 def by_config(backbone, in_channels):

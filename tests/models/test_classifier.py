@@ -121,6 +121,27 @@ def test_bfloat16_is_close_to_float32():
     assert all(p.grad.dtype == torch.float32 for p in half.parameters())
 
 
+def test_a_mixed_batch_cannot_fill_the_bank():
+    def built(**head):
+        return LongTailedClassifier(
+            backbone=dict(type='CIFARResNet', depth=8),
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(type='TripartiteHead', num_classes=K, in_channels=64, **head),
+            data_preprocessor=dict(
+                type='LongTailedPreprocessor',
+                mean=MEAN,
+                std=STD,
+                batch_mix=dict(type='MixUpOrCutMix'),
+            ),
+        )
+
+    joint, contrastive = dict(type='BCEJoint'), dict(type='BCEContrastive')
+    with DefaultScope.overwrite_default_scope('bce3s'):
+        assert built(joint=joint).head.contrastive is None
+        with pytest.raises(BCE3SError, match='no unmixed view for the memory bank'):
+            built(joint=joint, contrastive=contrastive)
+
+
 def test_precisions_that_do_not_exist():
     with pytest.raises(BCE3SError, match="precision must be 'fp32' or 'bf16', not 'fp16'"):
         build(precision='fp16')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,6 @@ import torch
 
 from bce3s.errors import BCE3SError
 from bce3s.models import TripartiteHead
-from bce3s.models.head import Classifier
 from bce3s.models.losses.resampling import resample_classes
 from bce3s.models.share import Share
 from bce3s.models.targets import Targets
@@ -83,15 +83,39 @@ def test_scores(normalize, bias):
     close(head(3 * x) - head(0 * x), 3 * (head(x) - head(0 * x)).detach())  # x keeps its length
 
 
-def test_initial_values():
-    """W Kaiming-normal with a = 1: standard deviation 1/sqrt(d); b uniform in +-1/sqrt(d)."""
-    torch.manual_seed(0)
-    classifier = Classifier(400, 500, True, True)
-    assert classifier.weight.std().item() == pytest.approx(1 / 20, rel=0.02)
-    kurtosis = (classifier.weight / classifier.weight.std()).pow(4).mean().item()
-    assert kurtosis == pytest.approx(3, rel=0.05)  # a uniform one has 1.8
-    assert classifier.bias.abs().max() <= 1 / 20
-    assert classifier.bias.std().item() == pytest.approx(1 / 20 / math.sqrt(3), rel=0.1)
+@pytest.mark.parametrize('scale', [1.0, 0.25, 7])
+@pytest.mark.parametrize('bias', [True, False])
+@pytest.mark.parametrize('normalize_feature', [True, False])
+@pytest.mark.parametrize('normalize', [True, False])
+def test_scores_with_a_scale(normalize, normalize_feature, bias, scale):
+    """gamma (w . x + b) loop by loop, and the same from ``embed`` and ``linear``, whose b is minus
+    the layer's.
+    """
+    options = dict(normalize_feature=normalize_feature, scale=scale)
+    head, x = build(normalize_weight=normalize, bias=bias, **options), feats(5)
+    lengths = [math.sqrt(sum(v * v for v in row)) if normalize_feature else 1.0 for row in x]
+    shown = np.array([[v / n for v in row] for row, n in zip(x.tolist(), lengths, strict=True)])
+    close(head(x), scale * logits_of(head, torch.tensor(shown), normalize))
+    weight, b = head.classifier.linear()
+    assert (weight.shape, b.shape) == ((K, D), (K,))
+    close(head(x), (head.classifier.embed(x) @ weight.T - b).detach().numpy())
+    close(b, np.zeros(K) if not bias else -scale * head.classifier.bias.detach().numpy())
+    if normalize_feature:
+        close(head(3 * x), head(x).detach().numpy())
+        assert head(0 * x).isfinite().all()
+
+
+def test_the_initial_bias_is_an_option():
+    bias = build(bias_mean=6.0, init='kaiming_uniform').classifier.linear()[1]
+    assert bias.mean().item() == pytest.approx(6, abs=0.4)
+
+
+def test_the_contrastive_branch_sees_features_as_they_are():
+    head, same = warm(build()), warm(build(normalize_feature=True))
+    x, targets = feats(3 * B), mixed_targets()
+    plain, normalized = head.loss(x, targets), same.loss(x, targets)
+    assert plain['loss_contrastive'] == normalized['loss_contrastive']
+    assert plain['loss_joint'] != normalized['loss_joint']
 
 
 @pytest.mark.parametrize(
@@ -209,6 +233,85 @@ def test_second_stage_keeps_resampling():
     assert loss == pytest.approx(expected, rel=1e-9)
 
 
+# ------------------------------------------------------------------------------- separate decays
+
+DECAY = dict(weight=0.3, feature=0.02, bias=0.5)
+
+
+def decay_by_hand(head, x):
+    """lambda_W/2 ||W||^2 + lambda_H/2 sum_i ||h_i||^2 + lambda_b/2 ||b||^2, number by number."""
+    total = 0.0
+    bias = [] if head.classifier.bias is None else head.classifier.bias.tolist()
+    for name, numbers in (
+        ('weight', head.classifier.weight.flatten().tolist()),
+        ('feature', head.classifier.embed(x).flatten().tolist()),
+        ('bias', bias),
+    ):
+        for value in numbers:
+            total += head.decay[name] / 2 * value**2
+    return total
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        dict(bias=False, decay=dict(weight=0.3, feature=0.02)),
+        dict(normalize_weight=False, scale=3.0, bias_mean=2.0),
+        dict(normalize_feature=True, scale=3.0),
+        dict(decay=dict(feature=0.02)),
+    ],
+)
+def test_decay_is_a_term_of_its_own(options):
+    head, x, targets = warm(build(**dict(decay=DECAY) | options)), feats(3 * B), mixed_targets()
+    without = warm(build(**options | dict(decay=None)))
+    losses, plain = head.loss(x, targets), without.loss(x, targets)
+    assert list(losses) == [*plain, 'loss_decay']
+    close(losses['loss_decay'], decay_by_hand(head, x))
+    assert all(torch.equal(losses[name], plain[name]) for name in plain)
+    assert set(head.decay) == set(DECAY)
+    assert without.decay is None
+
+
+def test_gradient_of_the_decay():
+    """lambda_W W, lambda_H h, lambda_b b: h of one sample is not divided by the batch."""
+    head, x = build(decay=DECAY), feats(3 * B).requires_grad_()
+    head.loss(x, mixed_targets())['loss_decay'].backward()
+    close(x.grad, 0.02 * x.detach().numpy())
+    close(head.classifier.weight.grad, 0.3 * head.classifier.weight.detach().numpy())
+    close(head.classifier.bias.grad, 0.5 * head.classifier.bias.detach().numpy())
+
+
+@pytest.mark.parametrize('sizes', [(2, 2), (1, 2, 1)])
+def test_gradient_of_the_decay_over_ranks(sizes):
+    """The mean of the ranks' gradients, as DDP takes it, is that of the whole batch."""
+    head, x = build(decay=DECAY, contrastive=None), feats(B)
+    labels, mixer = torch.tensor(LABELS), torch.eye(D, dtype=torch.float64)
+    mixer += 0.1 * feats(D, seed=5)
+
+    def gradients(rows, share):
+        parameter = mixer.clone().requires_grad_()  # a backbone of one matrix
+        targets = Targets(labels, ('origin',), torch.ones(1), None, labels, share, Clock())
+        targets = replace(targets, labels=share.take(labels))
+        loss = head.loss(rows @ parameter, targets)['loss_decay']
+        return torch.autograd.grad(loss, [parameter, *head.classifier.parameters()])
+
+    whole = gradients(x, Share((B,)))
+    shares = [Share(sizes, rank) for rank in range(len(sizes))]
+    ranks = [gradients(share.take(x), share) for share in shares]
+    for expected, *parts in zip(whole, *ranks, strict=True):
+        torch.testing.assert_close(sum(parts) / len(parts), expected)
+
+
+def test_second_stage_has_no_decay_loss():
+    head, plain, x = build(decay=DECAY), build(), feats(B)
+    head.finetuning = plain.finetuning = True
+    targets = Targets.plain(torch.tensor(LABELS))
+    losses = head.loss(x, targets)
+    assert list(losses) == ['loss_joint']
+    assert torch.equal(losses['loss_joint'], plain.loss(x, targets)['loss_joint'])
+
+
 def test_a_reloaded_head_gives_the_same_losses():
     head, fresh = warm(build()), build()
     torch.nn.init.normal_(fresh.classifier.weight)
@@ -221,6 +324,11 @@ def test_a_reloaded_head_gives_the_same_losses():
 def test_refuses():
     with pytest.raises(BCE3SError, match='only joint, contrastive and uniformity exist'):
         build(weights=dict(joint=1.0, contrast=0.1))
+    for decay in (dict(weights=0.1), dict(bias=-1.0), dict(feature=math.nan)):
+        with pytest.raises(BCE3SError, match='takes the factors weight, feature and bias'):
+            build(decay=decay)
+    with pytest.raises(BCE3SError, match='the classifier has no bias'):
+        build(bias=False, decay=DECAY)
     with pytest.raises(BCE3SError, match='head has 6 classes, the training set 3'):
         build().set_class_counts([3, 2, 1])
     with pytest.raises(BCE3SError, match='class 2 has no training sample'):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -115,6 +116,22 @@ def test_joint_weighs_whole_rows(loss, row):
         lambda z: oracles.joint(row, per_view(z, 1), soft, weights=weights.tolist()),
         noise(B, K),
     )
+
+
+@pytest.mark.parametrize(
+    ('loss', 'row'), [(CEJoint(), oracles.ce_row), (BCEJoint(), oracles.bce_row)]
+)
+def test_joint_with_smoothed_labels(loss, row):
+    smooth = [[[0.8 * t + 0.2 / K for t in one] for one in view] for view in SOFT]
+    logits = noise(3 * B, K)
+    targets = replace(make_targets(), label_smoothing=0.2)
+    close(loss(logits, targets).item(), oracles.joint(row, per_view(logits).tolist(), smooth))
+
+
+def test_smoothed_labels_need_soft_negatives():
+    targets = replace(make_targets(), label_smoothing=0.2)
+    with pytest.raises(BCE3SError, match='without any negative'):
+        BCEJoint(soft_negatives=False)(noise(3 * B, K), targets)
 
 
 def test_one_hot_targets_give_the_losses_of_torch():

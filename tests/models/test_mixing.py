@@ -7,7 +7,11 @@ import oracles
 import pytest
 import torch
 
-from bce3s.models.mixing import PairedCutMix, PairedMixUp
+from bce3s.errors import BCE3SError
+from bce3s.models.mixing import MixUpOrCutMix, PairedCutMix, PairedMixUp
+from bce3s.models.share import Share
+from bce3s.models.targets import Targets
+from bce3s.randomness import Clock
 
 LAMBDAS = [0.0, 0.13, 0.5, 0.87, 1.0]
 
@@ -78,3 +82,73 @@ def test_one_box_for_the_whole_batch():
     mixed, own = PairedCutMix()(images, images + 1, 0.6, np.random.default_rng(3))
     assert all(torch.equal(image, mixed[0]) for image in mixed)
     assert mixed.mean().item() == pytest.approx(1 - own)
+
+
+# ------------------------------------------------------------------------------- within the batch
+
+
+class GlobalNumpy:
+    """NumPy's global generator, from which timm draws, under the names of a Generator."""
+
+    random = staticmethod(np.random.rand)
+    beta = staticmethod(np.random.beta)
+
+    def integers(self, high):
+        return np.random.randint(0, high)  # noqa: NPY002
+
+
+def box_with_sides_rounded_down(shape, lam, **_):
+    """As timm had it, and CutMix's authors; later versions of timm round odd sides up."""
+    draws = GlobalNumpy()
+    centre = [draws.integers(length) for length in shape[-2:]]
+    return sum(oracles.cutmix_box(*shape[-2:], lam, centre), ())
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+def test_it_is_what_timm_does(smoothing, monkeypatch):
+    """Same draws, same images and soft targets, over batches of all three kinds."""
+    timm = pytest.importorskip('timm.data.mixup')
+    monkeypatch.setattr(timm, 'rand_bbox', box_with_sides_rounded_down)
+    ours = MixUpOrCutMix(0.8, 1.0, prob=0.8, switch_prob=0.5)
+    theirs = timm.Mixup(0.8, 1.0, None, 0.8, 0.5, 'batch', True, smoothing, num_classes=7)
+    gen, kinds = torch.Generator().manual_seed(0), set()
+    for seed in range(40):
+        images = torch.randn(6, 3, 9, 12, generator=gen, dtype=torch.float64)
+        labels = torch.randint(7, (6,), generator=gen)
+        np.random.seed(seed)  # noqa: NPY002
+        expected, soft = theirs(images.clone(), labels)
+        np.random.seed(seed)  # noqa: NPY002
+        mixed, own = ours(images, GlobalNumpy())
+        torch.testing.assert_close(mixed, expected, atol=1e-12, rtol=0)
+        lam, share = torch.tensor([own], dtype=torch.float64), Share((6,))
+        targets = Targets(
+            labels, ('mixed',), lam, labels.flip(0), labels, share, Clock(), smoothing
+        )
+        # timm's targets are float32
+        torch.testing.assert_close(targets.soft(7, torch.float32)[0], soft, atol=1e-6, rtol=0)
+        from_partner = torch.isclose(mixed, images.flip(0)).double().mean().item()
+        kinds.add('none' if own == 1 else 'mixup' if from_partner < 1e-3 else 'cutmix')
+    assert kinds == {'none', 'mixup', 'cutmix'}
+
+
+def test_how_often_a_batch_is_mixed_and_by_what():
+    """0.2 not at all, 0.8 x 0.25 by CutMix; boxes without a pixel are rare at 64 x 64."""
+    images = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 64, 64)
+    mix, trials = MixUpOrCutMix(0.8, 1.0, prob=0.8, switch_prob=0.25), 2000
+    rng = np.random.default_rng(0)
+    none = cut = 0
+    for _ in range(trials):
+        mixed, own = mix(images, rng)
+        none += own == 1
+        cut += own < 1 and mixed[0].unique().tolist() in ([0.0, 3.0], [3.0])
+    for count in (none, cut):
+        assert abs(count - 0.2 * trials) < 5 * (0.16 * trials) ** 0.5
+
+
+@pytest.mark.parametrize(
+    'options',
+    [dict(mixup_alpha=0), dict(cutmix_alpha=-1.0), dict(prob=1.1), dict(switch_prob=-0.1)],
+)
+def test_refuses(options):
+    with pytest.raises(BCE3SError, match='MixUpOrCutMix: mixup_alpha='):
+        MixUpOrCutMix(**options)

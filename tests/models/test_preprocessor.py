@@ -195,3 +195,79 @@ def test_input_is_left_as_it_was():
 def test_refuses_the_train_cfg_of_mmpretrain():
     with pytest.raises(BCE3SError, match='train_cfg'):
         build(batch_augments=dict(augments='Mixup'))
+
+
+# ------------------------------------------------------------------------------- within the batch
+
+WITHIN = dict(type='MixUpOrCutMix', prob=1.0, switch_prob=0.0)
+
+
+def test_a_batch_mixed_with_its_reverse():
+    module, data = build(augment=AUGMENT, batch_mix=WITHIN).double(), loader_batch(B)
+    out = module(data, training=True)
+    targets, labels = out['data_samples'], data['data_samples']['labels']
+    images = normalized(module._augment(data['inputs'], Share((B,))))
+    lam = targets.lam.item()
+    assert not module.paired
+    assert 0 < lam < 1
+    np.testing.assert_allclose(out['inputs'], oracles.mixup(images, images[::-1], lam), atol=1e-6)
+    assert targets.views == ('mixed',)
+    assert torch.equal(targets.partners, labels.flip(0))
+    soft = oracles.soft_labels(labels.tolist(), labels.tolist()[::-1], [lam], K)
+    np.testing.assert_allclose(targets.soft(K, torch.float64), soft, atol=1e-12)
+
+
+def test_a_mixed_batch_is_a_function_of_seed_and_step():
+    def mixed(*moment):
+        return build(Clock(*moment), batch_mix=WITHIN)(loader_batch(B), True)['inputs']
+
+    assert torch.equal(mixed(1, 2, 3), mixed(1, 2, 3))
+    assert not torch.equal(mixed(1, 2, 3), mixed(1, 2, 4))
+    assert not torch.equal(mixed(1, 2, 3), mixed(2, 2, 3))
+
+
+@pytest.mark.parametrize('mixing', [dict(), dict(batch_mix=WITHIN), dict(mix=MIX)])
+def test_label_smoothing(mixing):
+    """Off value s/K, on value 1 - s + s/K, then mixed."""
+    module = build(label_smoothing=0.1, **mixing)
+    targets = module(loader_batch(2 * B if 'mix' in mixing else B), True)['data_samples']
+    partners = None if targets.partners is None else targets.partners.tolist()
+
+    def smooth(label):
+        return np.array([0.9 + 0.1 / K if k == label else 0.1 / K for k in range(K)])
+
+    for v, lam in enumerate(targets.lam.tolist()):
+        for i, label in enumerate(targets.labels.tolist()):
+            other = smooth(partners[i]) if partners else 0
+            expected = lam * smooth(label) + (1 - lam) * other
+            np.testing.assert_allclose(targets.soft(K, torch.float64)[v, i], expected, atol=1e-9)
+
+
+def test_finetuning_neither_mixes_nor_smooths():
+    module, data = build(augment=AUGMENT, batch_mix=WITHIN, label_smoothing=0.1), loader_batch(B)
+    plain = build(augment=AUGMENT)(data, training=True)
+    module.finetuning = True
+    out = module(data, training=True)
+    targets = out['data_samples']
+    assert torch.equal(out['inputs'], plain['inputs'])
+    assert (targets.views, targets.partners, targets.label_smoothing) == (('origin',), None, 0.0)
+
+
+def test_grey_images_become_three_channels_with_a_black_border():
+    module, data = build(pad=2), loader_batch(B)
+    data['inputs'] = data['inputs'][:, :1]
+    framed = np.zeros((B, 3, 12, 12))
+    framed[:, :, 2:10, 2:10] = data['inputs'].numpy()
+    for training in (False, True):
+        out = module(data, training=training)['inputs']
+        np.testing.assert_allclose(out, normalized(torch.tensor(framed)), atol=1e-5)
+
+
+def test_refuses_what_does_not_go_together():
+    with pytest.raises(BCE3SError, match='give one of them'):
+        build(mix=MIX, batch_mix=WITHIN)
+    for s in (-0.1, 1.0):
+        with pytest.raises(BCE3SError, match='label_smoothing must be in'):
+            build(label_smoothing=s)
+    with pytest.raises(BCE3SError, match='pad must be at least 0'):
+        build(pad=-1)

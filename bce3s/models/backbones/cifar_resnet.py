@@ -1,4 +1,4 @@
-"""The CIFAR ResNets of He et al. (CVPR 2016), section 4.2: ResNet-20, 32, 44, 56."""
+"""The CIFAR ResNets of He et al. (CVPR 2016), section 4.2: ResNet-20, 32, 44, 56; and smaller."""
 
 from __future__ import annotations
 
@@ -36,25 +36,30 @@ class CIFARResNet(BaseModule):
     """ResNet-(6n + 2) for small images: 3 x 3 stem, three stages of n blocks, option-A shortcuts.
 
     With width 1 ResNet-32 has 0.46 M parameters and 64 features (LDAM, ProCo); with width 4, which
-    GLMC calls ResNet-32, 7.4 M and 256.
+    GLMC calls ResNet-32, 7.4 M and 256. ResNet-8 and ResNet-14 are not in the paper: for two cores.
 
     Args:
-        depth: 20, 32, 44 or 56.
-        width: factor on the channels 16, 32, 64.
+        depth: 8, 14, 20, 32, 44 or 56.
+        width: factor on the channels 16, 32, 64; those must stay whole numbers.
         in_channels: of the images.
     """
 
     def __init__(
         self,
         depth: int = 32,
-        width: int = 1,
+        width: float = 1,
         in_channels: int = 3,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if depth not in (20, 32, 44, 56):
-            raise BCE3SError(f'CIFARResNet: depth must be 20, 32, 44 or 56, not {depth}.')
-        channels = 16 * width
+        if depth not in (8, 14, 20, 32, 44, 56):
+            raise BCE3SError(f'CIFARResNet: depth must be 8, 14, 20, 32, 44 or 56, not {depth}.')
+        channels = base = int(16 * width)
+        if base < 1 or base != 16 * width:
+            raise BCE3SError(
+                f'CIFARResNet: width {width} makes {16 * width:g} channels; use a multiple of '
+                '1/16, for example 0.5.'
+            )
         self.stem = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(channels)
         stages = []
@@ -62,7 +67,7 @@ class CIFARResNet(BaseModule):
             for block in range((depth - 2) // 6):
                 first = stage > 0 and block == 0
                 inputs = channels
-                channels = 16 * width * 2**stage
+                channels = base * 2**stage
                 stages.append(CIFARBlock(inputs, channels, 2 if first else 1))
         self.blocks = nn.Sequential(*stages)
         self.out_channels = channels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bce3s.errors import BCE3SError
 from bce3s.models.losses.bce import multilabel_bce
 from bce3s.models.losses.ce import soft_cross_entropy
 from bce3s.models.losses.resampling import check_ratio, resample_classes
@@ -56,6 +57,11 @@ class BCEJoint(CEJoint):
         self.clamp = clamp
 
     def rows(self, logits: Tensor, targets: Targets) -> Tensor:
+        if targets.label_smoothing and not self.soft_negatives:
+            raise BCE3SError(
+                'With label_smoothing no target is 0, so soft_negatives=False would leave BCEJoint '
+                'without any negative: set model.head.joint.soft_negatives=True.'
+            )
         soft = targets.soft(logits.shape[-1], logits.dtype)
         classes = self._classes(logits, targets)
         return multilabel_bce(logits, soft, classes, self.soft_negatives, self.clamp)

@@ -1,0 +1,15 @@
+"""CIFAR-100, whole: 50,000 training images (500 a class), 10,000 test images.
+
+100 classes, 3 x 32 x 32; batch size 128. Found in ``data/`` or downloaded there on first use
+(161 MB); ``dataset.data_root`` names another folder, ``dataset.verify=False`` accepts files whose
+checksum is not the published one. What shapes the training set (``imbalance``, ``n_max``,
+``keep_classes``) must be the same on the test data set, which carries the training counts.
+"""
+
+_base_ = './in_memory_lt.py'
+
+train_dataloader = dict(
+    batch_size=128,
+    dataset=dict(type='CIFAR100LT', split='train', imbalance='none'),
+)
+val_dataloader = dict(dataset=dict(type='CIFAR100LT', split='test', imbalance='none'))

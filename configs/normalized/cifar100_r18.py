@@ -1,0 +1,15 @@
+"""Normalised features and weights with a scale: CIFAR-100, ResNet-18, BCE.
+
+"Classification vs. Deep Feature Learning in Normalized Spaces with Different Scaling"; only its
+abstract is public, so network, schedule and the scale 16 are ours: setting 3 of the ICML paper
+(configs/icml/classification/cifar100_r18_sgd_da1.py), but for the normalisation.
+No published value is known to us. Not measured yet.
+
+    python tools/train.py configs/normalized/cifar100_r18.py
+
+CE: --cfg-options model.head.joint.type=CEJoint; the sweep: model.head.scale=1, 2, 4, ..., 64
+"""
+
+_base_ = '../icml/classification/cifar100_r18_sgd_da1.py'
+
+model = dict(head=dict(normalize_weight=True, normalize_feature=True, scale=16.0))

@@ -1,0 +1,30 @@
+"""Normalised features and weights with a scale: CIFAR-100-LT, imbalance factor 100, ResNet-32, BCE.
+
+"Classification vs. Deep Feature Learning in Normalized Spaces with Different Scaling"; only its
+abstract is public, so network, schedule and the scale 16 are ours: those of
+configs/baselines/cifar100lt_if100_bce_r32.py, but for the normalisation.
+No published value is known to us. Not measured yet.
+
+    python tools/train.py configs/normalized/cifar100lt_if100_r32.py
+
+CE: --cfg-options model.head.joint.type=CEJoint; the sweep: model.head.scale=1, 2, 4, ..., 64
+"""
+
+_base_ = [
+    '../_base_/datasets/cifar100lt.py',
+    '../_base_/models/plain_r32.py',
+    '../_base_/schedules/sgd_320e.py',
+    '../_base_/measured_runtime.py',
+]
+
+model = dict(
+    head=dict(
+        joint=dict(type='BCEJoint'),
+        normalize_weight=True,
+        normalize_feature=True,
+        scale=16.0,
+    ),
+)
+# as configs/baselines has it for this network
+optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
+default_hooks = dict(checkpoint=dict(interval=5), measures=dict(interval=5))
