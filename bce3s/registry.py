@@ -37,7 +37,7 @@ TRANSFORMS = _child('transform', _parent.TRANSFORMS, 'bce3s.models')
 BATCH_AUGMENTS = _child('batch augment', _parent.BATCH_AUGMENTS, 'bce3s.models')
 MODELS = _child('model', _parent.MODELS, 'mmpretrain.models', 'bce3s.models')
 HOOKS = _child('hook', _parent.HOOKS, 'bce3s.engine')
-METRICS = _child('metric', _parent.METRICS, 'bce3s.evaluation')
+METRICS = _child('metric', _parent.METRICS, 'bce3s.evaluation.metrics')
 # Nothing of ours in these; without them MMEngine would warn that the scope is missing.
 OPTIMIZERS = _child('optimizer', _parent.OPTIMIZERS, 'mmpretrain.engine')
 OPTIM_WRAPPERS = _child('optim_wrapper', _parent.OPTIM_WRAPPERS, 'mmpretrain.engine')

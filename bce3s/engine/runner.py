@@ -17,11 +17,20 @@ FOR_THE_FILE = (
     '`save_param_scheduler` is True',
     '`resume_param_scheduler` is True',
 )
+MMENGINES_HOOKS = {
+    'runtime_info',
+    'timer',
+    'sampler_seed',
+    'logger',
+    'param_scheduler',
+    'checkpoint',
+}
 
 
 class QuietRunner(Runner):
     """Keeps the dumps of environment, config and hooks, and MMEngine's warnings about itself, for
-    the log file; the console shows what happens in this run.
+    the log file; the console shows what happens in this run. ``default_hooks.NAME=None`` leaves out
+    any of the default hooks, not only MMEngine's own.
     """
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
@@ -30,6 +39,11 @@ class QuietRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(_is_for_the_console)
         return logger
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        # None must reach MMEngine for a hook of its own, which would come back otherwise
+        kept = {k: v for k, v in (hooks or {}).items() if v is not None or k in MMENGINES_HOOKS}
+        super().register_default_hooks(kept)
 
 
 def _is_for_the_console(record: logging.LogRecord) -> bool:

@@ -1,5 +1,4 @@
-"""How the numbers are computed: arrays -> numbers, their MMEngine adapters, and the report."""
+"""How the numbers are computed: arrays -> numbers, and the report.
 
-from .metrics import LongTailedMetric
-
-__all__ = ['LongTailedMetric']
+Of its modules only ``metrics`` (the adapters) imports MMEngine, so this imports none of them.
+"""

@@ -3,7 +3,7 @@
 import pytest
 
 from bce3s.errors import BCE3SError
-from bce3s.evaluation import LongTailedMetric
+from bce3s.evaluation.metrics import LongTailedMetric
 from bce3s.registry import METRICS
 
 META = {'class_counts': [200, 50, 5]}
