@@ -1,0 +1,125 @@
+"""The bias of the minimum by Theorem 3.2 of "BCE vs. CE in Deep Feature Learning", and its cap.
+
+Signs as in the paper: scores are ``z = W h - b``. Without bias the positive score of a simplex
+ETF is ``s = sqrt(lambda_W / (n lambda_H)) rho / K``, the negative ones ``-s / (K - 1)``, and Eq.
+12 says
+
+    lambda_b b = (K - 1)/K sigmoid(-(b + s/(K - 1))) - 1/K sigmoid(b - s),
+
+and rho is where the derivative of the objective along it vanishes:
+
+    sigmoid(b - s) + sigmoid(-(b + s/(K - 1))) = K tau,     tau = sqrt(n lambda_W lambda_H).
+
+Theorem 3.2 gives the minimum only while ``lambda_b b <= tau``: ``closed_form`` has the proof and
+what the minimum is beyond.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+
+from bce3s.theory.decays import Decays, check_classes, check_no_collapse, price
+
+PRECISION = dict(xtol=1e-14, rtol=1e-14, maxiter=500)
+
+
+def positive_score(rho: float, classes: int, samples: float, decays: Decays) -> float:
+    """Eq. 13: ``w_k . h_k`` without bias, of a simplex ETF with ``rho = ||W||_F^2``."""
+    return math.sqrt(decays.weight / (samples * decays.feature)) * rho / classes
+
+
+def bias_equation(b: float, rho: float, classes: int, samples: float, decays: Decays) -> float:
+    """The right-hand side of Eq. 12 (alpha(b) as Eq. 57 defines it), 0 at the root.
+
+    It is the derivative of the objective along the bias of all classes, divided by K; the same as
+    ``bce3s.evaluation.decision_scores.alpha`` with lambda_b, without that package's imports.
+    """
+    s = positive_score(rho, classes, samples, decays)
+    negative = expit(-(b + s / (classes - 1)))
+    positive = expit(b - s)
+    return float(decays.bias * b + (positive - (classes - 1) * negative) / classes)
+
+
+def bias_root(rho: float, classes: int, samples: float, decays: Decays) -> float:
+    """The root b of Eq. 12 for a given rho, by bracketing: it is the only one (Lemma C.8).
+
+    It is never negative: at b = 0 the right-hand side is at most 0, for every rho.
+
+    Raises:
+        BCE3SError: fewer than 2 classes, no sample.
+    """
+    check_classes(classes)
+    price(samples, decays)
+
+    def residual(b: float) -> float:
+        return bias_equation(b, rho, classes, samples, decays)
+
+    if residual(0.0) >= 0:
+        return 0.0
+    upper = 1.0
+    while residual(upper) <= 0:
+        upper *= 2
+    return float(brentq(residual, 0.0, upper, **PRECISION))
+
+
+def joint_root(classes: int, samples: float, decays: Decays) -> tuple[float, float]:
+    """(b*, rho*): Eq. 12 and the stationarity in rho together, by bracketing in one unknown.
+
+    With ``p = sigmoid(b - s)`` and ``q = sigmoid(-(b + s/(K-1)))`` the two equations are
+    ``p + q = K tau`` and ``(K - 1) q - p = K lambda_b b``, and inverting the sigmoids
+    ``K b = logit(p) - (K - 1) logit(q)``. What remains increases strictly in logit(p):
+
+        logit(p) - (K - 1) logit(K tau - p) - K ((K - 1) tau - p)/lambda_b = 0.
+
+    Raises:
+        BCE3SError: fewer than 2 classes, no sample, or decays at which all classes fall together.
+    """
+    check_classes(classes)
+    check_no_collapse(classes, samples, decays)
+    tau = price(samples, decays)
+    p, q = _misses(classes, tau, decays.bias)
+    b = (logit(p) - (classes - 1) * logit(q)) / classes
+    rho = math.sqrt(samples * decays.feature / decays.weight) * (classes - 1)
+    return float(b), float(rho * -(logit(p) + logit(q)))
+
+
+def bias_cap(samples: float, decays: Decays) -> float:
+    """``sqrt(n lambda_W lambda_H) / lambda_b``: the bias of the minimum never exceeds it (d >= K).
+
+    Infinite for lambda_b = 0.
+    """
+    tau = price(samples, decays)
+    return tau / decays.bias if decays.bias else math.inf
+
+
+def theorem_holds(classes: int, samples: float, decays: Decays) -> bool:
+    """Whether ``lambda_b b* <= sqrt(n lambda_W lambda_H)``: Theorem 3.2 gives the minimum.
+
+    Raises:
+        BCE3SError: as ``joint_root``.
+    """
+    return joint_root(classes, samples, decays)[0] <= bias_cap(samples, decays)
+
+
+def _misses(classes: int, tau: float, bias_decay: float) -> tuple[float, float]:
+    """(p, q) at the joint root: by how much the positive and a negative sigmoid miss 1 and 0."""
+    most = (classes - 1) * tau  # p of b = 0
+    if not bias_decay:
+        return most, tau
+
+    def residual(t: float) -> float:
+        p = expit(t)
+        pull = classes * (most - p) / bias_decay
+        return t - (classes - 1) * logit(classes * tau - p) - pull
+
+    upper = float(logit(most))
+    if residual(upper) <= 0:  # K = 2: b = 0, up to rounding
+        return most, tau
+    width = 1.0
+    while residual(upper - width) > 0:
+        width *= 2
+    p = float(expit(brentq(residual, upper - width, upper, **PRECISION)))
+    return p, classes * tau - p
