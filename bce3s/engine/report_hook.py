@@ -162,7 +162,7 @@ def _run(runner: Runner) -> dict[str, Any]:
     planned = runner.max_epochs if isinstance(runner._train_loop, BaseLoop) else None
     return {
         'seed': runner.seed,
-        'config': _config_name(runner.cfg.filename),
+        'config': config_name(runner.cfg.filename),
         'config_sha256': config_digest(runner.cfg.to_dict()),
         'max_epochs': planned,
         'versions': versions(),
@@ -170,7 +170,7 @@ def _run(runner: Runner) -> dict[str, Any]:
     }
 
 
-def _config_name(filename: str | None) -> str:
+def config_name(filename: str | None) -> str:
     """The config's path below the working directory, else its name: never an absolute path."""
     if not filename:
         return 'unnamed'

@@ -9,8 +9,8 @@ No published value is known to us. Not measured yet.
 
 CE: --cfg-options model.head.joint.type=CEJoint; the sweep: model.head.scale=1, 2, 4, ..., 64
 BCE's bias has far to go at small scales; from the minimum of the unconstrained-features model it
-starts with model.head.bias_mean=4.602, 2.317, 1.223, 0.793, 0.639, 0.567, 0.531 for scale 1, 2, 4, 8,
-16, 32, 64 (bce3s.theory.normalized.optimal_bias, K = 100).
+starts with model.head.bias_mean=4.602, 2.317, 1.223, 0.793, 0.639, 0.567, 0.531 at scale 1, 2, 4,
+8, 16, 32, 64 (bce3s.theory.normalized.optimal_bias, K = 100).
 """
 
 _base_ = '../icml/classification/cifar100_r18_sgd_da1.py'

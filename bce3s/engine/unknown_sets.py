@@ -1,0 +1,163 @@
+"""Images of classes that a model does not know, in the shape that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset, default_collate
+
+from bce3s.errors import BCE3SError
+from bce3s.registry import DATASETS
+
+HELD_OUT = 'held-out'
+NAMED = {
+    'cifar10': 'CIFAR10LT',
+    'cifar100': 'CIFAR100LT',
+    'digits': 'DigitsLT',
+    'fashion-mnist': 'FashionMNISTLT',
+    'mnist': 'MNISTLT',
+}
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def unknown_config(spec: str, known: ConfigDict) -> ConfigDict:
+    """The config of the data set that ``spec`` names.
+
+    Args:
+        spec: ``held-out``, the test images of the classes that ``keep_classes`` leaves out; one of
+            ``NAMED``, its test set; or a config file, its test (or else validation) data set.
+        known: config of the data set that the model is tested on.
+
+    Raises:
+        BCE3SError: no such data set, or no class is held out.
+    """
+    if spec == HELD_OUT:
+        return _held_out(known)
+    if spec in NAMED:
+        # where its files are and whether to trust them is said for the known data already
+        keys = () if spec == 'digits' else ('data_root', 'download', 'verify')
+        same = {key: known[key] for key in keys if key in known}
+        return ConfigDict(type=NAMED[spec], split='test', **same)
+    if not spec.endswith('.py'):
+        raise BCE3SError(
+            f"--unknown {spec}: use '{HELD_OUT}', one of {', '.join(sorted(NAMED))}, or a config "
+            'file.'
+        )
+    from bce3s.cli import load_config
+
+    cfg = load_config(spec, [])
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    if loader is None:
+        raise BCE3SError(f'{spec} has neither test_dataloader nor val_dataloader.')
+    return loader.dataset
+
+
+def _held_out(known: ConfigDict) -> ConfigDict:
+    kept = known.get('keep_classes')
+    if not kept:
+        raise BCE3SError(
+            f'--unknown {HELD_OUT}: the config trains on every class. Train on some of them with '
+            '--cfg-options train_dataloader.dataset.keep_classes=[...] '
+            'val_dataloader.dataset.keep_classes=[...] model.head.num_classes=..., and give the '
+            'same options here.'
+        )
+    every = range(len(DATASETS.get(known.type).classes))
+    left = [k for k in every if k not in set(kept)]
+    if not left:
+        raise BCE3SError(f'--unknown {HELD_OUT}: keep_classes keeps every class, none is left out.')
+    return ConfigDict({**known, 'keep_classes': left, 'split': 'test'})
+
+
+def unknown_dataset(
+    spec: str, known_config: ConfigDict, known: Dataset, options: Mapping[str, Any] | None = None
+) -> Dataset:
+    """The data set that ``spec`` names (see :func:`unknown_config`), in the shape of ``known``.
+
+    Args:
+        spec, known_config: see there.
+        known: the data set that the model is tested on.
+        options: further arguments of the data set.
+
+    Raises:
+        BCE3SError: as :func:`unknown_config`; an option that the data set does not take; or a class
+            of it is one of ``known``.
+    """
+    config = ConfigDict({**unknown_config(spec, known_config), **(options or {})})
+    try:
+        dataset = DATASETS.build(config)
+    except (BCE3SError, TypeError) as error:
+        raise BCE3SError(
+            f'--unknown {spec}: {error} (Arguments of this data set: --unknown-options, such as '
+            'verify=False.)'
+        ) from error
+    classes = [str(name) for name in dataset.metainfo['classes']]
+    shared = sorted({*classes} & {str(name) for name in known.metainfo['classes']})
+    if shared:
+        raise BCE3SError(
+            f'--unknown {spec}: the model knows {len(shared)} of its classes ({shared[0]}, ...): '
+            f'they are not unknown. Use another data set, or {HELD_OUT}.'
+        )
+    shape = tuple(known[0]['inputs'].shape)
+    return dataset if tuple(dataset[0]['inputs'].shape) == shape else FittedImages(dataset, shape)
+
+
+class FittedImages(Dataset):
+    """The images of another data set with the channels and the size of the known ones.
+
+    Grey becomes colour by repeating the channel, colour becomes grey by its luma (BT.601); the size
+    is changed by bilinear interpolation with antialiasing, whatever the proportions.
+
+    Args:
+        dataset: with uint8 images (C, H, W) as ``inputs``.
+        shape: (C, H, W) wanted.
+
+    Raises:
+        BCE3SError: channels other than 1 and 3 that do not agree.
+    """
+
+    def __init__(self, dataset: Dataset, shape: Sequence[int]) -> None:
+        self.dataset, self.shape = dataset, tuple(shape)
+        self.metainfo = dataset.metainfo
+        channels = dataset[0]['inputs'].shape[0]
+        if channels != shape[0] and {channels, shape[0]} != {1, 3}:
+            raise BCE3SError(
+                f'Images of {channels} channels cannot be made images of {shape[0]}: only grey and '
+                'colour are converted.'
+            )
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self.dataset[index]
+        return {**sample, 'inputs': self._fit(sample['inputs'][None])[0]}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
+        if hasattr(self.dataset, '__getitems__'):
+            batch = self.dataset.__getitems__(indices)
+        else:
+            batch = default_collate([self.dataset[i] for i in indices])
+        return {**batch, 'inputs': self._fit(batch['inputs'])}
+
+    def _fit(self, images: Tensor) -> Tensor:
+        channels, *size = self.shape
+        values = images.float()
+        if values.shape[1] > channels:
+            values = (values * torch.tensor(LUMA).view(-1, 1, 1)).sum(dim=1, keepdim=True)
+        if list(values.shape[2:]) != size:
+            values = F.interpolate(values, size, mode='bilinear', antialias=True)
+        values = values.expand(-1, channels, -1, -1)
+        return values.round().clamp(0, 255).to(torch.uint8)
+
+
+def display_name(spec: str, known_name: str) -> str:
+    """How a table calls the data set: never a path outside the working directory."""
+    if spec == HELD_OUT:
+        return f'{known_name}, held-out classes'
+    return Path(spec).stem

@@ -1,0 +1,238 @@
+"""Open-set recognition: are images of classes that the model never saw told from those it knows?
+
+Every image has one score, higher meaning "of a known class", such as its largest logit. Images of
+known classes are the positives, all others ("unknown") the negatives. An image counts as known if
+its score is at least t; equal scores count half where all t are averaged over, so that nothing
+depends on the order of the images. All figures are in percent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_masks
+from bce3s.errors import BCE3SError
+from bce3s.evaluation.arrays import as_labels, as_tensor
+from bce3s.evaluation.feature_arrays import split_means
+
+
+def score_array(name: str, values: Any) -> NDArray[np.float64]:
+    """Scores (N,) in float64.
+
+    Raises:
+        BCE3SError: no score, not one number an image, or one that is not finite.
+    """
+    scores = as_tensor(values).cpu().numpy()
+    if scores.ndim != 1:
+        raise BCE3SError(
+            f'The scores of the {name} samples have the shape {scores.shape}: give one number for '
+            'each sample, such as its largest logit.'
+        )
+    if not scores.size:
+        raise BCE3SError(
+            f'There are no {name} samples: open-set figures compare known with unknown ones.'
+        )
+    wrong = np.flatnonzero(~np.isfinite(scores))
+    if wrong.size:
+        raise BCE3SError(
+            f'{wrong.size} of {scores.size} {name} samples have a score that is not finite (the '
+            f'first is sample {wrong[0]}): the model has diverged, or its weights are damaged.'
+        )
+    return scores.astype(np.float64)
+
+
+def _paired(known: Any, correct: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    known, correct = score_array('known', known), as_tensor(correct).cpu().numpy().astype(bool)
+    if known.shape != correct.shape:
+        raise BCE3SError(
+            f'There are {known.size} scores of known samples, but of {correct.size} it is said '
+            'whether they were classified right: each needs one of each.'
+        )
+    return known, correct
+
+
+# ------------------------------------------------------------------------------ over all thresholds
+def share_below(known: Any, unknown: Any) -> NDArray[np.float64]:
+    """Of each known sample, the share of unknown ones that score lower, equals counting half (N,).
+
+    ``v_i = 1/M sum_j ([u_j < s_i] + [u_j = s_i] / 2)``, in O((N + M) log M).
+
+    Raises:
+        BCE3SError: no known or no unknown sample, a score that is not finite.
+    """
+    known, unknown = score_array('known', known), np.sort(score_array('unknown', unknown))
+    below = np.searchsorted(unknown, known, 'left') + np.searchsorted(unknown, known, 'right')
+    return below / (2 * unknown.size)
+
+
+def auroc(known: Any, unknown: Any) -> float:
+    """Area under the curve of TPR over FPR, ``100 mean_i v_i``: the Mann-Whitney statistic.
+
+    The chance that a known sample scores higher than an unknown one, equals counting half; 50
+    is no information. ``v_i``: :func:`share_below`.
+
+    Args:
+        known: (N,) scores. unknown: (M,) scores.
+
+    Raises:
+        BCE3SError: no known or no unknown sample, a score that is not finite.
+    """
+    return float(100 * share_below(known, unknown).mean())
+
+
+def oscr(known: Any, correct: Any, unknown: Any) -> float:
+    """Area under the curve of CCR over FPR: ``100/N sum_i v_i [i is classified right]``.
+
+    ``CCR(t)``: share of known samples that score at least t AND are classified right;
+    ``FPR(t)``: share of unknown samples that score at least t (Dhamija, Guenther, Boult,
+    "Reducing Network Agnostophobia", NeurIPS 2018). The area is a sum over the right ones:
+    each adds the share of the FPR axis over which it is accepted. It is at most the accuracy, and
+    the AUROC if every known sample is right.
+
+    Args:
+        known: (N,) scores. correct: (N,) booleans. unknown: (M,) scores.
+
+    Raises:
+        BCE3SError: as :func:`auroc`; or ``known`` and ``correct`` of different lengths.
+    """
+    known, correct = _paired(known, correct)
+    return float(100 * (share_below(known, unknown) * correct).mean())
+
+
+def curve(known: Any, correct: Any, unknown: Any, points: int = 201) -> dict[str, list[float]]:
+    """Points of both curves, by falling threshold, from (0, 0) on: ``fpr``, ``tpr``, ``ccr``.
+
+    Every distinct score is a threshold; of more than ``points`` of them, those are kept that lie
+    evenly along ``fpr + tpr``.
+
+    Raises:
+        BCE3SError: as :func:`oscr`.
+    """
+    (known, correct), unknown = _paired(known, correct), score_array('unknown', unknown)
+    thresholds = np.unique(np.concatenate([known, unknown]))[::-1]
+    columns = [_accepted(s, thresholds) for s in (unknown, known, known[correct])]
+    sizes = (unknown.size, known.size, known.size)
+    fpr, tpr, ccr = (
+        np.concatenate([[0.0], 100 * column / size])
+        for column, size in zip(columns, sizes, strict=True)
+    )
+    kept = np.unique(np.searchsorted(fpr + tpr, np.linspace(0, 200, points)).clip(max=len(fpr) - 1))
+    return {'fpr': fpr[kept].tolist(), 'tpr': tpr[kept].tolist(), 'ccr': ccr[kept].tolist()}
+
+
+def _accepted(scores: NDArray, thresholds: NDArray) -> NDArray[np.int64]:
+    """How many scores are at least each threshold."""
+    return scores.size - np.searchsorted(np.sort(scores), thresholds, 'left')
+
+
+# --------------------------------------------------------------------------------- at one threshold
+def threshold_at_tpr(known: Any, tpr: float = 95.0) -> float:
+    """The largest t such that at least ``tpr`` percent of the known samples score at least t.
+
+    Raises:
+        BCE3SError: ``tpr`` is not in (0, 100], no known sample, a score that is not finite.
+    """
+    if not 0 < tpr <= 100:
+        raise BCE3SError(f'tpr is {tpr}: it is a percentage above 0, at most 100.')
+    known = np.sort(score_array('known', known))
+    # 1e-9: a product that is whole in exact arithmetic must not ask for one sample more
+    needed = max(math.ceil(tpr / 100 * known.size - 1e-9), 1)
+    return float(known[known.size - needed])
+
+
+def fpr_at_tpr(known: Any, unknown: Any, tpr: float = 95.0) -> float:
+    """Share of unknown samples that are accepted at the threshold that accepts ``tpr`` percent of
+    the known ones (:func:`threshold_at_tpr`); lower is better.
+
+    Args:
+        known: (N,) scores. unknown: (M,) scores. tpr: percent.
+
+    Raises:
+        BCE3SError: as :func:`threshold_at_tpr`, or no unknown sample.
+    """
+    unknown = score_array('unknown', unknown)
+    return float(100 * (unknown >= threshold_at_tpr(known, tpr)).mean())
+
+
+def unknown_accepted(unknown: Any, threshold: float) -> float:
+    """Share of unknown samples that score at least ``threshold``.
+
+    For BCE the natural threshold of the largest logit is 0 (a probability of 1/2), or the one of
+    the uniform accuracy, which is made for all classes and samples alike.
+    """
+    return float(100 * (score_array('unknown', unknown) >= threshold).mean())
+
+
+# ------------------------------------------------------------------------------------------- report
+def evaluate_open_set(
+    known: Any,
+    correct: Any,
+    labels: Any,
+    unknown: Any,
+    class_counts: Sequence[int],
+    thresholds: Thresholds | None = None,
+    score_thresholds: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Everything the report says about one score and one set of unknown samples (percent, no NaN).
+
+    Args:
+        known: (N,) scores of the known samples. correct: (N,) whether each is classified right.
+        labels: (N,) their classes.
+        unknown: (M,) scores of the unknown samples.
+        class_counts: (K,) TRAINING samples of the known classes.
+        thresholds: where Many ends and Few begins.
+        score_thresholds: named thresholds of the score to be looked at, besides the one that
+            accepts 95 % of the known.
+
+    Returns:
+        ``auroc`` and ``oscr``: ``all``, ``many``, ``medium``, ``few`` (means over the known
+        classes) and ``plain`` (all known samples alike), each against all unknown samples;
+        ``fpr95``: ``many``, ``medium``, ``few``, the known samples of the split having a threshold
+        of their own, and ``plain``; ``at``: for each named threshold ``threshold``,
+        ``unknown_accepted`` and ``known_rejected`` (means as above); ``curve``; ``unknown``: M.
+        ``None`` where a split has no sample.
+
+    Raises:
+        BCE3SError: no known or no unknown sample, lengths that differ, a score not finite.
+    """
+    (known, correct), unknown = _paired(known, correct), score_array('unknown', unknown)
+    labels = as_labels(labels, torch.from_numpy(known), len(class_counts)).numpy()
+
+    def means(values: NDArray) -> dict[str, float | None]:
+        return split_means(100 * values, labels, class_counts, thresholds)
+
+    below, named = share_below(known, unknown), {'95 % TPR': threshold_at_tpr(known)}
+    return {
+        'auroc': means(below),
+        'oscr': means(below * correct),
+        'fpr95': _fpr_of_splits(known, labels, unknown, class_counts, thresholds),
+        'at': {
+            name: {
+                'threshold': float(at),
+                'unknown_accepted': unknown_accepted(unknown, at),
+                'known_rejected': means(known < at),
+            }
+            for name, at in {**named, **(score_thresholds or {})}.items()
+        },
+        'curve': curve(known, correct, unknown),
+        'unknown': unknown.size,
+    }
+
+
+def _fpr_of_splits(
+    known: NDArray,
+    labels: NDArray,
+    unknown: NDArray,
+    class_counts: Sequence[int],
+    thresholds: Thresholds | None,
+) -> dict[str, float | None]:
+    masks = split_masks(class_counts, thresholds)
+    groups = {split: known[masks[split][labels]] for split in SPLITS}
+    fprs = {s: fpr_at_tpr(group, unknown) if group.size else None for s, group in groups.items()}
+    return {**fprs, 'plain': fpr_at_tpr(known, unknown)}

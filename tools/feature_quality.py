@@ -1,0 +1,108 @@
+"""How good the features of a checkpoint are: nearest neighbours, class means, retrieval, open set.
+
+python tools/feature_quality.py CONFIG CHECKPOINT --unknown cifar100 --out features
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+
+# Runs from a checkout, without installation.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog='feature_quality.py', description=__doc__.splitlines()[0])
+    p.add_argument('config', help='config the checkpoint was trained with')
+    p.add_argument('checkpoint', help='checkpoint file')
+    p.add_argument(
+        '--unknown',
+        nargs='+',
+        default=[],
+        metavar='SET',
+        help='images of classes that the model was not trained on: held-out (those that '
+        'keep_classes leaves out), cifar10, cifar100, digits, fashion-mnist, mnist, or a config '
+        'file (its test data)',
+    )
+    p.add_argument(
+        '--unknown-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='arguments of these data sets, such as verify=False or data_root=elsewhere',
+    )
+    p.add_argument(
+        '--k',
+        nargs='+',
+        type=int,
+        default=[1, 5, 10, 20],
+        help='numbers of neighbours (default: 1 5 10 20)',
+    )
+    p.add_argument('--out', help='where to write (<folder of the checkpoint>/features)')
+    p.add_argument('--batch-size', type=int, default=500, help='images at a time (default: 500)')
+    p.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='change the config, as the training did: train_dataloader.dataset.imbalance_factor=10',
+    )
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    # Checkpoints hold tensors and plain types only; mmcv-lite's advice to install mmcv is void.
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    warnings.filterwarnings('ignore', 'Fail to import', UserWarning)
+
+    from bce3s.errors import BCE3SError
+
+    try:
+        run(args)
+    except BCE3SError as error:
+        sys.stdout.flush()
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(args: argparse.Namespace) -> None:
+    from bce3s.cli import load_config
+    from bce3s.engine.feature_quality import feature_quality
+    from bce3s.errors import BCE3SError
+    from bce3s.evaluation.feature_report import format_tables, write_features
+    from bce3s.strict_config import explain
+
+    cfg = load_config(args.config, args.cfg_options)
+    options = dict(_key_value(text) for text in args.unknown_options)
+    try:
+        report = feature_quality(
+            cfg, args.checkpoint, args.unknown, args.k, args.batch_size, options
+        )
+    except (TypeError, KeyError) as error:
+        sentence = explain(error, cfg)
+        if sentence is None:
+            raise
+        raise BCE3SError(sentence) from error
+    path = write_features(report, args.out or Path(args.checkpoint).parent / 'features')
+    print(format_tables(report))
+    print(f'\nPercent. What the figures mean: {path}')
+
+
+def _key_value(text: str) -> tuple[str, object]:
+    from mmengine.config import DictAction
+
+    from bce3s.errors import BCE3SError
+
+    key, equals, value = text.partition('=')
+    if not equals:
+        raise BCE3SError(f'--unknown-options {text}: write KEY=VALUE.')
+    return key, DictAction._parse_iterable(value)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
