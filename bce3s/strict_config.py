@@ -88,7 +88,7 @@ def apply_options(cfg: Config, options: list[str]) -> None:
         key, equals, text = option.partition('=')
         if not equals or not key:
             raise BCE3SError(f'--cfg-options {option}: write KEY=VALUE.')
-        _check_option(cfg, key)
+        check_option(cfg, key)
         try:
             value = DictAction._parse_iterable(text)
         except AssertionError as error:
@@ -96,7 +96,7 @@ def apply_options(cfg: Config, options: list[str]) -> None:
         cfg.merge_from_dict({key: value})
 
 
-def _check_option(cfg: Config, dotted: str) -> None:
+def check_option(cfg: Config, dotted: str) -> None:
     node: Any = cfg
     parts = dotted.split('.')
     for depth, part in enumerate(parts):

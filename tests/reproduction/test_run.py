@@ -1,0 +1,172 @@
+"""Sessions with runs that are only pretended: order, budget, failures, interruptions."""
+
+import io
+import json
+
+import pytest
+from fakes import BCE, CE, Trainer, checkpoint, job, put, report
+
+from bce3s.errors import BCE3SError
+from bce3s.reproduction import run as run_module
+from bce3s.reproduction.cells import Cell
+from bce3s.reproduction.cost import Costs
+from bce3s.reproduction.plan import CHANGED, CUT, DONE
+from bce3s.reproduction.progress import Progress
+from bce3s.reproduction.run import FAILED, FINISHED, HALTED, WAITING, Session, Settings
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(run_module, 'WAIT', 0.001)
+
+
+def session(trainer: Trainer, seconds: float | None = None, **settings) -> tuple[Session, list]:
+    """A session whose every run is estimated at ``seconds``."""
+    costs = Costs([], 1, 'cpu, 2 cores')
+    if seconds is not None:
+        from bce3s.reproduction.cost import Estimate
+
+        costs.estimate = lambda _: Estimate(seconds, 'by agreement')
+    stream = io.StringIO()
+    made = Session(Settings(**settings), trainer, costs, Progress(stream))
+    return made, stream
+
+
+def what(outcomes) -> dict[str, str]:
+    return {outcome.job.name: outcome.what for outcome in outcomes}
+
+
+def test_runs_what_has_no_result_and_leaves_the_rest(tmp_path):
+    done = put(job(tmp_path), report=report(job(tmp_path), 4))
+    jobs = [done, job(tmp_path, BCE), job(tmp_path, BCE, 1)]
+    trainer = Trainer(jobs)
+    made, stream = session(trainer, heading='small')
+    assert set(what(made.run(jobs)).values()) == {FINISHED}
+    assert [arguments[1:3] for arguments in trainer.begun] == [['--seed', '0'], ['--seed', '1']]
+    assert all(job.state == DONE for job in jobs)
+    assert trainer.most_alive == 1
+    folder = jobs[1].folder
+    assert (folder.parent / 'config.py').read_text().startswith('"""digits/bce. small\n')
+    note = json.loads((folder / 'cell.json').read_text())
+    assert (note['key'], note['digest'], note['threads']) == ('digits/bce', jobs[1].digest, 1)
+    (part,) = note['runs']
+    assert part['epochs'] == 4
+    config = folder.parent / 'config.py'
+    assert f'python tools/train.py {config} --seed 0 --work-dir {folder}' in stream.getvalue()
+
+
+def test_a_run_cut_short_is_resumed_and_its_log_kept(tmp_path):
+    run = put(job(tmp_path), report=report(job(tmp_path), 2))
+    checkpoint(run, 2)
+    (run.folder / 'console.log').write_text('before')
+    trainer = Trainer([run])
+    made, _ = session(trainer)
+    assert run.state == CUT
+    assert what(made.run([run])) == {run.name: FINISHED}
+    assert trainer.begun[0][-1] == '--resume'
+    assert (run.folder / 'console.log').read_text() == 'before'
+    (part,) = json.loads((run.folder / 'cell.json').read_text())['runs']
+    assert part['epochs'] == 2
+
+
+def test_a_changed_config_is_said_and_run_again_on_demand_only(tmp_path):
+    run = put(job(tmp_path), report=report(job(tmp_path), 4, sha='another'), measures={})
+    checkpoint(run, 4)
+    trainer = Trainer([run])
+    made, _ = session(trainer)
+    (outcome,) = made.run([run])
+    assert outcome.what == CHANGED
+    assert '--overwrite' in outcome.text
+    assert trainer.begun == []
+    made, _ = session(trainer, overwrite=True)
+    assert what(made.run([run])) == {run.name: FINISHED}
+    assert trainer.begun[0][-1] == '--overwrite'
+    assert not (run.folder / 'measures.json').exists()
+
+
+def test_a_failure_is_reported_and_stops_nothing(tmp_path):
+    jobs = [job(tmp_path), job(tmp_path, BCE)]
+    made, stream = session(Trainer(jobs, fail=('digits/ce',)))
+    outcomes = made.run(jobs)
+    assert what(outcomes) == {jobs[0].name: FAILED, jobs[1].name: FINISHED}
+    failed = outcomes[0].text
+    assert failed.startswith('digits/ce seed 0: the loss is not finite. (exit status 3; see ')
+    assert failed in stream.getvalue()
+
+
+def test_a_run_that_ends_without_a_report_has_failed(tmp_path):
+    run = job(tmp_path)
+
+    class Silent:
+        def poll(self):
+            return 0
+
+    made, _ = session(lambda *_: Silent())
+    (outcome,) = made.run([run])
+    assert outcome.what == FAILED
+
+
+def test_several_at_a_time(tmp_path):
+    jobs = [job(tmp_path, CE, seed) for seed in range(5)]
+    trainer = Trainer(jobs, polls=3)
+    made, _ = session(trainer, parallel=2)
+    assert list(what(made.run(jobs)).values()) == [FINISHED] * 5
+    assert trainer.most_alive == 2
+
+
+def test_nothing_is_begun_that_would_not_fit_into_the_budget(tmp_path):
+    jobs = [job(tmp_path, CE, seed) for seed in range(3)]
+    trainer = Trainer(jobs, polls=5)
+    made, _ = session(trainer, seconds=0.9995, budget=1.0)
+    outcomes = made.run(jobs)
+    assert [outcome.what for outcome in outcomes] == [FINISHED, WAITING, WAITING]
+    assert 'would not have fitted' in outcomes[-1].text
+
+
+def test_a_run_is_halted_when_the_budget_is_spent_and_the_next_call_resumes_it(tmp_path):
+    jobs = [job(tmp_path, CE, seed) for seed in range(2)]
+    trainer = Trainer(jobs, polls=10**9)  # longer than the whole budget: trained in pieces
+    made, _ = session(trainer, seconds=100.0, budget=0.05)
+    outcomes = made.run(jobs)
+    assert [outcome.what for outcome in outcomes] == [HALTED, WAITING]
+    assert 'budget of time was spent at epoch 2 of 4; the next call resumes it' in outcomes[0].text
+    assert jobs[0].state == CUT
+    trainer.polls = 1
+    made, _ = session(trainer)
+    assert [outcome.what for outcome in made.run(jobs)] == [FINISHED, FINISHED]
+    assert trainer.begun[1][-1] == '--resume'
+
+
+def test_an_interruption_halts_the_runs_and_goes_on(tmp_path):
+    jobs = [job(tmp_path, CE, seed) for seed in range(2)]
+    trainer = Trainer(jobs, polls=10**9)
+    made, _ = session(trainer, parallel=2)
+    made.progress.show = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        made.run(jobs)
+    assert [outcome.what for outcome in made.outcomes] == [HALTED, HALTED]
+    assert trainer.alive == 0
+
+
+def test_a_key_that_nothing_reads_is_an_error_before_anything_is_run(tmp_path):
+    wrong = job(tmp_path, Cell('digits/x', CE.config, {'model.head.jointt': 1}))
+    trainer = Trainer([wrong])
+    made, _ = session(trainer)
+    with pytest.raises(BCE3SError, match=r"Cell digits/x, override .*Did you mean 'joint'"):
+        made.run([job(tmp_path), wrong])
+    assert trainer.begun == []
+
+
+def test_the_live_line(tmp_path):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    jobs = [job(tmp_path, CE, seed) for seed in range(2)]
+    made = Session(Settings(), Trainer(jobs, 3), Costs([], 1, 'cpu'), Progress(stream, 0.0))
+    made.run(jobs)
+    shown = stream.getvalue()
+    assert '[1/2] digits/ce seed 0: epoch 0/4, 0 s; about ' in shown
+    assert '[2/2] digits/ce seed 1: finished' in shown
+    assert shown.endswith('\n')
