@@ -65,7 +65,7 @@ def check(cell: Cell) -> None:
     Raises:
         BCE3SError: such a key.
     """
-    from bce3s.strict_config import check_option as check_option
+    from bce3s.strict_config import check_option
 
     cfg = _leaf(cell.config)
     for key in cell.overrides:

@@ -45,8 +45,9 @@ def _table(name: str, config: str, title: str, columns: tuple[Column, ...]) -> T
         drawing=Drawing('curves', ('train.nc1', 'train.nc2', 'train.nc3'), ('gamma',)),
         notes=(
             'No numbers are published; the claims are those of the abstract.',
-            "BCE's bias starts near 0, though at small gamma its best is far away, near "
-            'log(K - 1) / gamma (bce3s/theory/normalized.py): model.head.bias_mean starts it there.',
+            "BCE's bias starts near 0, though at small gamma its best is far away: about "
+            'log(K - 1) / gamma (bce3s/theory/normalized.py). model.head.bias_mean can start it '
+            'there.',
         ),
     )
 
