@@ -94,6 +94,23 @@ def main(tool: str, argv: list[str] | None = None) -> int:
     return 0
 
 
+def status_of(action: Callable[[], None], folder: Path | str = '') -> int:
+    """The exit status of a tool: 0; or 1 after a :class:`BCE3SError`, or where ``folder`` cannot be
+    written, which is printed as a sentence.
+    """
+    try:
+        action()
+    except BCE3SError as error:
+        _print_error(_sentence(error))
+        return 1
+    except OSError as error:
+        if not folder:
+            raise
+        _print_error(f'cannot write to {folder}: {error}')
+        return 1
+    return 0
+
+
 def _sentence(error: BCE3SError) -> str:
     """The message; without the traceback that a loader's worker process puts before it."""
     return str(error).rsplit('bce3s.errors.BCE3SError: ', 1)[-1].strip()

@@ -12,6 +12,8 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bce3s.cli import status_of
+
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog='feature_quality.py', description=__doc__.splitlines()[0])
@@ -59,15 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     warnings.filterwarnings('ignore', 'Fail to import', UserWarning)
 
-    from bce3s.errors import BCE3SError
-
-    try:
-        run(args)
-    except BCE3SError as error:
-        sys.stdout.flush()
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    return 0
+    return status_of(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> None:

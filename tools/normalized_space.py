@@ -19,6 +19,8 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bce3s.cli import status_of
+
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog='normalized_space.py', description=__doc__.splitlines()[0])
@@ -52,18 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-
-    from bce3s.errors import BCE3SError
-
-    try:
-        show(args)
-    except BCE3SError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f'error: cannot write to {args.out}: {error}', file=sys.stderr)
-        return 1
-    return 0
+    return status_of(lambda: show(args), args.out)
 
 
 def show(args: argparse.Namespace) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bce3s.cli import status_of
+
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='summarize.py', description=__doc__.splitlines()[0])
@@ -22,15 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
 
-    from bce3s.errors import BCE3SError
     from bce3s.evaluation.summary import summarize
 
-    try:
-        print(summarize(args.runs, args.selection))
-    except BCE3SError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    return 0
+    return status_of(lambda: print(summarize(args.runs, args.selection)))
 
 
 if __name__ == '__main__':

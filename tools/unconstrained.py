@@ -17,6 +17,8 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bce3s.cli import status_of
+
 # The products are small: threads would wait for each other most of the time. Read by NumPy's
 # libraries when they are imported, which is in the functions below.
 for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'):
@@ -68,18 +70,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-
-    from bce3s.errors import BCE3SError
-
-    try:
-        show(args)
-    except BCE3SError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f'error: cannot write to {args.out}: {error}', file=sys.stderr)
-        return 1
-    return 0
+    return status_of(lambda: show(args), args.out)
 
 
 def show(args: argparse.Namespace) -> None:
