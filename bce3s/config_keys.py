@@ -125,6 +125,8 @@ def readable(path: list[str], node: Any) -> Keys:
     }
     if len(path) == 1 and path[0].endswith('_dataloader'):
         return arguments(DataLoader) | Keys(frozenset(DATALOADER_KEYS))
+    if path == ['default_hooks']:  # a further hook may have any name
+        return Keys(frozenset(node), open=True)
     if len(path) == 1 and path[0] in readers:
         reader, further = readers[path[0]]
         return arguments(reader) | Keys(frozenset(further))

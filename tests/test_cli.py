@@ -189,6 +189,7 @@ def test_good_options(config):
             'optim_wrapper.clip_grad.max_norm=5',
             'optim_wrapper.optimizer.momentum=0.9',
             'default_hooks.checkpoint.priority=LOW',
+            'default_hooks.measures.type=FeatureMeasuresHook',  # a hook of its own
             'custom_hooks.0.after_iter=True',
             'randomness.seed=4',
             'auto_scale_lr.enable=True',
