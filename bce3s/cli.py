@@ -88,7 +88,7 @@ def main(tool: str, argv: list[str] | None = None) -> int:
         _print_error(_sentence(error))
         return 1
     except KeyboardInterrupt:
-        hint = ' Continue with --resume.' if tool == 'train' else ''
+        hint = ' --resume continues from the last checkpoint.' if tool == 'train' else ''
         _print_error(f'Interrupted.{hint}')
         return 130
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import torch
 from mmengine.model import BaseModule
@@ -153,8 +154,12 @@ class TripartiteHead(BaseModule):
 
 def _checked_decay(decay: Mapping[str, float], bias: bool) -> dict[str, float]:
     """All three factors, or BCE3SError."""
+    if not isinstance(decay, Mapping):
+        raise BCE3SError(
+            f"TripartiteHead: 'decay' is {decay!r}; it takes a dict of weight, feature and bias."
+        )
     for name, value in decay.items():
-        if name not in DECAYED or not 0 <= value < math.inf:
+        if name not in DECAYED or not isinstance(value, Real) or not 0 <= value < math.inf:
             raise BCE3SError(
                 f"TripartiteHead: 'decay' has {name}={value}; it takes the factors weight, feature "
                 'and bias, each a number >= 0.'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,6 +45,9 @@ class Classifier(nn.Linear):
         init: str = 'kaiming_normal',
         bias_mean: float = 0.0,
     ) -> None:
+        for name, value in (('scale', scale), ('bias_mean', bias_mean)):
+            if not isinstance(value, Real):
+                raise BCE3SError(f"The classifier's {name} must be a number, not {value!r}.")
         if not 0 < scale < math.inf:
             raise BCE3SError(f'The scale of the classifier must be positive, not {scale}.')
         if init not in ('kaiming_normal', 'kaiming_uniform'):

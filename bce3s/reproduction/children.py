@@ -7,6 +7,7 @@ fork, and on other systems than Linux it is a new process of ``tools/train.py``.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -100,6 +102,7 @@ def _run_and_exit(arguments: list[str], log: Path, threads: int) -> None:
     status = 1
     try:
         os.setsid()  # Ctrl-C in the terminal is for the parent, which passes it on
+        _end_with_the_parent()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
@@ -116,6 +119,12 @@ def _run_and_exit(arguments: list[str], log: Path, threads: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _end_with_the_parent() -> None:
+    """Also if it is killed. Linux: prctl(PR_SET_PDEATHSIG, SIGINT)."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
 
 def _redirect(log: Path) -> None:

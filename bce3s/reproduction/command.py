@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdigit() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f'{text} is not at least 1')
     return number
@@ -129,6 +129,10 @@ def _main(args: argparse.Namespace) -> int:
     tables = list(TABLES.values()) if every else [find_table(name) for name in args.tables]
     tables = list({table.name: table for table in tables}.values())
     jobs, skipped = _jobs(args, scale, tables)
+    if not jobs:
+        raise BCE3SError(f'Nothing of {", ".join(args.tables)} is part of the {scale.name} scale.')
+    if scale.label:
+        print(f'Scale {scale.label}.')
     costs = _costs(args, scale)
     if args.dry_run:
         return _dry_run(args, jobs, skipped, costs)
@@ -163,7 +167,11 @@ def _costs(args: argparse.Namespace, scale: Scale) -> Costs:
 
 
 def _threads(args: argparse.Namespace) -> int:
-    return max((os.cpu_count() or 1) // args.jobs, 1)
+    """Of each run: OMP_NUM_THREADS, else the cores shared out."""
+    from bce3s.reproduction.cost import cores
+
+    asked = os.environ.get('OMP_NUM_THREADS', '')
+    return int(asked) if asked.isdigit() and int(asked) else max(cores() // args.jobs, 1)
 
 
 def _skipped_sentence(scale_name: str, skipped: Sequence[Cell]) -> str:
@@ -176,11 +184,14 @@ def _skipped_sentence(scale_name: str, skipped: Sequence[Cell]) -> str:
 def _list(args: argparse.Namespace, scale: Scale) -> int:
     from bce3s.reproduction.plan import DONE
 
+    every, _ = _jobs(args, scale, list(TABLES.values()))
     label = f' ({scale.label})' if scale.label else ''
     print(f'Scale {scale.name}{label}, {args.seeds} seed(s), runs in {args.work_dir}\n')
     print(f'{"table":15} {"cells":>5} {"runs":>5} {"done":>5}  shows')
-    for table in TABLES.values():
-        jobs, _ = _jobs(args, scale, [table])
+    named = [find_table(name) for name in args.tables if name.lower() != 'all']
+    for table in named or TABLES.values():
+        keys = {cell.key for cell in table.cells}
+        jobs = [job for job in every if job.cell.key in keys]
         done = sum(job.state == DONE for job in jobs)
         print(f'{table.name:15} {len(table.rows):5} {len(jobs):5} {done:5}  {table.title}')
     if scale.rules is not None:
@@ -195,12 +206,13 @@ def _dry_run(
     from bce3s.reproduction.cost import Costs, duration
     from bce3s.reproduction.plan import CHANGED, DONE
 
-    total, gpu, bases = 0.0, 0.0, set()
+    total, gpu, bases, changed = 0.0, 0.0, set(), False
     elsewhere = Costs([], 1, 'a GPU')
     for job in jobs:
         check(job.cell)
         state = job.state
         runs = state != DONE and (state != CHANGED or args.overwrite)
+        changed = changed or (state == CHANGED and not runs)
         epochs = f'epoch {job.epochs_done}/{job.max_epochs}'
         text = ''
         if runs:
@@ -213,7 +225,9 @@ def _dry_run(
     print(f'\nIn all about {duration(total / args.jobs)} with --jobs {args.jobs} ({costs.device}).')
     for basis in sorted(bases):
         print(f'- {basis}')
-    if costs.device.startswith('cpu'):
+    if changed:
+        print('- changed: trained with another config; --overwrite trains it again')
+    if costs.device.startswith('cpu') and args.scale == 'full':
         print(f'- on one data-centre GPU, not measured: about {duration(gpu)}')
     if skipped:
         print(_skipped_sentence(args.scale, skipped))

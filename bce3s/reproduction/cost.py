@@ -53,6 +53,13 @@ class Estimate:
     basis: str
 
 
+def cores() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @cache
 def machine() -> str:
     """What runs are timed on: the name of the GPU, or the CPU with its cores."""
@@ -60,7 +67,7 @@ def machine() -> str:
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f'cpu, {os.cpu_count()} cores'
+    return f'cpu, {cores()} cores'
 
 
 class Costs:

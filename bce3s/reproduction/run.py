@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from bce3s.reproduction.results import NOTE
 FINISHED, FAILED, HALTED, WAITING = 'finished', 'failed', 'halted', 'not started'
 LOG = 'console.log'
 WAIT = 0.1  # seconds between two looks at the runs
+CHECKPOINTS = ('epoch_*.pth', 'best_*.pth', 'last_checkpoint')
 
 
 @dataclass(frozen=True)
@@ -143,11 +147,11 @@ class Session:
         again = state == CHANGED
         if again:
             before = 0
-            for name in ('report.json', 'measures.json', NOTE):
-                (job.folder / name).unlink(missing_ok=True)
+            _clear(job.folder)
         heading = f'{job.cell.key}. {self.settings.heading}'.strip()
         config = write_config(job.cell, job.folder.parent, heading)
-        _write_note(job, {**job.result.note, **self._note(job)})
+        earlier = job.result.note if state == CUT else {}  # of what is not resumed nothing is left
+        _write_note(job, {**earlier, **self._note(job)})
         arguments = train_arguments(config, job.folder, job.seed, state == CUT, overwrite=again)
         self.progress.started(job, arguments)
         log = job.folder / LOG
@@ -172,9 +176,13 @@ class Session:
                 self._ended(run, status)
 
     def _halt(self, reason: str) -> None:
-        """Ends every run in a way that it can be resumed."""
-        for run in list(self.running):
-            self._ended(run, run.child.stop(), reason)
+        """Ends every run in a way that it can be resumed; all are asked at once."""
+        runs = list(self.running)
+        if not runs:
+            return
+        with _undisturbed(), ThreadPoolExecutor(len(runs)) as pool:
+            for run, status in zip(runs, pool.map(lambda run: run.child.stop(), runs), strict=True):
+                self._ended(run, status, reason)
 
     def _ended(self, run: Running, status: int, halted: str = '') -> None:
         self.running.remove(run)
@@ -188,12 +196,42 @@ class Session:
             self.costs.learn(job)
             outcome = Outcome(job, FINISHED)
         elif halted or status == INTERRUPTED:
-            text = f'{job.name}: {halted or "it was interrupted"} at epoch {job.epochs_done} of '
-            outcome = Outcome(job, HALTED, f'{text}{job.max_epochs}; the next call resumes it.')
+            outcome = Outcome(job, HALTED, _halted(job, halted or 'it was interrupted'))
         else:
             outcome = Outcome(job, FAILED, f'{job.name}: {_complaint(job.folder / LOG, status)}')
         self.outcomes.append(outcome)
         self.progress.ended(outcome, run.seconds)
+
+
+def _halted(job: Job, reason: str) -> str:
+    if not job.epochs_done:
+        return f'{job.name}: {reason} before its first checkpoint; the next call starts it again.'
+    at = f'epoch {job.epochs_done} of {job.max_epochs}'
+    return f'{job.name}: {reason} after the checkpoint of {at}; the next call resumes it.'
+
+
+def _clear(folder: Path) -> None:
+    """Takes a run away that is to be trained again with another config. The checkpoints go first
+    and the note, which names the config, last: cut short, it is still known as the old one.
+    """
+    old = [path for pattern in CHECKPOINTS for path in sorted(folder.glob(pattern))]
+    for path in (*old, *(folder / name for name in ('report.json', 'measures.json', NOTE))):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C waits until the runs have ended: it would leave them behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _write_note(job: Job, note: dict) -> None:

@@ -37,7 +37,7 @@ def _balanced(images: int) -> dict[str, Any]:
     return _both(imbalance='exp', imbalance_factor=1, n_max=images)
 
 
-def _run(epochs: int, batch: int, lr: float, checkpoint: int = 10) -> dict[str, Any]:
+def _run(epochs: int, batch: int, lr: float, checkpoint: int = 2) -> dict[str, Any]:
     return {
         'train_cfg.max_epochs': epochs,
         'train_dataloader.batch_size': batch,

@@ -54,3 +54,6 @@ def test_refuses():
     for options in (dict(bias=False, bias_mean=2), dict(bias_mean=math.inf)):
         with pytest.raises(BCE3SError, match='it must be finite, and 0 if'):
             Classifier(3, 4, **options)
+    for options in (dict(bias_mean='six'), dict(scale='x')):
+        with pytest.raises(BCE3SError, match='must be a number'):
+            Classifier(3, 4, **options)

@@ -189,3 +189,26 @@ def test_help_answers_at_once():
     begun = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert "'torch'" not in begun.stdout
     assert begun.returncode == 0
+
+
+def test_the_list_can_be_of_some_tables_and_cells(tmp_path, capsys):
+    assert call('table4', 'fig3', '--list', '--only', 'mnist/*', '--work-dir', tmp_path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines if line.startswith(('table', 'fig'))][1:] == [
+        ['table4', '6', '0'],
+        ['fig3', '60', '60'],
+    ]
+
+
+def test_what_is_not_part_of_the_scale_is_an_error(tmp_path, capsys):
+    assert call('table3', '--scale', 'small', '--work-dir', tmp_path) == 1
+    assert 'Nothing of table3 is part of the small scale.' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_takes_the_threads_that_are_asked_for(monkeypatch):
+    arguments = command.parser().parse_args(['table1', '--jobs', '1'])
+    monkeypatch.setenv('OMP_NUM_THREADS', '3')
+    assert command._threads(arguments) == 3
+    monkeypatch.delenv('OMP_NUM_THREADS')
+    assert command._threads(arguments) == len(os.sched_getaffinity(0))

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import signal
+import time
 
 import pytest
 from fakes import BCE, CE, Trainer, checkpoint, job, put, report
@@ -10,7 +13,7 @@ from bce3s.errors import BCE3SError
 from bce3s.reproduction import run as run_module
 from bce3s.reproduction.cells import Cell
 from bce3s.reproduction.cost import Costs
-from bce3s.reproduction.plan import CHANGED, CUT, DONE
+from bce3s.reproduction.plan import CHANGED, CUT, DONE, NEW
 from bce3s.reproduction.progress import Progress
 from bce3s.reproduction.run import FAILED, FINISHED, HALTED, WAITING, Session, Settings
 
@@ -67,6 +70,83 @@ def test_a_run_cut_short_is_resumed_and_its_log_kept(tmp_path):
     assert (run.folder / 'console.log').read_text() == 'before'
     (part,) = json.loads((run.folder / 'cell.json').read_text())['runs']
     assert part['epochs'] == 2
+
+
+def test_a_changed_run_that_dies_at_once_leaves_nothing_of_the_old_one(tmp_path):
+    """Else the old weights would be resumed under the new config."""
+    run = put(job(tmp_path), report=report(job(tmp_path), 4, sha='another'), measures={})
+    checkpoint(run, 4)
+    made, _ = session(Trainer([run], polls=10**9), budget=0.02, seconds=0.001, overwrite=True)
+    made.start = lambda *_: Dead()
+    (outcome,) = made.run([run])
+    assert outcome.what == FAILED
+    assert run.state == NEW
+    assert not [*run.folder.glob('*.pth'), *run.folder.glob('report.json')]
+
+
+class Dead:
+    """A child that dies before it does anything."""
+
+    def poll(self):
+        return 1
+
+    stop = poll
+
+
+def test_a_run_halted_before_its_first_checkpoint_says_so_and_counts_for_nothing(tmp_path):
+    run = job(tmp_path)
+    trainer = Trainer([run], polls=10**9)
+    made, _ = session(trainer, seconds=100.0, budget=0.02)
+    made.start = lambda *_: Endless()
+    (outcome,) = made.run([run])
+    assert outcome.what == HALTED
+    assert 'before its first checkpoint; the next call starts it again' in outcome.text
+    made, _ = session(Trainer([run]))
+    assert what(made.run([run])) == {run.name: FINISHED}
+    (part,) = json.loads((run.folder / 'cell.json').read_text())['runs']
+    assert part['epochs'] == 4
+
+
+class Endless:
+    """A child that ends when it is told to; ``stopping``: how many are being told at a time."""
+
+    stopping = most = 0
+
+    def poll(self):
+        return None
+
+    def stop(self):
+        cls = type(self)
+        cls.stopping += 1
+        cls.most = max(cls.most, cls.stopping)
+        time.sleep(0.05)
+        cls.stopping -= 1
+        return 130
+
+
+def test_all_runs_are_told_to_end_at_once_and_a_second_signal_waits(tmp_path):
+    jobs = [job(tmp_path, CE, seed) for seed in range(3)]
+    made, _ = session(Trainer(jobs), seconds=100.0, budget=1000.0, parallel=3)
+    made.start = lambda *_: Endless()
+    Endless.most = 0
+    alarms = iter(range(2))
+
+    def interrupt(*_):
+        if next(alarms, None) is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            made.run(jobs)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert Endless.most == 3
+    assert [outcome.what for outcome in made.outcomes][:3] == [HALTED] * 3
+    assert made.running == []
 
 
 def test_a_changed_config_is_said_and_run_again_on_demand_only(tmp_path):
@@ -129,7 +209,9 @@ def test_a_run_is_halted_when_the_budget_is_spent_and_the_next_call_resumes_it(t
     made, _ = session(trainer, seconds=100.0, budget=0.05)
     outcomes = made.run(jobs)
     assert [outcome.what for outcome in outcomes] == [HALTED, WAITING]
-    assert 'budget of time was spent at epoch 2 of 4; the next call resumes it' in outcomes[0].text
+    assert (
+        'spent after the checkpoint of epoch 2 of 4; the next call resumes it' in outcomes[0].text
+    )
     assert jobs[0].state == CUT
     trainer.polls = 1
     made, _ = session(trainer)
