@@ -92,6 +92,8 @@ def config_text(cell: Cell, folder: Path, heading: str) -> str:
     overrides. A run goes to a folder below, since MMEngine writes a config of that name there.
     """
     base = os.path.relpath(ROOT / cell.config, folder.resolve())
+    if folder.resolve() != Path(os.path.abspath(folder)):  # '..' behind a link means two things
+        base = ROOT / cell.config
     lines = [f'"""{heading}\n\nWritten by tools/reproduce.py: changes here are lost.\n"""\n']
     lines.append(f'_base_ = {Path(base).as_posix()!r}\n')
     for key, value in _nested(_overrides(cell)).items():

@@ -48,6 +48,7 @@ def test_a_work_dir_behind_a_link(tmp_path):
     (tmp_path / 'near').symlink_to(tmp_path / 'far' / 'away')
     path = write_config(CELL, tmp_path / 'near' / 'run', '')
     assert load_config(str(path), []).train_cfg.max_epochs == 3
+    assert "_base_ = '/" in path.read_text()
 
 
 def test_the_digest_is_that_of_the_file_and_sees_every_change(tmp_path):

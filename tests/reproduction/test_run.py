@@ -126,7 +126,7 @@ class Endless:
 
 def test_all_runs_are_told_to_end_at_once_and_a_second_signal_waits(tmp_path):
     jobs = [job(tmp_path, CE, seed) for seed in range(3)]
-    made, _ = session(Trainer(jobs), seconds=100.0, budget=1000.0, parallel=3)
+    made, _ = session(Trainer(jobs), seconds=1.0, budget=30.0, parallel=3)
     made.start = lambda *_: Endless()
     Endless.most = 0
     alarms = iter(range(2))
@@ -137,6 +137,8 @@ def test_all_runs_are_told_to_end_at_once_and_a_second_signal_waits(tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.signal(signal.SIGALRM, interrupt)
+    # under nohup and the like it is ignored from the start
+    ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(KeyboardInterrupt):
@@ -144,6 +146,7 @@ def test_all_runs_are_told_to_end_at_once_and_a_second_signal_waits(tmp_path):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGINT, ctrl_c)
     assert Endless.most == 3
     assert [outcome.what for outcome in made.outcomes][:3] == [HALTED] * 3
     assert made.running == []
