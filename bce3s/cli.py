@@ -76,30 +76,31 @@ def main(tool: str, argv: list[str] | None = None) -> int:
     """Parses, runs, and prints a :class:`BCE3SError` as one sentence. Returns the exit status."""
     args = parser(tool).parse_args(argv)
     run = {'train': train, 'test': test}[tool]
+    prepare_process()
+    try:
+        return status_of(lambda: run(args))
+    except KeyboardInterrupt:
+        hint = ' --resume continues from the last checkpoint.' if tool == 'train' else ''
+        _print_error(f'Interrupted.{hint}')
+        return 130
+
+
+def prepare_process() -> None:
+    """What holds for every tool, before torch and MMEngine are imported."""
     # Every torch.load of this process, MMEngine's and its hub's too, reads tensors and plain types
     # only.
     os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     # mmcv-lite is what the requirements ask for; its advice to install mmcv does not apply.
     warnings.filterwarnings('ignore', 'Fail to import', UserWarning)
-    try:
-        run(args)
-    except BCE3SError as error:
-        _print_error(_sentence(error))
-        return 1
-    except KeyboardInterrupt:
-        hint = ' --resume continues from the last checkpoint.' if tool == 'train' else ''
-        _print_error(f'Interrupted.{hint}')
-        return 130
-    return 0
 
 
-def status_of(action: Callable[[], None], folder: Path | str = '') -> int:
-    """The exit status of a tool: 0; or 1 after a :class:`BCE3SError`, or where ``folder`` cannot be
-    written, which is printed as a sentence.
+def status_of(action: Callable[[], int | None], folder: Path | str = '') -> int:
+    """The exit status of a tool: what ``action`` returns (None: 0); or 1 after a
+    :class:`BCE3SError`, or where ``folder`` cannot be written, which is printed as a sentence.
     """
     try:
-        action()
+        return action() or 0
     except BCE3SError as error:
         _print_error(_sentence(error))
         return 1
@@ -108,7 +109,6 @@ def status_of(action: Callable[[], None], folder: Path | str = '') -> int:
             raise
         _print_error(f'cannot write to {folder}: {error}')
         return 1
-    return 0
 
 
 def _sentence(error: BCE3SError) -> str:

@@ -81,6 +81,27 @@ class Toy(nn.Module):
         return self.norm(torch.cat([x, 2 * x], dim=1))
 
 
+def test_a_data_set_that_augments_by_itself_gives_its_plain_images():
+    class Plain(torch.utils.data.Dataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return dict(inputs=torch.full((1,), float(index)), data_samples=dict(labels=index))
+
+    class Augmenting(Plain):
+        def __getitem__(self, index):
+            raise AssertionError('augmented')
+
+        def unaugmented(self):
+            return Plain()
+
+    assert [labels.tolist() for _, labels in feature_batches(Toy(), Augmenting(), 2)] == [
+        [0, 1],
+        [2],
+    ]
+
+
 @pytest.mark.parametrize('dataset', [Samples(), Batches()])
 @pytest.mark.parametrize('batch_size', [1, 4, 10, 99])
 def test_features_come_in_the_order_of_the_data_set(dataset, batch_size):

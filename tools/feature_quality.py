@@ -4,15 +4,13 @@ python tools/feature_quality.py CONFIG CHECKPOINT --unknown cifar100 --out featu
 """
 
 import argparse
-import os
 import sys
-import warnings
 from pathlib import Path
 
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bce3s.cli import status_of
+from bce3s.cli import load_config, prepare_process, status_of
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,16 +54,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    # Checkpoints hold tensors and plain types only; mmcv-lite's advice to install mmcv is void.
-    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
-    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
-    warnings.filterwarnings('ignore', 'Fail to import', UserWarning)
-
+    prepare_process()
     return status_of(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> None:
-    from bce3s.cli import load_config
     from bce3s.engine.feature_quality import feature_quality
     from bce3s.errors import BCE3SError
     from bce3s.evaluation.feature_report import format_tables, write_features

@@ -67,6 +67,8 @@ def feature_batches(
     Yields:
         ``features`` (B, d) and ``labels`` (B,), on the model's device.
     """
+    if hasattr(dataset, 'unaugmented'):  # one that augments by itself, such as ImageFolder
+        dataset = dataset.unaugmented()
     training = model.training
     model.eval()
     try:

@@ -105,15 +105,12 @@ class FeatureMeasuresHook(Hook):
         """Two passes over (features, labels) of this rank's share of the loader's data set."""
         model = bare_model(runner)
         classifier = model.head.classifier
-        dataset, workers = loader.dataset, loader.num_workers
-        if hasattr(dataset, 'unaugmented'):  # one that augments by itself
-            dataset = dataset.unaugmented()
-        share = _share(len(dataset))
+        share = _share(len(loader.dataset))
 
         @torch.no_grad()
         def computed() -> Iterator[tuple[Tensor, Tensor]]:
             for features, labels in feature_batches(
-                model, dataset, self.batch_size, share, workers
+                model, loader.dataset, self.batch_size, share, loader.num_workers
             ):
                 yield classifier.embed(features), labels
 

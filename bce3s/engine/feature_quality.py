@@ -75,7 +75,6 @@ def _datasets(cfg: Config) -> tuple[Dataset, Dataset, ConfigDict]:
             'The training set and the test set have different classes: give both the same '
             'data set options, such as keep_classes.'
         )
-    train = train.unaugmented() if hasattr(train, 'unaugmented') else train
     return train, test, loader
 
 

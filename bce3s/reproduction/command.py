@@ -6,11 +6,11 @@ import argparse
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bce3s.cli import prepare_process, status_of
 from bce3s.errors import BCE3SError
 from bce3s.reproduction.cells import Cell, Table
 from bce3s.reproduction.scales import SCALES, Scale, parse_options
@@ -103,14 +103,9 @@ def _minutes(text: str) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 after an error or a failed run, 130 after Ctrl-C."""
     args = parser().parse_args(argv)
-    # mmcv-lite is what the requirements ask for; its advice to install mmcv does not apply.
-    warnings.filterwarnings('ignore', 'Fail to import', UserWarning)
+    prepare_process()
     try:
-        return _main(args)
-    except BCE3SError as error:
-        sys.stdout.flush()
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+        return status_of(lambda: _main(args))
     except KeyboardInterrupt:
         sys.stdout.flush()
         print('error: Interrupted. The same command goes on from here.', file=sys.stderr)
