@@ -1,0 +1,379 @@
+"""Decoding against Pillow and torchvision: crops, formats, orientations, damage."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from torchvision import transforms
+from torchvision.transforms import functional as tf
+
+from bce3s.datasets import decoding
+from bce3s.datasets.decoding import (
+    ORIENTATION,
+    Crop,
+    jpeg_header,
+    random_crop,
+    read_centre,
+    read_random_crop,
+)
+from bce3s.errors import BCE3SError
+
+
+def photo(height=150, width=200, seed=0):
+    """Something smooth with edges and noise, as photos are: (height, width, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / (height / 4)
+    waves = [np.sin(x * (1 + k) + rng.random()) * np.cos(y * (3 - k)) for k in range(3)]
+    pixels = 128 + 70 * np.stack(waves, 2) + 30 * np.sign(np.sin(3 * x + y))[..., None]
+    return (pixels + rng.normal(0, 4, pixels.shape)).clip(0, 255).astype(np.uint8)
+
+
+def save(path, image, **options):
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(path, **options)
+    return str(path)
+
+
+def content(path):
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+def overwrite(path, data):
+    with open(path, 'wb') as file:
+        file.write(data)
+
+
+def tensor(image):
+    return torch.from_numpy(np.array(image.convert('RGB'))).permute(2, 0, 1)
+
+
+def expected_crop(image, size, seed):
+    """By Pillow and torchvision, from the upright image."""
+    crop = random_crop(image.height, image.width, seed)
+    box = crop.top, crop.left, crop.height, crop.width
+    out = tf.resized_crop(image.convert('RGB'), *box, [size, size])
+    return tensor(ImageOps.mirror(out) if crop.mirrored else out)
+
+
+def expected_centre(image, size, resize):
+    return tensor(tf.center_crop(tf.resize(image.convert('RGB'), resize), size))
+
+
+def off(out, expected):
+    assert out.dtype == torch.uint8
+    assert out.shape == expected.shape
+    assert out.is_contiguous()
+    return (out.int() - expected.int()).abs()
+
+
+def assert_read_as(path, image, size=48, resize=56, seeds=6):
+    """Both ways of reading equal Pillow's on the upright ``image``, to rounding."""
+    assert off(read_centre(path, size, resize), expected_centre(image, size, resize)).max() <= 1
+    for seed in range(seeds):
+        out = read_random_crop(path, size, seed)
+        assert off(out, expected_crop(image, size, seed)).max() <= 1
+
+
+@pytest.fixture
+def no_pillow(monkeypatch):
+    """A test that uses it fails where the fast path is not taken."""
+
+    def refuse(*_):
+        raise AssertionError('decoded by Pillow')
+
+    monkeypatch.setattr(decoding, '_decode_by_pillow', refuse)
+
+
+# ---------------------------------------------------------------------------------------- JPEG
+
+
+@pytest.mark.usefixtures('no_pillow')
+@pytest.mark.parametrize('subsampling', [0, 1, 2, '4:1:1'])
+@pytest.mark.parametrize('progressive', [False, True])
+@pytest.mark.parametrize('shape', [(150, 200), (201, 133), (37, 41)])
+def test_jpegs_equal_pillows(tmp_path, subsampling, progressive, shape):
+    options = dict(quality=92, subsampling=subsampling, progressive=progressive)
+    path = save(tmp_path / 'a.jpg', photo(*shape), **options)
+    assert_read_as(path, Image.open(path), seeds=10)
+
+
+@pytest.mark.usefixtures('no_pillow')
+def test_grey_jpegs_equal_pillows(tmp_path):
+    path = save(tmp_path / 'a.jpg', photo()[..., 0], quality=90)
+    assert_read_as(path, Image.open(path), seeds=20)
+
+
+@pytest.mark.usefixtures('no_pillow')
+def test_jpegs_with_restart_markers_equal_pillows(tmp_path):
+    path = save(tmp_path / 'a.jpg', photo(), quality=90, restart_marker_rows=1)
+    assert_read_as(path, Image.open(path), seeds=20)
+
+
+@pytest.mark.parametrize('subsampling', [0, 1, 2, '4:1:1'])
+@pytest.mark.parametrize('grey', [False, True])
+def test_stopping_below_the_crop_changes_no_pixel_of_it(tmp_path, subsampling, grey, capfd):
+    pixels = photo(100, 64)
+    options = {} if grey else dict(subsampling=subsampling)
+    path = save(tmp_path / 'a.jpg', pixels[..., 0] if grey else pixels, quality=95, **options)
+    data = content(path)
+    header = jpeg_header(data)
+    whole = decoding._decode(data, header)
+    for bottom in range(1, 101):
+        part = decoding._decode(data, header, Crop(0, 0, bottom, 64))
+        assert len(part) == (bottom + 2 if bottom <= 66 else 100)
+        assert np.array_equal(part[:bottom], whole[:bottom])
+    assert capfd.readouterr().err == ''  # libjpeg has nothing to warn of
+
+
+def test_stopping_early_in_a_flat_jpeg(tmp_path):
+    """A row of blocks is a few bytes."""
+    path = save(tmp_path / 'a.jpg', np.full((100, 20, 3), 77, np.uint8), subsampling=2)
+    data = content(path)
+    for bottom in range(1, 101):
+        part = decoding._decode(data, jpeg_header(data), Crop(0, 0, bottom, 20))
+        assert (part[:bottom] == 77).all()
+
+
+@pytest.mark.usefixtures('no_pillow')
+@pytest.mark.parametrize(('side', 'reduction'), [(255, 1), (256, 2), (600, 4), (1104, 8)])
+def test_large_jpegs_are_decoded_smaller(tmp_path, monkeypatch, side, reduction):
+    """The crop of a picture is the crop of the whole; close to the antialiased one."""
+    path = save(tmp_path / 'a.jpg', photo(side, side), quality=92)
+    crop = Crop(0, 0, side, side, True)
+    monkeypatch.setattr(decoding, 'random_crop', lambda *_: crop)
+    assert decoding._reduction(crop, 64) == reduction
+    expected = tensor(ImageOps.mirror(tf.resize(Image.open(path), [64, 64])))
+    assert off(read_random_crop(path, 64, 0), expected).float().mean() < 0.6
+    assert off(read_centre(path, 64, 64), expected.flip(2)).max() <= 1  # never in the test
+
+
+@pytest.mark.parametrize('reduction', [2, 4, 8])
+def test_smaller_crops_lie_where_they_should(tmp_path, reduction):
+    """In a picture whose colour is the place, a shift by a pixel of the crop would be seen."""
+    side = 512 * reduction // 2
+    ramp = np.linspace(0, 255, side)
+    pixels = np.stack(np.broadcast_arrays(ramp[:, None], ramp, 128.0), 2).astype(np.uint8)
+    path = save(tmp_path / 'a.jpg', pixels, quality=98)
+    crop = Crop(side // 5 + 1, side // 7 + 3, side * 3 // 5, side // 2)
+    data = content(path)
+    part = decoding._decode(data, jpeg_header(data), crop, reduction)
+    out = decoding._resized_crop(part, decoding._shrunk(crop, reduction), 40, bgr=True)
+    box = crop.top, crop.left, crop.height, crop.width
+    expected = tensor(tf.resized_crop(Image.open(path), *box, [40, 40]))
+    assert off(out, expected).max() <= 2  # a pixel of the crop is worth 3 to 4
+
+
+@pytest.mark.parametrize('extra', [b'\0\0', b'trailer', b'\xff\xd9'])
+def test_jpegs_with_something_behind_the_end(tmp_path, extra):
+    path = save(tmp_path / 'a.jpg', photo(), quality=90)
+    with open(path, 'ab') as file:
+        file.write(extra)
+    assert_read_as(path, Image.open(path))
+
+
+# -------------------------------------------------------------------------------- orientation
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[ORIENTATION] = orientation
+    return tags.tobytes()
+
+
+@pytest.mark.usefixtures('no_pillow')
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_jpegs_are_turned_upright(tmp_path, orientation):
+    path = save(tmp_path / 'a.jpg', photo(), quality=92, exif=exif(orientation))
+    header = jpeg_header(content(path))
+    assert (header.height, header.width, header.orientation) == (150, 200, orientation)
+    assert_read_as(path, ImageOps.exif_transpose(Image.open(path)))
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif', 'webp'])
+@pytest.mark.parametrize('orientation', [1, 3, 5, 6, 8])
+def test_other_files_are_turned_upright(tmp_path, suffix, orientation):
+    options = dict(lossless=True) if suffix == 'webp' else {}
+    path = save(tmp_path / f'a.{suffix}', photo(), exif=exif(orientation), **options)
+    upright = Image.fromarray(decoding._upright(photo(), orientation))
+    assert_read_as(path, upright)
+
+
+@pytest.mark.parametrize(
+    'tags', [exif(0), exif(9), exif(6)[:18], b'Exif\0\0', b'Exif\0\0II*\0\xff\xff\xff\xff']
+)
+def test_damaged_orientations_are_upright(tmp_path, tags):
+    path = save(tmp_path / 'a.jpg', photo(), quality=92, exif=tags)
+    assert jpeg_header(content(path)).orientation == 1
+    assert_read_as(path, Image.fromarray(np.array(Image.open(path))), seeds=1)
+
+
+# -------------------------------------------------------------------------------- other formats
+
+
+def palette(transparent=False):
+    image = Image.fromarray(photo()).quantize(64)
+    if transparent:
+        image.info['transparency'] = 3
+    return image
+
+
+def with_alpha(mode):
+    image = Image.fromarray(photo()).convert(mode)
+    image.putalpha(Image.fromarray(photo(seed=1)[..., 0]))
+    return image
+
+
+OTHERS = dict(
+    rgb_png=lambda: ('png', Image.fromarray(photo())),
+    grey_png=lambda: ('png', Image.fromarray(photo()[..., 0])),
+    palette_png=lambda: ('png', palette()),
+    transparent_palette_png=lambda: ('png', palette(transparent=True)),
+    rgba_png=lambda: ('png', with_alpha('RGB')),
+    grey_alpha_png=lambda: ('png', with_alpha('L')),
+    two_colours_png=lambda: ('png', Image.fromarray(photo()).convert('1')),
+    cmyk_jpeg=lambda: ('jpg', Image.fromarray(photo()).convert('CMYK')),
+    bmp=lambda: ('bmp', Image.fromarray(photo())),
+    ppm=lambda: ('ppm', Image.fromarray(photo())),
+    pgm=lambda: ('pgm', Image.fromarray(photo()[..., 0])),
+    tiff=lambda: ('tif', Image.fromarray(photo())),
+    cmyk_tiff=lambda: ('tiff', Image.fromarray(photo()).convert('CMYK')),
+    webp=lambda: ('webp', Image.fromarray(photo())),
+    rgba_webp=lambda: ('webp', with_alpha('RGB')),
+)
+
+
+@pytest.mark.parametrize('kind', OTHERS)
+def test_other_formats_equal_pillows(tmp_path, kind):
+    suffix, image = OTHERS[kind]()
+    path = save(tmp_path / f'a.{suffix}', image)
+    assert_read_as(path, Image.open(path))
+
+
+def test_a_png_that_is_called_jpeg(tmp_path):
+    path = save(tmp_path / 'a.jpeg', photo(), format='png')
+    assert_read_as(path, Image.open(path))
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif', 'pgm'])
+def test_16_bits_keep_the_upper_8(tmp_path, suffix):
+    grey = photo()[..., 0]
+    low = np.random.default_rng(0).integers(0, 256, grey.shape)
+    pixels = (grey.astype(np.uint16) << 8 | low).astype(np.uint16)
+    path = tmp_path / f'a.{suffix}'
+    if suffix == 'pgm':
+        path.write_bytes(b'P5 200 150 65535\n' + pixels.astype('>u2').tobytes())
+    else:
+        save(path, pixels)
+    assert_read_as(str(path), Image.fromarray(grey))
+
+
+@pytest.mark.parametrize(
+    ('pixels', 'reason'),
+    [
+        (np.ones((30, 30), np.float32), 'no fixed range'),
+        (np.full((30, 30), 70000, np.int32), 'more than 16 bits'),
+    ],
+)
+def test_pixels_without_a_range_are_refused(tmp_path, pixels, reason):
+    path = save(tmp_path / 'a.tif', pixels)
+    with pytest.raises(BCE3SError, match=rf'a\.tif cannot be read as an image .*{reason}'):
+        read_centre(path, 16, 16)
+
+
+# -------------------------------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize('read', [read_centre, read_random_crop])
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'webp', 'tif', 'bmp'])
+@pytest.mark.parametrize('kept', [0, 0.02, 0.5, 0.97])
+def test_truncated_files_are_named(tmp_path, read, suffix, kept):
+    path = save(tmp_path / f'a.{suffix}', photo())
+    data = content(path)
+    overwrite(path, data[: int(len(data) * kept)])
+    with pytest.raises(BCE3SError, match=rf'a\.{suffix} cannot be read as an image'):
+        read(path, 32, 40)
+
+
+def test_a_jpeg_cut_within_its_thumbnail_is_named(tmp_path):
+    """Its last bytes are the end marker, of the thumbnail."""
+    thumbnail = io.BytesIO()
+    Image.fromarray(photo(20, 20)).save(thumbnail, 'jpeg')
+    path = save(tmp_path / 'a.jpg', photo(), exif=b'Exif\0\0' + thumbnail.getvalue())
+    data = content(path)
+    end = data.index(b'\xff\xd9') + 2
+    assert end < len(data) / 2
+    overwrite(path, data[:end])
+    with pytest.raises(BCE3SError, match=r'a\.jpg cannot be read'):
+        read_centre(path, 32, 40)
+
+
+def test_missing_files_folders_and_text_are_named(tmp_path):
+    (tmp_path / 'folder.jpg').mkdir()
+    (tmp_path / 'text.jpg').write_text('no image')
+    for name in ('missing.jpg', 'folder.jpg', 'text.jpg'):
+        with pytest.raises(BCE3SError, match=rf'{name} cannot be read as an image .*: it is damag'):
+            read_random_crop(str(tmp_path / name), 32, 0)
+
+
+def test_random_damage_is_read_or_named(tmp_path):
+    """Bytes changed at random: an image of the right size or a sentence, nothing else."""
+    path = tmp_path / 'a.jpg'
+    save(path, photo(60, 80), quality=85, exif=exif(6))
+    whole, rng, read, named = path.read_bytes(), np.random.default_rng(0), 0, 0
+    for i in range(200):
+        data = np.frombuffer(whole, np.uint8).copy()
+        places = rng.integers(0, len(data) if i % 2 else 700, rng.integers(1, 5))
+        data[places] = rng.integers(0, 256, len(places))
+        path.write_bytes(data.tobytes())
+        try:
+            assert read_random_crop(str(path), 16, i).shape == (3, 16, 16)
+        except BCE3SError as error:
+            named += 'a.jpg cannot be read as an image' in str(error)
+        else:
+            read += 1
+    assert read + named == 200
+    assert min(read, named) > 20
+
+
+# --------------------------------------------------------------------------------- the crop
+
+
+def test_crops_are_distributed_as_torchvisions():
+    n, shape = 4000, (300, 500)
+    ours = [random_crop(*shape, seed) for seed in range(n)]
+    torch.manual_seed(0)
+    draw = transforms.RandomResizedCrop.get_params
+    blank = torch.empty(1, *shape)
+    theirs = [draw(blank, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(n)]
+    rows = np.array([(c.top, c.left, c.height, c.width) for c in ours])
+    for mine, other in zip(rows.T, np.array(theirs).T, strict=True):
+        quantiles = np.linspace(0.05, 0.95, 10)
+        assert np.allclose(np.quantile(mine, quantiles), np.quantile(other, quantiles), atol=16)
+    assert abs(sum(c.mirrored for c in ours) - n / 2) < 4 * math.sqrt(n / 4)
+    assert (rows[:, 0] + rows[:, 2]).max() <= 300
+    assert (rows[:, 1] + rows[:, 3]).max() <= 500
+
+
+def test_crops_are_a_function_of_their_arguments():
+    assert random_crop(300, 500, 7) == random_crop(300, 500, 7)
+    assert len({random_crop(300, 500, seed) for seed in range(100)}) == 100
+    # Written down: a later change would change every run that is resumed.
+    assert random_crop(300, 500, 7) == Crop(24, 20, 263, 215, False)
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (1, 50), (50, 1), (3, 1000), (2, 3)])
+def test_images_of_any_shape(tmp_path, shape):
+    path = save(tmp_path / 'a.png', photo(*shape))
+    for seed in range(20):
+        crop = random_crop(*shape, seed)
+        assert 0 <= crop.top <= shape[0] - crop.height
+        assert 0 <= crop.left <= shape[1] - crop.width
+        assert min(crop.height, crop.width) >= 1
+    if min(shape) > 1 or max(shape) < 100:
+        assert_read_as(path, Image.open(path), size=8, resize=8)
