@@ -1,5 +1,6 @@
 from . import (
     checkpoint,
+    deferred_losses,
     feature_measures,
     max_norm,
     non_finite,
@@ -11,6 +12,7 @@ from . import (
 
 __all__ = [
     'checkpoint',
+    'deferred_losses',
     'feature_measures',
     'max_norm',
     'non_finite',

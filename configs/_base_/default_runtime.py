@@ -5,6 +5,7 @@ may set ``custom_hooks`` (which replaces that list as a whole) without losing on
 change one by its name: ``--cfg-options default_hooks.checkpoint.interval=10``.
 
 ``run_state``           gives the model class counts, seed, epoch and step; comes first
+``runtime_info``        epoch, iteration, learning rate, and the losses when they are logged
 ``timer``, ``logger``   seconds an iteration; one line every 50 iterations
 ``param_scheduler``     steps MMEngine's schedulers, if the config has any
 ``sampler_seed``        tells the sampler its epoch
@@ -12,7 +13,8 @@ change one by its name: ``--cfg-options default_hooks.checkpoint.interval=10``.
 ``safe_checkpoint``     tensors and plain types only, so torch.load(weights_only=True) reads it
 ``checkpoint_guard``    stops where a checkpoint does not fit the model; MMEngine would only warn
 ``resumed_validation``  after a resume, validates the epoch that the checkpoint ended, if due
-``non_finite``          stops at the first NaN or infinite loss, before anything is saved
+``non_finite``          stops at the first NaN or infinite loss (looked for when a line is logged),
+                        before anything is saved
 ``report``              WORK_DIR/report.json and report.md
 ``progress``            a progress bar on a terminal; nothing in a log or a pipe
 """
@@ -21,6 +23,7 @@ default_scope = 'bce3s'
 
 default_hooks = dict(
     run_state=dict(type='RunStateHook'),
+    runtime_info=dict(type='DeferredRuntimeInfoHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
@@ -35,13 +38,14 @@ default_hooks = dict(
     safe_checkpoint=dict(type='SafeCheckpointHook'),
     checkpoint_guard=dict(type='CheckpointGuardHook'),
     resumed_validation=dict(type='ResumedValidationHook'),
-    non_finite=dict(type='NonFiniteLossHook'),
+    non_finite=dict(type='NonFiniteLossHook', interval=50),
     report=dict(type='ReportHook'),
     progress=dict(type='ProgressHook'),
 )
 
 env_cfg = dict(
     cudnn_benchmark=True,  # `randomness.deterministic=True` switches it off again
+    tf32=True,  # products of float32 on a GPU
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )

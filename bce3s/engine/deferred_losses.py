@@ -1,0 +1,53 @@
+"""Losses are read when they are logged, so that a GPU never waits for the host in between."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.hooks import CheckpointHook, LoggerHook, RuntimeInfoHook
+from torch import Tensor
+
+from bce3s.registry import HOOKS
+
+
+@HOOKS.register_module()
+class DeferredRuntimeInfoHook(RuntimeInfoHook):
+    """MMEngine's hook reads every loss in every iteration, and the host waits for the device.
+
+    This one keeps the losses where they are and reads all of them at once: when a line is logged,
+    at the end of an epoch, and for a checkpoint, which holds their history. The history is as
+    MMEngine's.
+    """
+
+    def __init__(self) -> None:
+        self._unread: list[dict[str, Tensor]] = []
+
+    def before_train(self, runner) -> None:
+        super().before_train(runner)
+        self._unread = []
+        loggers = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
+        self._logged = min(loggers, default=1)
+        savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+        self._saved = [hook.interval for hook in savers if not hook.by_epoch]
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        if outputs is not None:
+            self._unread.append(outputs)
+        if (
+            self.every_n_inner_iters(batch_idx, self._logged)
+            or self.end_of_epoch(runner.train_dataloader, batch_idx)
+            or any(self.every_n_train_iters(runner, n) for n in self._saved)
+        ):
+            self._read(runner)
+
+    def after_train(self, runner) -> None:
+        self._read(runner)
+        super().after_train(runner)
+
+    def _read(self, runner) -> None:
+        unread, self._unread = self._unread, []
+        names = [f'train/{name}' for outputs in unread for name in outputs]
+        values = [torch.as_tensor(value) for outputs in unread for value in outputs.values()]
+        if values:
+            column = torch.stack([value.detach().double().reshape(()) for value in values])
+            for name, value in zip(names, column.tolist(), strict=True):
+                runner.message_hub.update_scalar(name, value)
