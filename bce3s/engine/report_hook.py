@@ -167,6 +167,7 @@ def _run(runner: Runner) -> dict[str, Any]:
         'max_epochs': planned,
         'versions': versions(),
         'device': _device(bare_model(runner)),
+        'precision': _precision(bare_model(runner)),
     }
 
 
@@ -201,3 +202,10 @@ def _device(model: torch.nn.Module) -> str:
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     return f'{device.type} ({platform.machine()})'
+
+
+def _precision(model: torch.nn.Module) -> str | None:
+    """In which the backbone multiplies here; None: the model does not say."""
+    if not hasattr(model, 'dtype'):
+        return None
+    return str(model.dtype(next(model.parameters()).device)).removeprefix('torch.')

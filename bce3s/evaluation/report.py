@@ -181,7 +181,7 @@ def _origin(report: dict[str, Any]) -> str:
         f'config {report["config"]}, seed {report["seed"]}, epoch {epochs}',
         f'subset SHA-256 {subset.get("sha256", "unknown")}',
         ', '.join(f'{name} {version}' for name, version in versions.items()),
-        f'device {report.get("device", "unknown")}',
+        f'device {report.get("device", "unknown")}, backbone in {report.get("precision") or "unknown precision"}',
     ]
     return '\n'.join(f'- {line}' for line in lines)
 

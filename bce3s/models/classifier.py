@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from mmpretrain.models import ImageClassifier
 from torch import Tensor
@@ -11,14 +13,28 @@ from bce3s.models.targets import Targets
 from bce3s.registry import MODELS
 
 
+@cache
+def multiplies_bf16(device: str) -> bool:
+    """Whether a ``'cpu'`` or ``'cuda'`` device has instructions for products of bfloat16."""
+    if device == 'cuda':
+        return torch.cuda.get_device_capability() >= (8, 0)
+    return device == 'cpu' and any(
+        getattr(torch.cpu, name, bool)()  # bool() is False: an older torch
+        for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
+    )
+
+
 @MODELS.register_module()
 class LongTailedClassifier(ImageClassifier):
     """mmpretrain's classifier with plain tensors, a stage for the classifier alone, and flip TTA.
 
     Args:
-        precision: ``'fp32'``, or ``'bf16'`` to run the backbone under bfloat16 autocast, in
-            training and evaluation alike; the head always computes in float32.
+        precision: ``'fp32'``; ``'bf16'`` to run the backbone under bfloat16 autocast, in training
+            and evaluation alike; or ``'auto'``, bf16 on devices that multiply it at more than the
+            speed of float32 (:func:`multiplies_bf16`). The head always computes in float32.
         channels_last: memory layout of the backbone and its input.
+        compile: True, or arguments of ``torch.compile``, for the backbone: it pays in long runs
+            only. One graph each for full and last batch, training and evaluation.
         flip_tta: whether to predict, beside the image itself, from the mean of its logits and
             those of its mirror image (``pred_flip_tta``).
     """
@@ -28,13 +44,15 @@ class LongTailedClassifier(ImageClassifier):
         *args,
         precision: str = 'fp32',
         channels_last: bool = True,
+        compile: bool | dict = False,
         flip_tta: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
-        if precision not in ('fp32', 'bf16'):
+        if precision not in ('fp32', 'bf16', 'auto'):
             raise BCE3SError(
-                f"LongTailedClassifier: precision must be 'fp32' or 'bf16', not {precision!r}."
+                "LongTailedClassifier: precision must be 'fp32', 'bf16' or 'auto', not "
+                f'{precision!r}.'
             )
         if self.data_preprocessor.batch_mix is not None and self.head.contrastive is not None:
             raise BCE3SError(
@@ -44,12 +62,22 @@ class LongTailedClassifier(ImageClassifier):
         self.precision, self.flip_tta = precision, flip_tta
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
+        if compile:
+            # in place: the keys of the state dict stay as they are
+            self.backbone.compile(**(dict(dynamic=False) | ({} if compile is True else compile)))
         self.finetuning = self._frozen_norm = False
+
+    def dtype(self, device: torch.device) -> torch.dtype:
+        """In which the backbone multiplies on ``device``."""
+        bf16 = self.precision == 'bf16' or (
+            self.precision == 'auto' and multiplies_bf16(device.type)
+        )
+        return torch.bfloat16 if bf16 else torch.float32
 
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> tuple[Tensor, ...] | Tensor:
         """As mmpretrain's, in the chosen precision and layout; the result in the input's dtype."""
         inputs = inputs.contiguous(memory_format=self.memory_format)
-        bf16 = self.precision == 'bf16'
+        bf16 = self.dtype(inputs.device) == torch.bfloat16
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
             feats = super().extract_feat(inputs, stage)
         if isinstance(feats, Tensor):

@@ -42,8 +42,14 @@ def pick(u: np.ndarray, n: int) -> np.ndarray:
 
 
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """``array`` on ``device``, on a GPU through pinned memory: the host does not wait."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    if device.type == 'cpu':
-        return tensor
-    return tensor.pin_memory().to(device, non_blocking=True)
+    """``array`` on ``device``; see :func:`upload`."""
+    return upload(torch.from_numpy(np.ascontiguousarray(array)), device)
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on ``device``, from the CPU to a GPU through pinned memory: the host does not wait
+    (from pageable memory CUDA first waits for everything that is queued).
+    """
+    if device.type == 'cuda' and tensor.device.type == 'cpu':
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bce3s.errors import BCE3SError
-from bce3s.models.draws import at_least
+from bce3s.models.draws import at_least, upload
 from bce3s.models.share import Share
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
@@ -90,10 +90,10 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         ``labels`` (and ``indices``) of the same length. In training ``data_samples`` becomes a
         :class:`Targets`.
         """
-        images = data['inputs'].to(self.device, non_blocking=True)
+        images = upload(data['inputs'], self.device)
         if self.pad:
             images = F.pad(images, [self.pad] * 4)
-        samples = {k: v.to(self.device, non_blocking=True) for k, v in data['data_samples'].items()}
+        samples = {k: upload(v, self.device) for k, v in data['data_samples'].items()}
         if not training:
             return dict(inputs=self.normalize(images), data_samples=samples)
         labels, size = samples['labels'], len(images) // (2 if self.paired else 1)
@@ -124,7 +124,9 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
 
     def normalize(self, images: Tensor) -> Tensor:
         """``(image / 255 - mean) / std`` per channel."""
-        return (images.to(self.mean.dtype) - self.mean) / self.std
+        images = images.expand(-1, len(self.mean), -1, -1)  # grey ones may become coloured
+        # in place: two temporaries fewer
+        return images.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)
 
     def _augment(self, images: Tensor, share: Share) -> Tensor:
         draws = [op.draws for op in self.augment]
@@ -153,4 +155,4 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
 
     @staticmethod
     def _shares(lams: list[float], images: Tensor) -> Tensor:
-        return torch.tensor(lams, dtype=images.dtype).to(images.device, non_blocking=True)
+        return upload(torch.tensor(lams, dtype=images.dtype), images.device)

@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 
 from bce3s.errors import BCE3SError
-from bce3s.models import LongTailedClassifier
+from bce3s.models import LongTailedClassifier, classifier
 from bce3s.randomness import Clock
 
 B, K = 12, 10
@@ -143,8 +143,36 @@ def test_a_mixed_batch_cannot_fill_the_bank():
 
 
 def test_precisions_that_do_not_exist():
-    with pytest.raises(BCE3SError, match="precision must be 'fp32' or 'bf16', not 'fp16'"):
+    with pytest.raises(BCE3SError, match="must be 'fp32', 'bf16' or 'auto', not 'fp16'"):
         build(precision='fp16')
+
+
+@pytest.mark.parametrize('fast', [True, False])
+def test_auto_is_bfloat16_where_the_device_multiplies_it(fast, monkeypatch):
+    monkeypatch.setattr(classifier, 'multiplies_bf16', lambda device: fast)
+    auto, fixed = build(precision='auto'), build(precision='bf16' if fast else 'fp32')
+    inputs = auto.data_preprocessor(batch(), training=True)['inputs']
+    assert torch.equal(auto.features(inputs), fixed.features(inputs))
+    assert auto.dtype(inputs.device) == (torch.bfloat16 if fast else torch.float32)
+
+
+def test_whether_a_device_multiplies_bfloat16_is_known():
+    assert classifier.multiplies_bf16('cpu') in (True, False)
+    assert not classifier.multiplies_bf16('mps')
+
+
+@pytest.mark.slow
+def test_a_compiled_backbone_is_the_same_network():
+    plain, compiled = build(), build(compile=True)
+    assert plain.state_dict().keys() == compiled.state_dict().keys()
+    data = [m.data_preprocessor(batch(), training=True) for m in (plain, compiled)]
+    losses = [m(**d, mode='loss') for m, d in zip((plain, compiled), data, strict=True)]
+    for loss in losses:
+        sum(loss.values()).backward()
+    for name, value in losses[0].items():
+        assert losses[1][name].item() == pytest.approx(value.item(), rel=1e-5)
+    for (name, p), q in zip(plain.named_parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-5, msg=name)
 
 
 # --------------------------------------------------------------------------------------- prediction

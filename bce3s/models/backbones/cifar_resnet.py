@@ -28,7 +28,7 @@ class CIFARBlock(nn.Module):
             before = self.padding // 2
             x = x[:, :, :: self.stride, :: self.stride]
             x = F.pad(x, (0, 0, 0, 0, before, self.padding - before))
-        return F.relu(out + x, inplace=True)
+        return F.relu(out.add_(x), inplace=True)
 
 
 @MODELS.register_module()

@@ -6,6 +6,7 @@ that counts no class it has not seen.
 
 model = dict(
     type='LongTailedClassifier',
+    precision='auto',  # bfloat16 where the device multiplies it faster, else float32
     flip_tta=True,  # reported beside the plain figure, named as such
     data_preprocessor=dict(
         type='LongTailedPreprocessor',

@@ -6,6 +6,6 @@ epochs e = 0 .. E - 1, PyTorch's; the betas are PyTorch's too.
 
 train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=1)
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, fused=True),
 )
 custom_hooks = [dict(type='CosineLRHook', shift=0.0)]

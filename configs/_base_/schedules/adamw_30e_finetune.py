@@ -6,6 +6,6 @@ reading.
 
 train_cfg = dict(by_epoch=True, max_epochs=30, val_interval=1)
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05, fused=True),
 )
 custom_hooks = [dict(type='CosineLRHook', shift=0.0)]

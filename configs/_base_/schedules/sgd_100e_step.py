@@ -6,6 +6,6 @@ rate after 40 % and again after 80 % of the epochs; neither is printed.
 
 train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=1)
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True),
 )
 custom_hooks = [dict(type='StepLRHook', milestones=(0.4, 0.8), gamma=0.1)]

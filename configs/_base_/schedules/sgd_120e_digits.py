@@ -2,6 +2,6 @@
 
 train_cfg = dict(by_epoch=True, max_epochs=120, val_interval=10)
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True),
 )
 custom_hooks = [dict(type='CosineLRHook')]

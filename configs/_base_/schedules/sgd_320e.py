@@ -2,6 +2,6 @@
 
 train_cfg = dict(by_epoch=True, max_epochs=320, val_interval=5)
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-3),
+    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-3, fused=True),
 )
 custom_hooks = [dict(type='CosineLRHook')]

@@ -7,7 +7,7 @@ To shorten: --cfg-options train_cfg.max_epochs=12 custom_hooks.0.finetune_epochs
 
 train_cfg = dict(by_epoch=True, max_epochs=330, val_interval=5)
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-3),
+    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-3, fused=True),
 )
 custom_hooks = [dict(type='TwoStageHook', finetune_epochs=10, lr=1e-4)]
 find_unused_parameters = True  # several processes: the second stage uses the classifier only
