@@ -1,6 +1,6 @@
 """Child registries of mmpretrain's, scope ``bce3s``.
 
-Each names the packages that hold its components, so they are imported the first time a config asks
+Each names the modules that hold its components, so they are imported the first time a config asks
 for one: a config needs ``default_scope = 'bce3s'`` and no ``custom_imports``. What is not found
 here is looked up in mmpretrain, then in MMEngine. A component that shared its name with one of
 mmpretrain's would shadow it inside mmpretrain's own modules, so ours have names of their own.
@@ -31,15 +31,21 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
     return Registry(name, parent=parent, scope='bce3s', locations=list(locations))
 
 
-DATASETS = _child('dataset', _parent.DATASETS, 'mmpretrain.datasets', 'bce3s.datasets')
-DATA_SAMPLERS = _child('data sampler', _parent.DATA_SAMPLERS, 'bce3s.datasets')
+DATASETS = _child(
+    'dataset',
+    _parent.DATASETS,
+    'mmpretrain.datasets',
+    'bce3s.datasets.image_folder',
+    'bce3s.datasets.in_memory',
+)
+DATA_SAMPLERS = _child('data sampler', _parent.DATA_SAMPLERS, 'bce3s.datasets.samplers')
 TRANSFORMS = _child('transform', _parent.TRANSFORMS, 'bce3s.models')
 BATCH_AUGMENTS = _child('batch augment', _parent.BATCH_AUGMENTS, 'bce3s.models')
 MODELS = _child('model', _parent.MODELS, 'mmpretrain.models', 'bce3s.models')
 HOOKS = _child('hook', _parent.HOOKS, 'bce3s.engine')
 METRICS = _child('metric', _parent.METRICS, 'bce3s.evaluation.metrics')
+OPTIMIZERS = _child('optimizer', _parent.OPTIMIZERS, 'mmpretrain.engine', 'bce3s.engine.lazy_sgd')
 # Nothing of ours in these; without them MMEngine would warn that the scope is missing.
-OPTIMIZERS = _child('optimizer', _parent.OPTIMIZERS, 'mmpretrain.engine')
 OPTIM_WRAPPERS = _child('optim_wrapper', _parent.OPTIM_WRAPPERS, 'mmpretrain.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', _parent.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpretrain.engine'

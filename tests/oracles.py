@@ -131,9 +131,9 @@ def bank_after(features, filled, batch, labels):
 
 
 def check_resampled(chosen, labels, num_classes, r, drop_positives):
-    """int(K r) classes: those of the batch first, the rest at random; more present than that: all
-    of them (fixed) or that many of them (official)."""
-    chosen, present, size = set(chosen), set(labels), int(num_classes * r)
+    """int(K r) classes, at least one: those of the batch first, the rest at random; more present
+    than that: all of them (fixed) or that many of them (official)."""
+    chosen, present, size = set(chosen), set(labels), max(1, int(num_classes * r))
     assert chosen <= set(range(num_classes))
     if len(present) <= size:
         assert present <= chosen

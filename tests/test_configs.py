@@ -135,7 +135,7 @@ def test_published_values_stand_in_the_reproduction_config():
     assert cfg.custom_hooks[0].finetune_epochs == 10
     assert cfg.custom_hooks[0].freeze_norm is False
     assert dict(cfg.optim_wrapper.optimizer) == dict(
-        type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-3
+        type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-3, fused=True
     )
     assert cfg.train_dataloader.batch_size == 64
     assert cfg.train_dataloader.dataset.get('rule', 'first_n') == 'first_n'

@@ -1,3 +1,5 @@
-from . import image_folder, in_memory, long_tailed, samplers
+"""Who is rare: data sets, their counts, and what is drawn from them.
 
-__all__ = ['image_folder', 'in_memory', 'long_tailed', 'samplers']
+Imports none of its modules: the registry knows those that hold components, and what needs the
+counts alone (reports, tables) does not wait for torch.
+"""

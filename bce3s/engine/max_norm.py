@@ -33,7 +33,14 @@ class MaxNormHook(Hook):
         self.allow_normalized = allow_normalized
 
     def before_train(self, runner: Runner) -> None:
-        if bare_model(runner).head.classifier.normalize and not self.allow_normalized:
+        head = bare_model(runner).head
+        if head.sample_rate < 1:
+            raise BCE3SError(
+                'MaxNormHook bounds every row of the classifier after each step, which '
+                f'model.head.sample_rate={head.sample_rate} is there to avoid: remove the hook '
+                'from custom_hooks, or set model.head.sample_rate=1.'
+            )
+        if head.classifier.normalize and not self.allow_normalized:
             raise BCE3SError(
                 'MaxNormHook has no effect here, for the classifier normalises its weights: set '
                 'model.head.normalize_weight=False, or remove the hook from custom_hooks.'

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from bce3s.datasets.samplers import PairedBatchSampler
+from bce3s.engine.lazy_sgd import check_sampling
 from bce3s.errors import BCE3SError
 from bce3s.randomness import Clock, derived_seed
 from bce3s.registry import HOOKS
@@ -48,6 +49,7 @@ class RunStateHook(Hook):
                 'memory bank do not know of gradient accumulation yet: use a smaller batch_size '
                 'with a lower rate, or more processes.'
             )
+        check_sampling(model.head, runner.optim_wrapper)
         _check_pairing(model.data_preprocessor.paired, loader.batch_sampler)
 
     def before_train_epoch(self, runner: Runner) -> None:

@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.engine.run_state import bare_model
 from bce3s.errors import BCE3SError
 from bce3s.registry import HOOKS
@@ -159,7 +160,10 @@ class TwoStageHook(CosineLRHook):
         if not model.finetuning:
             model.finetune_classifier(self.freeze_norm)
         if epoch == 0:
-            runner.optim_wrapper.optimizer.state.clear()
+            optimizer = runner.optim_wrapper.optimizer
+            if isinstance(optimizer, LazySGD):
+                optimizer.flush()  # what it owes the rows still has momentum
+            optimizer.state.clear()
             for name in ('contrastive', 'uniformity', 'decay'):  # or the log would repeat them
                 runner.message_hub.log_scalars.pop(f'train/loss_{name}', None)
             runner.logger.info(

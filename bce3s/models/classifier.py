@@ -66,6 +66,9 @@ class LongTailedClassifier(ImageClassifier):
             # in place: the keys of the state dict stay as they are
             self.backbone.compile(**(dict(dynamic=False) | ({} if compile is True else compile)))
         self.finetuning = self._frozen_norm = False
+        if self.head.sample_rate < 1:  # DistributedDataParallel: these average themselves
+            names = [f'head.classifier.{k}' for k, _ in self.head.classifier.named_parameters()]
+            self._ddp_params_and_buffers_to_ignore = names
 
     def dtype(self, device: torch.device) -> torch.dtype:
         """In which the backbone multiplies on ``device``."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bce3s.datasets.effective_number import class_balanced_weights
 from bce3s.errors import BCE3SError
 from bce3s.models.linear_classifier import Classifier
+from bce3s.models.losses.resampling import check_ratio, sample_classes
 from bce3s.models.memory_bank import ClassMemoryBank
 from bce3s.models.targets import Targets
 from bce3s.registry import MODELS
@@ -39,6 +40,15 @@ class TripartiteHead(BaseModule):
     SUMMED over the global batch (and its views), where the other terms are means over samples. Set
     the optimiser's own decay to 0, or W and b decay twice.
 
+    ``sample_rate`` r < 1 is for many classes: every branch, on every view and in both stages, is
+    the one of S = max(int(K r), n) classes drawn for the batch, those of its n labels and partners
+    first (Partial FC, An et al., arXiv 2010.05222); every sum, softmax and mean over the K classes
+    becomes one over these. A step then takes O(V B S d + S^2 d) time and O(V B S + S d) memory, S^2
+    up to a stated block (:mod:`bce3s.models.losses.uniformity`), and no work or memory for the rest
+    of the K rows of W, b and the bank. The gradients of W and b are sparse: train with
+    ``LazySGD``, which moves the other rows later just as SGD would have. ``joint.resample``, in
+    contrast, computes all logits and leaves some out of the origin view's loss.
+
     Args:
         num_classes: K.
         in_channels: d, size of the features.
@@ -55,6 +65,10 @@ class TripartiteHead(BaseModule):
             contrastive branch gets the features as the backbone gives them.
         decay: ``dict(weight=lambda_W, feature=lambda_H, bias=lambda_b)``, absent ones 0; or None.
         projection_dim: D of the projector (Linear d-d, ReLU, Linear d-D) and of the bank.
+        sample_rate: r in (0, 1]; 1: all K classes.
+
+    Raises:
+        BCE3SError: an argument out of its bounds, or sampling with what needs all K classes.
     """
 
     def __init__(
@@ -75,6 +89,7 @@ class TripartiteHead(BaseModule):
         bias_mean: float = 0.0,
         decay: Mapping[str, float] | None = None,
         projection_dim: int = 128,
+        sample_rate: float = 1.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -100,6 +115,9 @@ class TripartiteHead(BaseModule):
         self.finetune = MODELS.build(finetune or joint)
         self.contrastive = contrastive and MODELS.build(contrastive)
         self.uniformity = uniformity and MODELS.build(uniformity)
+        self.sample_rate = check_ratio(sample_rate, 'model.head.sample_rate')
+        if sample_rate < 1:
+            self._check_sampling()
         if self.contrastive is not None:
             self.projector = nn.Sequential(
                 nn.Linear(in_channels, in_channels),
@@ -126,7 +144,10 @@ class TripartiteHead(BaseModule):
 
     def loss(self, feats: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Features (V * B, d), view-major -> the branches' weighted losses, to be summed."""
-        logits = self.classifier(feats)
+        if self.sample_rate < 1:
+            targets = targets.over(self._sampled_classes(targets))
+        weight, bias = self.classifier.sampled_rows(targets.classes)
+        logits = self.classifier.scores(feats, weight, bias)
         if self.finetuning:
             weights = self.class_weights[targets.labels]
             return dict(loss_joint=self.finetune(logits, targets, weights))
@@ -136,11 +157,32 @@ class TripartiteHead(BaseModule):
             losses['contrastive'] = self.contrastive(projections, self.bank, targets)
             self.bank.update(targets.per_view(projections)[0], targets)
         if self.uniformity is not None:
-            losses['uniformity'] = self.uniformity(self.classifier.weight)
+            losses['uniformity'] = self.uniformity(weight)
         losses = {f'loss_{name}': self.weights[name] * loss for name, loss in losses.items()}
         if self.decay is not None:
             losses['loss_decay'] = self._decay_loss(feats, targets)
         return losses
+
+    def _sampled_classes(self, targets: Targets) -> Tensor:
+        """(S,) those of all labels and partners of the global batch, filled up at random."""
+        labels, rng = targets.all_labels, targets.clock.numpy('negatives')
+        if targets.partners is not None:
+            labels = torch.cat([labels, targets.share.gather(targets.partners)])
+        return sample_classes(labels, self.num_classes, self.sample_rate, rng)
+
+    def _check_sampling(self) -> None:
+        if any(getattr(loss, 'resample', 1) < 1 for loss in (self.joint, self.finetune)):
+            raise BCE3SError(
+                f'TripartiteHead: sample_rate={self.sample_rate} samples the classes of every '
+                "branch, and 'resample' would sample among them again: set model.head.joint."
+                'resample=1 (and that of model.head.finetune), or sample_rate=1.'
+            )
+        if self.decay is not None and (self.decay['weight'] or self.decay['bias']):
+            raise BCE3SError(
+                f'TripartiteHead: with sample_rate={self.sample_rate} the gradients of W and b are '
+                'sparse, but decay.weight and decay.bias have one for every row: set both to 0 and '
+                'use the weight_decay of LazySGD, or set sample_rate=1.'
+            )
 
     def _decay_loss(self, feats: Tensor, targets: Targets) -> Tensor:
         squares = targets.per_view(self.classifier.embed(feats)).square().sum((0, -1))  # (B,)

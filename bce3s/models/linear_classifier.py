@@ -3,12 +3,41 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from numbers import Real
 
+import torch
+from mmengine.dist import all_reduce, is_distributed
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from bce3s.errors import BCE3SError
+
+
+class _Rows(torch.autograd.Function):
+    """``parameter[classes]`` with a sparse gradient of these rows, the mean over the ranks.
+
+    All ranks sample the same classes, so averaging the values averages the gradient;
+    DistributedDataParallel, which takes dense gradients only, must leave the parameter alone
+    (:class:`LongTailedClassifier` tells it so).
+    """
+
+    @staticmethod
+    def forward(ctx, parameter: Tensor, classes: Tensor) -> Tensor:
+        ctx.save_for_backward(classes)
+        ctx.shape = parameter.shape
+        return parameter.index_select(0, classes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        (classes,), grad = ctx.saved_tensors, grad.contiguous()
+        if is_distributed():
+            grad = grad.clone()  # autograd may hand the same memory to others
+            all_reduce(grad, 'mean')
+        rows = torch.sparse_coo_tensor(classes[None], grad, ctx.shape, check_invariants=False)
+        return rows, None
 
 
 class Classifier(nn.Linear):
@@ -29,6 +58,11 @@ class Classifier(nn.Linear):
             linear layer: uniform in +-1/sqrt(d). b is uniform in +-1/sqrt(d) with both.
         bias_mean: added to the initial bias in the sign of "BCE vs. CE in Deep Feature Learning"
             (ICML 2025), ``z = W x - b``; the layer's own b_j therefore start about ``-bias_mean``.
+
+    Attributes:
+        before_read: functions called with the classes (S,) whose rows are about to be read, None
+            for all: an optimiser that owes rows some updates (:class:`LazySGD`) makes up for them
+            here. Whatever reads or saves W and b goes through this class, not its parameters.
 
     Raises:
         BCE3SError: a scale that is not positive, an unknown init, bias_mean without a bias.
@@ -60,6 +94,7 @@ class Classifier(nn.Linear):
             )
         self.normalize, self.normalize_feature, self.scale = normalize, normalize_feature, scale
         self.init, self.bias_mean = init, bias_mean
+        self.before_read: list[Callable[[Tensor | None], None]] = []
         super().__init__(in_channels, num_classes, bias)
 
     def reset_parameters(self) -> None:
@@ -75,15 +110,59 @@ class Classifier(nn.Linear):
         """Features (..., d) as they are multiplied with the weights."""
         return F.normalize(x, dim=-1) if self.normalize_feature else x
 
+    def catch_up(self, classes: Tensor | None = None) -> None:
+        """Bring the rows of ``classes`` (S,), None: all, up to date; see ``before_read``."""
+        for function in self.before_read:
+            function(classes)
+
+    def sampled_rows(self, classes: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Rows of W (S, d) and b (S,) as they are stored, for :meth:`scores`.
+
+        Args:
+            classes: (S,) int64; the gradients of W and b are then sparse. None: all K, with dense
+                gradients.
+        """
+        self.catch_up(classes)
+        if classes is None:
+            return self.weight, self.bias
+        for parameter in (self.weight, self.bias):
+            if parameter is not None:
+                parameter.before_read = self.before_read  # where LazySGD finds it
+        bias = None if self.bias is None else _Rows.apply(self.bias, classes)
+        return _Rows.apply(self.weight, classes), bias
+
+    def scores(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Features (..., d) and rows as :meth:`sampled_rows` gives them -> logits (..., S)."""
+        return F.linear(self.embed(x), *self._scaled(weight, bias))
+
+    def _scaled(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        weight = F.normalize(weight, dim=1) if self.normalize else weight
+        if self.scale == 1:
+            return weight, bias
+        return self.scale * weight, None if bias is None else self.scale * bias
+
     def linear(self) -> tuple[Tensor, Tensor]:
         """W (K, d) and b (K,) of ``z = embed(x) W^T - b``, the sign of the ICML paper, with gamma:
         ``(gamma w_j, -gamma b_j)``; b is 0 where there is none.
         """
-        weight = F.normalize(self.weight, dim=1) if self.normalize else self.weight
-        bias = weight.new_zeros(len(weight)) if self.bias is None else -self.bias
-        return self.scale * weight, self.scale * bias
+        weight, bias = self._scaled(*self.sampled_rows())
+        return weight, weight.new_zeros(len(weight)) if bias is None else -bias
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., K)."""
-        weight, bias = self.linear()
-        return F.linear(self.embed(x), weight, -bias)
+        return self.scores(x, *self.sampled_rows())
+
+    def _save_to_state_dict(self, *args, **kwargs) -> None:
+        self.catch_up()
+        super()._save_to_state_dict(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        self.catch_up()  # what is owed is owed to the weights that are replaced here
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> dict:
+        """Of a copy or a pickle, which no optimiser moves."""
+        self.catch_up()
+        for parameter in self.parameters():
+            vars(parameter).pop('before_read', None)
+        return self.__dict__ | dict(before_read=[])

@@ -26,15 +26,24 @@ class ClassMemoryBank(nn.Module):
         self.register_buffer('features', torch.zeros(num_classes, dim))
         self.register_buffer('filled', torch.zeros(num_classes, dtype=torch.bool))
 
+    def rows(self, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features (S, D) and ``filled`` (S,) of ``classes`` (S,); None: of all K. What a backward
+        pass may read after the next write (``filled``) is a copy.
+        """
+        if classes is None:
+            return self.features, self.filled.clone()
+        return self.features[classes], self.filled[classes]
+
     @torch.no_grad()
     def update(self, features: Tensor, targets: Targets) -> None:
         """Write ``features`` (B, D) of this rank's samples; the last of each class stays.
 
         "Last" is by position in the global batch. Every sample of a class writes the feature of
         that class's last one: equal values, so the result does not depend on the order of writes.
+        O(B log B + B D), whatever K.
         """
         features, labels = targets.share.gather(features), targets.all_labels
-        position = torch.arange(len(labels), device=labels.device)
-        last = torch.where(labels[:, None] == labels, position, -1).amax(1)  # (B,)
+        ordered, position = labels.sort(stable=True)
+        last = position[torch.searchsorted(ordered, labels, right=True) - 1]  # (B,)
         self.features[labels] = features[last].to(self.features.dtype)
-        self.filled[labels] = True
+        self.filled.index_fill_(0, labels, True)

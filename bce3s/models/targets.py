@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bce3s.models.share import Share
 from bce3s.randomness import Clock
@@ -28,6 +28,8 @@ class Targets:
         share: how the global batch lies on the ranks.
         clock: seed, epoch and step, from which losses draw what they sample.
         label_smoothing: s in [0, 1) of :meth:`soft`.
+        classes: (S,) int64, which classes the columns of logits and soft labels are; None: all K,
+            in order.
     """
 
     labels: Tensor
@@ -38,6 +40,7 @@ class Targets:
     share: Share
     clock: Clock
     label_smoothing: float = 0.0
+    classes: Tensor | None = None
 
     @classmethod
     def plain(cls, labels: Tensor, clock: Clock = Clock()) -> Targets:  # noqa: B008  (immutable)
@@ -45,18 +48,29 @@ class Targets:
         lam = torch.ones(1, device=labels.device)
         return cls(labels, ('origin',), lam, None, labels, Share((len(labels),)), clock)
 
-    def soft(self, num_classes: int, dtype: torch.dtype) -> Tensor:
+    def over(self, classes: Tensor) -> Targets:
+        """The same batch compared with ``classes`` (S,) only."""
+        return replace(self, classes=classes)
+
+    def soft(
+        self, num_classes: int, dtype: torch.dtype, views: Sequence[int] | None = None
+    ) -> Tensor:
         """(V, B, K): ``lam * onehot(label) + (1 - lam) * onehot(partner)``; with label smoothing s
-        each of the two is ``(1 - s) * onehot + s / K``.
+        each of the two is ``(1 - s) * onehot + s / K``. K counts the columns: S of them where only
+        ``classes`` are compared. ``views``: indices of those wanted; None: all.
         """
         own = self._smooth(self.labels, num_classes, dtype)
-        lam = self.lam[:, None, None].to(dtype)
+        lam = self.lam if views is None else torch.stack([self.lam[v] for v in views])
+        lam = lam[:, None, None].to(dtype)
         if self.partners is None:
             return own.expand(len(lam), -1, -1)
-        return lam * own + (1 - lam) * self._smooth(self.partners, num_classes, dtype)
+        return self._smooth(self.partners, num_classes, dtype).lerp(own, lam)
 
     def _smooth(self, labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-        hot = F.one_hot(labels, num_classes).to(dtype)
+        columns = self.classes
+        if columns is None:
+            columns = torch.arange(num_classes, device=labels.device)
+        hot = (labels[:, None] == columns).to(dtype)
         s = self.label_smoothing
         return (1 - s) * hot + s / num_classes if s else hot
 

@@ -27,6 +27,7 @@ class Model(nn.Module):
         super().__init__()
         self.head = nn.Module()
         self.head.classifier = Classifier(3, 4, True, normalize)
+        self.head.sample_rate = 1.0
         self.finetuning, self.entered = False, []
 
     def finetune_classifier(self, freeze_norm):

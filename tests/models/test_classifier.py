@@ -149,7 +149,7 @@ def test_precisions_that_do_not_exist():
 
 @pytest.mark.parametrize('fast', [True, False])
 def test_auto_is_bfloat16_where_the_device_multiplies_it(fast, monkeypatch):
-    monkeypatch.setattr(classifier, 'multiplies_bf16', lambda device: fast)
+    monkeypatch.setattr(classifier, 'multiplies_bf16', lambda _: fast)
     auto, fixed = build(precision='auto'), build(precision='bf16' if fast else 'fp32')
     inputs = auto.data_preprocessor(batch(), training=True)['inputs']
     assert torch.equal(auto.features(inputs), fixed.features(inputs))

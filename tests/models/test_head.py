@@ -222,7 +222,7 @@ def test_second_stage_keeps_resampling():
     head, x = build(joint=dict(type='BCEJoint', resample=0.7)), feats(B)
     head.finetuning = True
     labels, clock = torch.tensor(LABELS), Clock(step=3)
-    chosen = resample_classes(labels, K, 0.7, clock.generator('negatives')).nonzero().flatten()
+    chosen = resample_classes(labels, K, 0.7, clock.numpy('negatives')).nonzero().flatten()
     soft = oracles.soft_labels(LABELS, None, [1.0], K)
     weights = [oracles.class_balanced(COUNTS, head.beta)[y] for y in LABELS]
     expected = oracles.joint(

@@ -20,6 +20,7 @@ from bce3s.models.losses import (
     CEContrastive,
     CEJoint,
     CEUniformity,
+    uniformity,
 )
 from bce3s.models.losses.bce import multilabel_bce
 from bce3s.models.losses.ce import soft_cross_entropy
@@ -86,8 +87,8 @@ def per_view(array, views=3):
 def test_bce_joint(resample, drop, soft_negatives, clamp):
     clock = Clock(seed=3, step=11)
     loss = BCEJoint(resample, drop, soft_negatives, clamp)
-    gen = clock.generator('negatives')
-    chosen = resample_classes(torch.tensor(LABELS), K, resample, gen, drop).nonzero().flatten()
+    rng = clock.numpy('negatives')
+    chosen = resample_classes(torch.tensor(LABELS), K, resample, rng, drop).nonzero().flatten()
     row = partial(oracles.bce_row, soft_negatives=soft_negatives, clamp=clamp)
 
     def oracle(z):
@@ -293,14 +294,42 @@ def test_contrastive_refuses():
 # --------------------------------------------------------------------------------- uniformity
 
 
+@pytest.fixture(params=[2**22, 3 * K + 2, 1])
+def block(request, monkeypatch):
+    """All rows of cosines at once; three at a time, the last one alone; row by row."""
+    monkeypatch.setattr(uniformity, 'BLOCK', request.param)
+
+
+@pytest.mark.usefixtures('block')
 @pytest.mark.parametrize('diagonal', [True, False])
 def test_bce_uniformity(diagonal):
     oracle = partial(oracles.uniformity_bce, include_diagonal=diagonal)
     check(BCEUniformity(diagonal), oracle, noise(K, D))
 
 
+@pytest.mark.usefixtures('block')
 def test_ce_uniformity():
     check(CEUniformity(), oracles.uniformity_ce, noise(K, D))
+
+
+@pytest.mark.parametrize('loss', [BCEUniformity(True), CEUniformity()])
+def test_uniformity_of_more_classes_than_a_block_holds(loss, monkeypatch):
+    """In float32, against autograd of the formulas."""
+    w = noise(300, 20).float().requires_grad_()
+    unit = F.normalize(w, dim=1)
+    cosines = unit @ unit.T
+    if isinstance(loss, CEUniformity):
+        plain = F.cross_entropy(cosines, torch.arange(300))
+    else:
+        signs = 1 - 2 * torch.eye(300)
+        plain = F.softplus(signs * cosines).sum() / 300
+    monkeypatch.setattr(uniformity, 'BLOCK', 7000)
+    value = loss(w)
+    close(value, plain, rtol=1e-6, atol=0)
+    (ours,), (theirs,) = (torch.autograd.grad(v, w) for v in (value, plain))
+    close(ours, theirs, rtol=1e-4, atol=1e-8)
+    with torch.no_grad():
+        assert loss(w) == value
 
 
 def test_the_diagonal_is_a_constant():
@@ -327,31 +356,6 @@ def test_one_class_alone():
 
 
 # --------------------------------------------------------------------------------- resampling
-
-
-@pytest.mark.parametrize('drop', [True, False])
-@pytest.mark.parametrize('r', [0.1, 0.29, 0.4, 0.999, 1.0])
-def test_resampled_classes_follow_the_rule(r, drop):
-    gen = torch.Generator().manual_seed(0)
-    for size in (1, 3, 64, 300):
-        labels = torch.randint(100, (size,), generator=gen)
-        chosen = resample_classes(labels, 100, r, gen, drop)
-        assert chosen.dtype == torch.bool
-        oracles.check_resampled(chosen.nonzero().flatten().tolist(), labels.tolist(), 100, r, drop)
-
-
-def test_classes_are_filled_up_and_dropped_uniformly():
-    """Five standard deviations of a binomial count."""
-    gen, trials = torch.Generator().manual_seed(1), 4000
-    few, many = torch.tensor([3, 3, 8]), torch.arange(8)
-    filled = sum(resample_classes(few, 10, 0.5, gen).long() for _ in range(trials))
-    kept = sum(resample_classes(many, 10, 0.5, gen, True).long() for _ in range(trials))
-    others = [k for k in range(10) if k not in (3, 8)]
-    for counts, share in ((filled[others], 3 / 8), (kept[:8], 5 / 8)):
-        deviation = (trials * share * (1 - share)) ** 0.5
-        assert (counts - trials * share).abs().max() < 5 * deviation
-    assert filled[[3, 8]].tolist() == [trials, trials]
-    assert kept[8:].tolist() == [0, 0]
 
 
 def test_negatives_are_a_function_of_seed_and_step():

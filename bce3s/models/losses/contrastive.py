@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -46,10 +47,10 @@ class BCEContrastive(nn.Module):
     def forward(self, projections: Tensor, bank: ClassMemoryBank, targets: Targets) -> Tensor:
         """Projections (V * B, D) -> scalar."""
         chosen = self._chosen(targets)
-        z = F.normalize(targets.per_view(projections)[chosen], dim=-1)
-        cosines = z @ F.normalize(bank.features.to(z.dtype), dim=-1).T  # (V', B, K)
-        soft = targets.soft(cosines.shape[-1], cosines.dtype)[chosen]
-        filled = bank.filled.clone()  # the bank is written before the backward pass reads this
+        z = F.normalize(torch.stack([targets.per_view(projections)[v] for v in chosen]), dim=-1)
+        features, filled = bank.rows(targets.classes)
+        cosines = z @ F.normalize(features.to(z.dtype), dim=-1).T  # (V', B, K)
+        soft = targets.soft(cosines.shape[-1], cosines.dtype, chosen)
         rows = self.rows(cosines / self.tau, soft, filled)
         loss = targets.share.mean(rows).sum()
         return loss if targets.clock.epoch >= self.start_epoch else 0 * loss

@@ -71,9 +71,9 @@ class BCEJoint(CEJoint):
         if self.resample == 1:
             return None
         views, _, num_classes = logits.shape
-        gen = targets.clock.generator('negatives')
+        rng = targets.clock.numpy('negatives')
         classes = torch.ones(views, 1, num_classes, dtype=torch.bool, device=logits.device)
         classes[0, 0] = resample_classes(
-            targets.all_labels, num_classes, self.resample, gen, self.drop_positives
+            targets.all_labels, num_classes, self.resample, rng, self.drop_positives
         )
         return classes

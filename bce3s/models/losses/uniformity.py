@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from bce3s.registry import MODELS
+
+BLOCK = 2**22  # cosines held at a time, or one row of them
 
 
 @MODELS.register_module()
 class BCEUniformity(nn.Module):
     """``1/K sum_k sum_{j != k} softplus(w_k . w_j)``, w_k of unit length.
+
+    O(K^2 d) time; memory for W twice more and a few blocks of ``max(BLOCK, K)`` numbers.
 
     Args:
         include_diagonal: True, as in the public implementation, adds each class as its positive,
@@ -24,24 +32,69 @@ class BCEUniformity(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Classifier weight (K, d), of any length -> scalar."""
-        cosines = _cosines(weight)
-        signs = 1 - 2 * torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
-        terms = -F.logsigmoid(-signs * cosines)  # softplus(+-cos), exact for every argument
-        if not self.include_diagonal:
-            terms = terms.masked_fill(signs < 0, 0)
-        return terms.sum() / len(weight)
+        weight = F.normalize(weight, dim=1)
+        loss = _PairSum.apply(weight, _softplus_of_others, True) / len(weight)
+        if self.include_diagonal:
+            loss = loss - F.logsigmoid(weight.square().sum(1)).mean()
+        return loss
 
 
 @MODELS.register_module()
 class CEUniformity(nn.Module):
-    """``1/K sum_k -log(exp(w_k . w_k) / sum_j exp(w_k . w_j))``, w_k of unit length."""
+    """``1/K sum_k -log(exp(w_k . w_k) / sum_j exp(w_k . w_j))``, w_k of unit length.
+
+    Time and memory as of :class:`BCEUniformity`.
+    """
 
     def forward(self, weight: Tensor) -> Tensor:
         """Classifier weight (K, d), of any length -> scalar."""
-        cosines = _cosines(weight)
-        return (cosines.logsumexp(1) - cosines.diagonal()).mean()
+        weight = F.normalize(weight, dim=1)
+        return _PairSum.apply(weight, _cross_entropy_with_itself, False) / len(weight)
 
 
-def _cosines(weight: Tensor) -> Tensor:
-    weight = F.normalize(weight, dim=1)
-    return weight @ weight.T
+class _PairSum(torch.autograd.Function):
+    """``sum_k f_k(W w_k)`` and its gradient, a block of rows k at a time.
+
+    Both come from the forward pass: each cosine is computed once and none is kept. With G the
+    derivatives by the cosines ``c_kj``, dL/dW = (G + G^T) W, which is 2 G W where G is symmetric.
+
+    ``terms(cosines (b, K), diagonal (b,))`` may overwrite the cosines, of which ``diagonal`` is the
+    view where j = k; it returns the sum of f and these rows of G.
+    """
+
+    @staticmethod
+    def forward(
+        ctx, weight: Tensor, terms: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], symmetric
+    ) -> Tensor:
+        total, gradient = weight.new_zeros(()), torch.zeros_like(weight)
+        rows = max(1, BLOCK // len(weight))
+        for start in range(0, len(weight), rows):
+            own = slice(start, start + rows)
+            cosines = weight[own] @ weight.T
+            value, slopes = terms(cosines, cosines.diagonal(start))
+            total += value
+            gradient[own].addmm_(slopes, weight, alpha=1 + symmetric)
+            if not symmetric:
+                gradient.addmm_(slopes.T, weight[own])
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad * gradient, None, None
+
+
+def _softplus_of_others(cosines: Tensor, diagonal: Tensor) -> tuple[Tensor, Tensor]:
+    diagonal.fill_(-math.inf)  # no term, no slope
+    slopes = cosines.sigmoid_()
+    return -torch.log1p(-slopes).sum(), slopes  # softplus(c), exact for c <= 1 as here
+
+
+def _cross_entropy_with_itself(cosines: Tensor, diagonal: Tensor) -> tuple[Tensor, Tensor]:
+    log_sums = cosines.logsumexp(1)
+    value = (log_sums - diagonal).sum()
+    shares = cosines.sub_(log_sums[:, None]).exp_()
+    diagonal.sub_(1)
+    return value, shares
