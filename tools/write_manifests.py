@@ -24,13 +24,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bce3s.datasets import sources  # noqa: E402
-from bce3s.datasets.in_memory import (  # noqa: E402
-    CIFAR10LT,
-    CIFAR100LT,
-    MNISTLT,
-    DigitsLT,
-    FashionMNISTLT,
-)
 from bce3s.datasets.long_tailed import class_counts, split_masks  # noqa: E402
 from bce3s.errors import BCE3SError  # noqa: E402
 
@@ -41,14 +34,15 @@ INATURALIST = 'https://ml-inat-competition-datasets.s3.amazonaws.com/2018/'
 _SKLEARN = 'https://scikit-learn.org/stable/modules/generated/sklearn.datasets.load_digits.html'
 _FACTORS = (10, 50, 100, 200)
 
-# name -> data set, (C, H, W), images before subsampling, imbalance factors, page
+# name -> class in bce3s.datasets.in_memory (by name: importing it takes seconds), (C, H, W), images
+# before subsampling, imbalance factors, page
 IN_MEMORY = {
-    'digits_lt': (DigitsLT, (1, 8, 8), (1297, 500), (1, 10, 20), _SKLEARN),
-    'cifar10_lt': (CIFAR10LT, (3, 32, 32), (50000, 10000), _FACTORS, sources.CIFAR_PAGE),
-    'cifar100_lt': (CIFAR100LT, (3, 32, 32), (50000, 10000), _FACTORS, sources.CIFAR_PAGE),
-    'mnist_lt': (MNISTLT, (1, 28, 28), (60000, 10000), _FACTORS, sources.MNIST.page),
+    'digits_lt': ('DigitsLT', (1, 8, 8), (1297, 500), (1, 10, 20), _SKLEARN),
+    'cifar10_lt': ('CIFAR10LT', (3, 32, 32), (50000, 10000), _FACTORS, sources.CIFAR_PAGE),
+    'cifar100_lt': ('CIFAR100LT', (3, 32, 32), (50000, 10000), _FACTORS, sources.CIFAR_PAGE),
+    'mnist_lt': ('MNISTLT', (1, 28, 28), (60000, 10000), _FACTORS, sources.MNIST.page),
     'fashion_mnist_lt': (
-        FashionMNISTLT,
+        'FashionMNISTLT',
         (1, 28, 28),
         (60000, 10000),
         _FACTORS,
@@ -121,8 +115,8 @@ def split_sizes(counts: Sequence[int]) -> dict[str, int]:
 
 def published_files(dataset: type) -> list[dict]:
     """File, addresses and MD5 of what is downloaded."""
-    if issubclass(dataset, MNISTLT):
-        idx = dataset.source
+    idx = getattr(dataset, 'source', None)
+    if idx is not None:
         return [
             dict(file=f'{n}.gz', urls=[f'{m}{n}.gz' for m in idx.mirrors], md5=md5)
             for n, md5 in idx.md5.items()
@@ -133,7 +127,10 @@ def published_files(dataset: type) -> list[dict]:
 
 def in_memory_manifest(name: str) -> dict:
     """Facts of an in-memory benchmark and the class counts of its usual variants."""
-    dataset, image, full, factors, page = IN_MEMORY[name]
+    from bce3s.datasets import in_memory
+
+    class_name, image, full, factors, page = IN_MEMORY[name]
+    dataset = getattr(in_memory, class_name)
     variants = []
     for imbalance in ('exp', 'step'):
         for factor in factors:

@@ -1,15 +1,16 @@
 """Accuracies of long-tailed recognition: pure functions on arrays, in percent.
 
-With ``M[i, j]`` the number of test samples of class i that were predicted as class j, the accuracy
-of class k is ``a_k = 100 M[k, k] / sum_j M[k, j]``. A class without a test sample has no accuracy:
-it is NaN here, ``None`` in what ``evaluate`` returns, and no part of any mean. All, Many, Medium
-and Few are means of ``a_k`` over the classes of the split, and splits go by the TRAINING count
-(Many > 100, Medium 20..100, Few < 20; Liu et al., CVPR 2019, as BCE3S uses them).
+With ``r_k`` of the ``n_k`` test samples of class k predicted right, the accuracy of class k is
+``a_k = 100 r_k / n_k``. A class without a test sample has no accuracy: it is NaN here, ``None`` in
+what ``evaluate`` returns, and no part of any mean. All, Many, Medium and Few are means of ``a_k``
+over the classes of the split, and splits go by the TRAINING count (Many > 100, Medium 20..100,
+Few < 20; Liu et al., CVPR 2019, as BCE3S uses them).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,20 @@ from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_masks
 from bce3s.errors import BCE3SError
 
 COLUMNS = ('all', *SPLITS)
+
+
+class Tally(NamedTuple):
+    """What all accuracies follow from; (K,) int64 each.
+
+    Attributes:
+        right: r_k, samples of class k that were predicted as k.
+        tested: n_k, samples of class k.
+        predicted: p_k, samples that were predicted as k.
+    """
+
+    right: NDArray[np.int64]
+    tested: NDArray[np.int64]
+    predicted: NDArray[np.int64]
 
 
 def _class_ids(name: str, values: ArrayLike, num_classes: int) -> NDArray[np.int64]:
@@ -34,16 +49,13 @@ def _class_ids(name: str, values: ArrayLike, num_classes: int) -> NDArray[np.int
     return ids.astype(np.int64)
 
 
-def confusion_matrix(labels: ArrayLike, preds: ArrayLike, num_classes: int) -> NDArray[np.int64]:
-    """``M[i, j]``: samples of class i predicted as class j.
+def tally(labels: ArrayLike, preds: ArrayLike, num_classes: int) -> Tally:
+    """The samples of each class: right ones, all, and those predicted as it.
 
     Args:
         labels: (N,) true classes.
         preds: (N,) predicted classes.
         num_classes: K.
-
-    Returns:
-        (K, K) counts.
 
     Raises:
         BCE3SError: no sample, different lengths, or a value outside 0..K-1.
@@ -57,15 +69,14 @@ def confusion_matrix(labels: ArrayLike, preds: ArrayLike, num_classes: int) -> N
         )
     if not labels.size:
         raise BCE3SError('There is no sample to evaluate: the evaluation data set is empty.')
-    cells = np.bincount(labels * num_classes + preds, minlength=num_classes**2)
-    return cells.reshape(num_classes, num_classes)
+    of = (labels[labels == preds], labels, preds)
+    return Tally(*(np.bincount(ids, minlength=num_classes) for ids in of))
 
 
-def per_class_accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``100 M[k, k] / sum_j M[k, j]`` (K,), NaN for a class without a test sample."""
-    tested = confusion.sum(axis=1)
-    shares = np.full(len(confusion), np.nan)
-    np.divide(100.0 * confusion.diagonal(), tested, out=shares, where=tested > 0)
+def per_class_accuracy(counts: Tally) -> NDArray[np.float64]:
+    """``100 r_k / n_k`` (K,), NaN for a class without a test sample."""
+    shares = np.full(len(counts.right), np.nan)
+    np.divide(100.0 * counts.right, counts.tested, out=shares, where=counts.tested > 0)
     return shares
 
 
@@ -103,26 +114,26 @@ def split_accuracy(
     return {'all': mean_or_none(per_class), **means}
 
 
-def plain_accuracy(confusion: NDArray[np.int64]) -> float:
-    """``100 sum_k M[k, k] / N``: the share of samples that are right (micro)."""
-    return float(100.0 * confusion.diagonal().sum() / confusion.sum())
+def plain_accuracy(counts: Tally) -> float:
+    """``100 sum_k r_k / N``: the share of samples that are right (micro)."""
+    return float(100.0 * counts.right.sum() / counts.tested.sum())
 
 
-def balanced_accuracy(confusion: NDArray[np.int64]) -> float:
+def balanced_accuracy(counts: Tally) -> float:
     """The mean of the per-class accuracies over the classes with a test sample (percent)."""
-    return float(np.nanmean(per_class_accuracy(confusion)))
+    return float(np.nanmean(per_class_accuracy(counts)))
 
 
-def macro_f1(confusion: NDArray[np.int64]) -> float:
-    """Mean of ``200 M[k, k] / (sum_j M[k, j] + sum_i M[i, k])`` over the classes that occur.
+def macro_f1(counts: Tally) -> float:
+    """Mean of ``200 r_k / (n_k + p_k)`` over the classes that occur.
 
     As in scikit-learn's ``f1_score(average='macro', zero_division=0)``: a class occurs if it is
     some sample's label or some sample's prediction; one that never is predicted right counts as 0.
     In percent.
     """
-    total = confusion.sum(axis=0) + confusion.sum(axis=1)
+    total = counts.predicted + counts.tested
     occurs = total > 0
-    return float(np.mean(200.0 * confusion.diagonal()[occurs] / total[occurs]))
+    return float(np.mean(200.0 * counts.right[occurs] / total[occurs]))
 
 
 def evaluate(
@@ -144,13 +155,13 @@ def evaluate(
     Raises:
         BCE3SError: no sample, different lengths, or a value outside 0..K-1.
     """
-    confusion = confusion_matrix(labels, preds, len(class_counts))
-    per_class = per_class_accuracy(confusion)
+    counts = tally(labels, preds, len(class_counts))
+    per_class = per_class_accuracy(counts)
     return {
         **split_accuracy(per_class, class_counts, thresholds),
-        'accuracy': plain_accuracy(confusion),
-        'balanced_accuracy': balanced_accuracy(confusion),
-        'macro_f1': macro_f1(confusion),
+        'accuracy': plain_accuracy(counts),
+        'balanced_accuracy': balanced_accuracy(counts),
+        'macro_f1': macro_f1(counts),
         'per_class': [None if np.isnan(value) else float(value) for value in per_class],
-        'samples': int(confusion.sum()),
+        'samples': int(counts.tested.sum()),
     }

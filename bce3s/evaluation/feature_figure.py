@@ -6,8 +6,6 @@ import io
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from bce3s.datasets.long_tailed import SPLITS
 from bce3s.evaluation.figure import COLOURS, DARK
@@ -30,6 +28,9 @@ def draw_features(report: dict[str, Any]) -> bytes:
     Returns:
         A PNG file. No state of pyplot is touched.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     sets = list(dict.fromkeys(entry['unknown_set'] for entry in report['open_set']))
     figure = Figure(figsize=(11, 4.2 + 3.7 * len(sets)), dpi=120, layout='constrained')
     grid = figure.add_gridspec(1 + len(sets), 2)

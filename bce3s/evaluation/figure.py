@@ -6,8 +6,6 @@ import io
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
 
@@ -28,6 +26,10 @@ def draw_report(report: dict[str, Any]) -> bytes:
     Returns:
         A PNG file. No state of pyplot is touched.
     """
+    # Not at the top: a table of reports does not wait for matplotlib.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     counts = np.asarray(report['class_counts'])
     order = np.argsort(-counts, kind='stable')
     accuracy = np.array([np.nan if a is None else a for a in report['per_class']], dtype=float)[

@@ -176,12 +176,13 @@ def _explanation(report: dict[str, Any]) -> str:
 
 def _origin(report: dict[str, Any]) -> str:
     subset, versions = report['subset'] or {}, report['versions']
+    precision = report.get('precision') or 'unknown precision'
     epochs = f'{report["epoch"] or "unknown"} of {report.get("max_epochs") or "unknown"}'
     lines = [
         f'config {report["config"]}, seed {report["seed"]}, epoch {epochs}',
         f'subset SHA-256 {subset.get("sha256", "unknown")}',
         ', '.join(f'{name} {version}' for name, version in versions.items()),
-        f'device {report.get("device", "unknown")}, backbone in {report.get("precision") or "unknown precision"}',
+        f'device {report.get("device", "unknown")}, backbone in {precision}',
     ]
     return '\n'.join(f'- {line}' for line in lines)
 

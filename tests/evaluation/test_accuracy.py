@@ -50,17 +50,20 @@ def test_counts_of_exactly_20_and_100_are_medium():
 
 def test_sklearn_agrees(sample):
     labels, preds = sample
-    confusion = accuracy.confusion_matrix(labels, preds, K)
-    np.testing.assert_array_equal(confusion, sk_confusion(labels, preds, labels=range(K)))
+    counts = accuracy.tally(labels, preds, K)
+    confusion = sk_confusion(labels, preds, labels=range(K))
+    np.testing.assert_array_equal(counts.right, confusion.diagonal())
+    np.testing.assert_array_equal(counts.tested, confusion.sum(1))
+    np.testing.assert_array_equal(counts.predicted, confusion.sum(0))
     f1 = f1_score(labels, preds, average='macro', zero_division=0)
-    assert accuracy.macro_f1(confusion) == pytest.approx(100 * f1)
+    assert accuracy.macro_f1(counts) == pytest.approx(100 * f1)
     balanced = balanced_accuracy_score(labels, preds)
-    assert accuracy.balanced_accuracy(confusion) == pytest.approx(100 * balanced)
+    assert accuracy.balanced_accuracy(counts) == pytest.approx(100 * balanced)
 
 
 def test_macro_f1_counts_a_class_that_is_only_predicted_and_leaves_out_one_that_never_occurs():
     labels, preds = [0, 0, 1, 1], [0, 2, 1, 1]  # class 2 is predicted only, class 3 never occurs
-    ours = accuracy.macro_f1(accuracy.confusion_matrix(labels, preds, 4))
+    ours = accuracy.macro_f1(accuracy.tally(labels, preds, 4))
     expected = f1_score(labels, preds, average='macro', zero_division=0)
     assert ours == pytest.approx(100 * expected)
     assert ours == pytest.approx(100 * (2 / 3 + 1 + 0) / 3)
@@ -77,6 +80,11 @@ def test_class_without_test_sample_is_null_and_in_no_mean():
 def test_empty_split_is_none_and_zero_stays_zero():
     result = accuracy.evaluate([0, 1], [1, 0], [5000, 50], Thresholds())
     assert (result['many'], result['medium'], result['few']) == (0.0, 0.0, None)
+
+
+def test_a_million_classes_take_no_matrix():
+    result = accuracy.evaluate([0, 999_999], [0, 0], [1] * 1_000_000, Thresholds())
+    assert (result['accuracy'], result['all'], result['few']) == (50.0, 50.0, 50.0)
 
 
 def test_one_class():

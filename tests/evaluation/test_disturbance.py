@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from bce3s.errors import BCE3SError
+from bce3s.evaluation import margins as margins_module
 from bce3s.evaluation.disturbance import (
     feature_noise_shares,
     measure_disturbance,
     rounded_shares,
     score_noise_shares,
 )
-from bce3s.evaluation.margins import margin_quantiles, margins, worst_case_accuracy
+from bce3s.evaluation.margins import distances, margin_quantiles, margins, worst_case_accuracy
 from bce3s.randomness import generator
 
 N, D, K = 60, 6, 4
@@ -51,6 +52,26 @@ def test_margins_match_loops(data):
     expected = [margin_by_loops(h, y, *data[2:]) for h, y in zip(*data[:2], strict=True)]
     assert margins(*data).tolist() == pytest.approx(expected)
     assert min(expected) < 0 < max(expected)
+
+
+def test_more_classes_than_samples_in_a_block(data, monkeypatch):
+    """Blocks of samples sorted by class, which then go back to their places."""
+    expected = margins(*data)
+    monkeypatch.setattr(margins_module, 'ROWS', K - 1)
+    torch.testing.assert_close(margins(*data), expected, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize('offset', [0.0, 1e3])
+def test_distances_keep_their_digits(offset):
+    """Far ones by inner products, near ones by differences; with an offset all are near."""
+    weight = torch.randn(40, 9, generator=generator(0, 'weights'), dtype=torch.float64) + offset
+    weight[3] = weight[2]
+    weight[5] = weight[4] + 1e-9
+    classes = torch.tensor([0, 2, 3, 4, 39])
+    expected = (weight[classes, None] - weight).norm(dim=-1)
+    found = distances(weight, classes)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=0)
+    assert (found == 0).sum() == len(classes) + 2
 
 
 def test_the_margin_is_where_the_decision_changes(data):
