@@ -93,6 +93,8 @@ def prepare_process() -> None:
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     # mmcv-lite is what the requirements ask for; its advice to install mmcv does not apply.
     warnings.filterwarnings('ignore', 'Fail to import', UserWarning)
+    # A loader that pins memory is for GPUs and does no harm without one.
+    warnings.filterwarnings('ignore', "'pin_memory' argument is set as true", UserWarning)
 
 
 def status_of(action: Callable[[], int | None], folder: Path | str = '') -> int:

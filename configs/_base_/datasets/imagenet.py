@@ -9,6 +9,7 @@ loaders (and set ``model.head.num_classes``). Training: random crop to 224, flip
 train_dataloader = dict(
     batch_size=128,
     num_workers=8,
+    pin_memory=True,  # in a thread of the loader, so that the copy to a GPU waits for nothing
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='NaturalSampler'),
     batch_sampler=dict(type='GlobalBatchSampler'),
@@ -17,6 +18,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=250,
     num_workers=8,
+    pin_memory=True,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='ImageFolder', data_root='data/imagenet', split='test'),
