@@ -31,7 +31,8 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         if outputs is not None:
-            self._unread.append(outputs)
+            # without the graph, which would live on
+            self._unread.append({k: torch.as_tensor(v).detach() for k, v in outputs.items()})
         if (
             self.every_n_inner_iters(batch_idx, self._logged)
             or self.end_of_epoch(runner.train_dataloader, batch_idx)
@@ -46,8 +47,8 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
     def _read(self, runner) -> None:
         unread, self._unread = self._unread, []
         names = [f'train/{name}' for outputs in unread for name in outputs]
-        values = [torch.as_tensor(value) for outputs in unread for value in outputs.values()]
+        values = [value for outputs in unread for value in outputs.values()]
         if values:
-            column = torch.stack([value.detach().double().reshape(()) for value in values])
+            column = torch.stack([value.double().reshape(()) for value in values])
             for name, value in zip(names, column.tolist(), strict=True):
                 runner.message_hub.update_scalar(name, value)

@@ -41,9 +41,10 @@ class NonFiniteLossHook(Hook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         if not outputs or 'loss' not in outputs:
             return
-        # Of the batch only labels and indices are kept, not the images.
+        # Of the batch only labels and indices are kept, not the images; of the losses not the graph.
         samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
-        self._unread.append((runner.iter, outputs, samples))
+        losses = {k: torch.as_tensor(v).detach() for k, v in outputs.items() if 'loss' in k}
+        self._unread.append((runner.iter, losses, samples))
         if self.every_n_inner_iters(batch_idx, self.interval) or self.end_of_epoch(
             runner.train_dataloader, batch_idx
         ):
@@ -51,8 +52,8 @@ class NonFiniteLossHook(Hook):
 
     def _read(self, runner) -> None:
         unread, self._unread = self._unread, []
-        losses = [torch.as_tensor(outputs['loss']).detach() for _, outputs, _ in unread]
-        finite = torch.stack([loss.reshape(()) for loss in losses]).isfinite().tolist()
+        totals = torch.stack([losses['loss'].reshape(()) for _, losses, _ in unread])
+        finite = totals.isfinite().tolist()
         if not all(finite):
             raise BCE3SError(_sentence(runner, *unread[finite.index(False)]))
 
@@ -66,8 +67,8 @@ class NonFiniteLossHook(Hook):
                 )
 
 
-def _sentence(runner, iteration: int, outputs: dict, samples: Any) -> str:
-    values = {k: float(torch.as_tensor(v).detach()) for k, v in outputs.items() if 'loss' in k}
+def _sentence(runner, iteration: int, losses: dict, samples: Any) -> str:
+    values = {k: float(v) for k, v in losses.items()}
     bad = ', '.join(f'{k} = {v}' for k, v in values.items() if not _is_finite(v))
     rest = ', '.join(f'{k} = {v:.4g}' for k, v in values.items() if _is_finite(v))
     rates = ', '.join(
