@@ -76,12 +76,32 @@ def main(tool: str, argv: list[str] | None = None) -> int:
     """Parses, runs, and prints a :class:`BCE3SError` as one sentence. Returns the exit status."""
     args = parser(tool).parse_args(argv)
     run = {'train': train, 'test': test}[tool]
+    hint = '--resume continues from the last checkpoint.' if tool == 'train' else ''
+    return run_tool(lambda: run(args), hint)
+
+
+def positive(kind: type) -> Callable[[str], int | float]:
+    """A type of arguments: positive, finite numbers of ``kind`` (int or float)."""
+
+    def number(text: str) -> int | float:
+        value = kind(text)
+        if not 0 < value < float('inf'):
+            raise argparse.ArgumentTypeError(f'{text} is not positive')
+        return value
+
+    return number
+
+
+def run_tool(action: Callable[[], int | None], hint: str = '', folder: Path | str = '') -> int:
+    """The exit status of a tool whose arguments are parsed: that of ``action``, see
+    :func:`status_of`, which takes ``folder``; 130 after Ctrl-C, with ``hint`` on what is left of
+    the work.
+    """
     prepare_process()
     try:
-        return status_of(lambda: run(args))
+        return status_of(action, folder)
     except KeyboardInterrupt:
-        hint = ' --resume continues from the last checkpoint.' if tool == 'train' else ''
-        _print_error(f'Interrupted.{hint}')
+        _print_error(f'Interrupted. {hint}'.strip())
         return 130
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bce3s.cli import load_config, prepare_process, status_of
+from bce3s.cli import load_config, run_tool
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,8 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    prepare_process()
-    return status_of(lambda: run(args))
+    return run_tool(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> None:

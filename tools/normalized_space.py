@@ -19,7 +19,7 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bce3s.cli import status_of
+from bce3s.cli import run_tool
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    return status_of(lambda: show(args), args.out)
+    return run_tool(lambda: show(args), folder=args.out)
 
 
 def show(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bce3s.cli import status_of
+from bce3s.cli import run_tool
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from bce3s.evaluation.summary import summarize
 
-    return status_of(lambda: print(summarize(args.runs, args.selection)))
+    return run_tool(lambda: print(summarize(args.runs, args.selection)))
 
 
 if __name__ == '__main__':

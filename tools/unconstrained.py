@@ -17,7 +17,7 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bce3s.cli import status_of
+from bce3s.cli import run_tool
 
 # The products are small: threads would wait for each other most of the time. Read by NumPy's
 # libraries when they are imported, which is in the functions below.
@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    return status_of(lambda: show(args), args.out)
+    return run_tool(lambda: show(args), folder=args.out)
 
 
 def show(args: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import bce3s
 from bce3s.benchmark.tables import Table
-from bce3s.cli import prepare_process, status_of
+from bce3s.cli import positive, run_tool, status_of
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
 
@@ -48,37 +48,19 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--json', type=Path, metavar='FILE', help='write everything to FILE')
     p.add_argument('--markdown', type=Path, metavar='FILE', help='write the tables, for a README')
     p.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
-    p.add_argument(
-        '--threads', type=_positive(int), metavar='N', help="of the CPU (torch's choice)"
-    )
+    p.add_argument('--threads', type=positive(int), metavar='N', help="of the CPU (torch's choice)")
     p.add_argument('--quick', action='store_true', help='tiny sizes: shows that it runs')
     p.add_argument(
-        '--seconds', type=_positive(float), metavar='S', help='time a figure may take (2)'
+        '--seconds', type=positive(float), metavar='S', help='time a figure may take (2)'
     )
     p.add_argument('--data-root', default='data', metavar='D', help='folder of data sets (data)')
     return p
 
 
-def _positive(kind: type) -> Any:
-    def number(text: str) -> Any:
-        value = kind(text)
-        if not 0 < value < float('inf'):
-            raise argparse.ArgumentTypeError(f'{text} is not positive')
-        return value
-
-    return number
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 after an error, 130 after Ctrl-C."""
     args = parser().parse_args(argv)
-    prepare_process()
-    try:
-        return status_of(lambda: show(args))
-    except KeyboardInterrupt:
-        sys.stdout.flush()
-        print('error: Interrupted. What was measured before is kept.', file=sys.stderr)
-        return 130
+    return run_tool(lambda: show(args), 'What was measured before is kept.')
 
 
 def show(args: argparse.Namespace) -> int:

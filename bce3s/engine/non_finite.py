@@ -41,7 +41,7 @@ class NonFiniteLossHook(Hook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         if not outputs or 'loss' not in outputs:
             return
-        # Of the batch only labels and indices are kept, not the images; of the losses not the graph.
+        # Of the batch only labels and indices are kept, not the images; of losses not the graph.
         samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
         losses = {k: torch.as_tensor(v).detach() for k, v in outputs.items() if 'loss' in k}
         self._unread.append((runner.iter, losses, samples))

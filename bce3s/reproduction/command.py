@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bce3s.cli import prepare_process, status_of
+from bce3s.cli import positive, run_tool
 from bce3s.errors import BCE3SError
 from bce3s.reproduction.cells import Cell, Table
 from bce3s.reproduction.scales import SCALES, Scale, parse_options
@@ -48,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         default='full',
         help='full: as published (the default); small: a version for two slow cores, labelled so',
     )
-    p.add_argument('--seeds', type=_positive, default=1, metavar='N', help='seeds 0 .. N-1 (1)')
+    p.add_argument('--seeds', type=positive(int), default=1, metavar='N', help='seeds 0 .. N-1 (1)')
     p.add_argument(
         '--only',
         action='append',
@@ -58,11 +57,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         '--budget',
-        type=_minutes,
+        type=positive(float),
         metavar='MINUTES',
         help='starts no run that would not fit, halts the others at the end; the next call resumes',
     )
-    p.add_argument('--jobs', type=_positive, default=1, metavar='N', help='runs at a time (1)')
+    p.add_argument('--jobs', type=positive(int), default=1, metavar='N', help='runs at a time (1)')
     p.add_argument(
         '--overwrite', action='store_true', help='train again where the config has changed'
     )
@@ -86,30 +85,10 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _positive(text: str) -> int:
-    number = int(text) if text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not at least 1')
-    return number
-
-
-def _minutes(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float('inf'):
-        raise argparse.ArgumentTypeError(f'{text} is no positive number of minutes')
-    return number
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 after an error or a failed run, 130 after Ctrl-C."""
     args = parser().parse_args(argv)
-    prepare_process()
-    try:
-        return status_of(lambda: _main(args))
-    except KeyboardInterrupt:
-        sys.stdout.flush()
-        print('error: Interrupted. The same command goes on from here.', file=sys.stderr)
-        return 130
+    return run_tool(lambda: _main(args), 'The same command goes on from here.')
 
 
 def _main(args: argparse.Namespace) -> int:
