@@ -35,6 +35,7 @@ class LongTailedClassifier(ImageClassifier):
         channels_last: memory layout of the backbone and its input.
         compile: True, or arguments of ``torch.compile``, for the backbone: it pays in long runs
             only. One graph each for full and last batch, training and evaluation.
+            ``dict(mode='reduce-overhead')`` adds CUDA graphs on a GPU.
         flip_tta: whether to predict, beside the image itself, from the mean of its logits and
             those of its mirror image (``pred_flip_tta``).
     """
