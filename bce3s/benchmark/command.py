@@ -34,6 +34,7 @@ SECTIONS = {
     'start': ('start', 'imports and the start of the tools'),
     'decode': ('decode', 'images/s decoded from files'),
 }
+CLEAR = '\x1b[K' if sys.stdout.isatty() else ''  # of what `measuring` has written
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 
 
@@ -90,8 +91,12 @@ def _check(args: argparse.Namespace, names: list[str]) -> None:
         if name not in SECTIONS:
             raise BCE3SError(f'No section is called {name!r}; there are {", ".join(SECTIONS)}.')
     for path in (args.json, args.markdown):
-        if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        if path is None:
+            continue
+        if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
             raise BCE3SError(f'{path} cannot be written: make the folder {path.parent} first.')
+        if path.exists() and not path.is_file():  # a folder, a device: not to be replaced
+            raise BCE3SError(f'{path} is no ordinary file: give another name.')
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -119,7 +124,7 @@ def _run(name: str, options: Options, results: dict[str, Any], args: argparse.Na
     try:
         for table in importlib.import_module(f'bce3s.benchmark.{module}').run(options):
             tables.append(table)
-            print(table.text() + '\n', flush=True)
+            print(CLEAR + table.text() + '\n', flush=True)
             _write(args, results)  # in case the process is killed
     except BCE3SError as error:
         section['error'] = str(error)
@@ -178,12 +183,21 @@ def _header(results: dict[str, Any]) -> str:
 def _write(args: argparse.Namespace, results: dict[str, Any]) -> None:
     if args.json is not None:
         text = json.dumps(results, indent=1, allow_nan=False, default=Table.json)
-        with written_whole(args.json) as file:
-            file.write(text.encode() + b'\n')
+        _write_file(args.json, text)
     if args.markdown is not None:
         blocks = [_header(results), f'    {results["command"]}']
         for name, section in results['sections'].items():
             blocks += [f'### {name}: {SECTIONS[name][1]}']
             blocks += [table.markdown() for table in section['tables']]
-        with written_whole(args.markdown) as file:
-            file.write('\n\n'.join(blocks).encode() + b'\n')
+            blocks += [f'error: {section["error"]}'] if 'error' in section else []
+        if not results['complete']:
+            blocks += ['Incomplete: stopped before the end.']
+        _write_file(args.markdown, '\n\n'.join(blocks))
+
+
+def _write_file(path: Path, text: str) -> None:
+    try:
+        with written_whole(path) as file:
+            file.write(text.encode() + b'\n')
+    except OSError as error:
+        raise BCE3SError(f'{path} cannot be written: {error}') from error

@@ -128,7 +128,7 @@ class PlainStep:
         model = PlainModel(nn.Identity(), dim, num_classes, 'BCE3S', projection_dim=PROJECTION)
         self.model, self.device, self.batch = model.to(device), device, batch
         self.features = torch.randn(3 * batch, dim, device=device, requires_grad=True)
-        self.optimizer = torch.optim.SGD(model.parameters(), foreach=False, **SGD)
+        self.optimizer = torch.optim.SGD(model.parameters(), **SGD)
 
     def __call__(self) -> None:
         labels = torch.randint(self.model.num_classes, (2, self.batch)).to(self.device)

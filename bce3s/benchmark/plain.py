@@ -262,7 +262,7 @@ class PlainTraining:
         self, model: PlainModel, loaders: list[DataLoader], device: str, sgd: dict[str, Any]
     ) -> None:
         self.model, self.loaders, self.device = model.to(device).train(), loaders, device
-        self.optimizer = torch.optim.SGD(model.parameters(), foreach=False, **sgd)
+        self.optimizer = torch.optim.SGD(model.parameters(), **sgd)
         self.iterators: list[Iterator] = [iter(loader) for loader in loaders]
         self.sums: dict[str, float] = {}
 

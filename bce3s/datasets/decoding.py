@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from bce3s.errors import BCE3SError
@@ -216,25 +216,27 @@ def _decode_by_pillow(path: str, data: bytes) -> np.ndarray:
             image.load()
             return _upright(_rgb(image), _orientation(image.getexif))
     except Exception as error:  # a damaged image can raise anything
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, data) from error
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
     if image.mode == 'F':
         raise ValueError('floating-point pixels have no fixed range')
     if not image.mode.startswith('I'):
-        return np.asarray(image.convert('RGB'))
+        return np.array(image.convert('RGB'))  # a copy, which torch may write to
     pixels = np.asarray(image)  # 16 bits, which `convert` would clip to 255
     if pixels.min() < 0 or pixels.max() > 65535:
         raise ValueError('its pixels have more than 16 bits')
     return np.repeat((pixels >> 8).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _unreadable(path: str, error: Exception) -> BCE3SError:
-    return BCE3SError(
-        f'{path} cannot be read as an image ({error}): it is damaged or no image; replace or '
-        'remove it.'
-    )
+def _unreadable(path: str, error: Exception, data: bytes | None = None) -> BCE3SError:
+    reason = str(error)
+    if data == b'':
+        reason = 'the file is empty'
+    elif isinstance(error, UnidentifiedImageError):  # whose text names an object in memory
+        reason = 'damaged, or no image'
+    return BCE3SError(f'{path} cannot be read as an image ({reason}): replace or remove it.')
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -37,12 +37,9 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
             self.every_n_inner_iters(batch_idx, self._logged)
             or self.end_of_epoch(runner.train_dataloader, batch_idx)
             or any(self.every_n_train_iters(runner, n) for n in self._saved)
+            or self.is_last_train_iter(runner)
         ):
             self._read(runner)
-
-    def after_train(self, runner) -> None:
-        self._read(runner)
-        super().after_train(runner)
 
     def _read(self, runner) -> None:
         unread, self._unread = self._unread, []

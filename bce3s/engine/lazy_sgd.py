@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import SGD
@@ -201,8 +202,10 @@ class LazySGD(SGD):
             lag.restart()
 
 
-def check_sampling(head: nn.Module, optim_wrapper: OptimWrapper) -> None:
-    """Whether this optimiser can train a head that samples its classes.
+def check_sampling(
+    head: nn.Module, optim_wrapper: OptimWrapper, hooks: Iterable[Hook] = ()
+) -> None:
+    """Whether this optimiser, with these hooks, can train a head that samples its classes.
 
     Raises:
         BCE3SError: it cannot.
@@ -219,4 +222,10 @@ def check_sampling(head: nn.Module, optim_wrapper: OptimWrapper) -> None:
         raise BCE3SError(
             f'{given}which PyTorch cannot clip by value: set optim_wrapper.clip_grad.type='
             "'norm', or model.head.sample_rate=1."
+        )
+    if any(isinstance(hook, EMAHook) for hook in hooks):
+        raise BCE3SError(
+            'EMAHook averages every row of the classifier after each step, which '
+            f'model.head.sample_rate={head.sample_rate} is there to avoid: remove the hook from '
+            'custom_hooks, or set model.head.sample_rate=1.'
         )

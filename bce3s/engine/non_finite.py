@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,12 +53,18 @@ class NonFiniteLossHook(Hook):
 
     def _read(self, runner) -> None:
         unread, self._unread = self._unread, []
+        if not unread:
+            return
         totals = torch.stack([losses['loss'].reshape(()) for _, losses, _ in unread])
         finite = totals.isfinite().tolist()
         if not all(finite):
             raise BCE3SError(_sentence(runner, *unread[finite.index(False)]))
 
+    def after_train(self, runner) -> None:
+        self._read(runner)
+
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        self._read(runner)
         weights = checkpoint['state_dict']
         for name, _ in bare_model(runner).named_parameters():
             if name in weights and not weights[name].isfinite().all():
@@ -105,7 +112,9 @@ def _samples(samples: Any, most: int = 8) -> str:
 
 def _last_checkpoint(runner) -> str:
     path = runner.message_hub.runtime_info.get('last_ckpt')
-    return f'The last good checkpoint is {path}.' if path else 'No checkpoint was written yet.'
+    # MMEngine notes the path before it writes the file
+    written = path and Path(path).is_file()
+    return f'The last good checkpoint is {path}.' if written else 'No checkpoint was written yet.'
 
 
 def _remedy() -> str:

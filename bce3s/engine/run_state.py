@@ -15,6 +15,7 @@ from torch import nn
 from bce3s.datasets.samplers import PairedBatchSampler
 from bce3s.engine.lazy_sgd import check_sampling
 from bce3s.errors import BCE3SError
+from bce3s.models.losses.resampling import number_of_classes
 from bce3s.randomness import Clock, derived_seed
 from bce3s.registry import HOOKS
 
@@ -49,8 +50,16 @@ class RunStateHook(Hook):
                 'memory bank do not know of gradient accumulation yet: use a smaller batch_size '
                 'with a lower rate, or more processes.'
             )
-        check_sampling(model.head, runner.optim_wrapper)
+        if runner.cfg.get('randomness', {}).get('diff_rank_seed'):
+            raise BCE3SError(
+                'randomness.diff_rank_seed=True would give every process other batches, negatives '
+                'and initial weights: every draw here is already made for the global batch. Set '
+                'it to False.'
+            )
         _check_pairing(model.data_preprocessor.paired, loader.batch_sampler)
+        check_sampling(model.head, runner.optim_wrapper, runner.hooks)
+        if model.head.sample_rate < 1:
+            _tell_sampling(runner, model)
 
     def before_train_epoch(self, runner: Runner) -> None:
         seed = derived_seed(runner.seed, 'epoch', runner.epoch, get_rank()) % 2**32
@@ -69,6 +78,18 @@ class RunStateHook(Hook):
         if get_world_size() > 1:
             for buffer in bare_model(runner).buffers():
                 broadcast(buffer, src=0)
+
+
+def _tell_sampling(runner: Runner, model: nn.Module) -> None:
+    head, samples = model.head, runner.train_dataloader.batch_sampler.batch_size * get_world_size()
+    labels = samples * (2 if model.data_preprocessor.paired else 1)
+    size = number_of_classes(head.num_classes, head.sample_rate, labels)
+    runner.logger.info(f'Each step compares its batch with {size} of {head.num_classes} classes.')
+    if size == head.num_classes:
+        runner.logger.warning(
+            f'That is all of them, for a batch has {labels} labels, which are always kept: '
+            f'sample_rate={head.sample_rate} has no effect with this batch_size.'
+        )
 
 
 def _check_same_counts(train: list[int], evaluation: dict) -> None:

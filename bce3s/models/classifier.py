@@ -63,6 +63,10 @@ class LongTailedClassifier(ImageClassifier):
         self.precision, self.flip_tta = precision, flip_tta
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
+        if not isinstance(compile, bool | dict):
+            raise BCE3SError(
+                f'LongTailedClassifier: compile must be True, False or a dict, not {compile!r}.'
+            )
         if compile:
             # in place: the keys of the state dict stay as they are
             self.backbone.compile(**(dict(dynamic=False) | ({} if compile is True else compile)))
@@ -95,7 +99,10 @@ class LongTailedClassifier(ImageClassifier):
 
     def loss(self, inputs: Tensor, data_samples: Targets) -> dict[str, Tensor]:
         """Views (V * B, C, H, W) -> losses to be summed."""
-        return self.head.loss(self.features(inputs), data_samples)
+        feats = self.features(inputs)
+        # float32 also where the caller has an autocast of its own
+        with torch.autocast(feats.device.type, enabled=False):
+            return self.head.loss(feats, data_samples)
 
     def predict(self, inputs: Tensor, data_samples: dict[str, Tensor]) -> list[dict]:
         """One dict a sample: ``scores`` (K,), the raw logits, ``pred``; ``label``, ``index``."""

@@ -171,12 +171,13 @@ class TripartiteHead(BaseModule):
         return sample_classes(labels, self.num_classes, self.sample_rate, rng)
 
     def _check_sampling(self) -> None:
-        if any(getattr(loss, 'resample', 1) < 1 for loss in (self.joint, self.finetune)):
-            raise BCE3SError(
-                f'TripartiteHead: sample_rate={self.sample_rate} samples the classes of every '
-                "branch, and 'resample' would sample among them again: set model.head.joint."
-                'resample=1 (and that of model.head.finetune), or sample_rate=1.'
-            )
+        for name in ('joint', 'finetune'):
+            if getattr(getattr(self, name), 'resample', 1) < 1:
+                raise BCE3SError(
+                    f'TripartiteHead: sample_rate={self.sample_rate} samples the classes of every '
+                    f"branch, and 'resample' would sample among them again: set model.head.{name}."
+                    'resample=1, or sample_rate=1.'
+                )
         if self.decay is not None and (self.decay['weight'] or self.decay['bias']):
             raise BCE3SError(
                 f'TripartiteHead: with sample_rate={self.sample_rate} the gradients of W and b are '
@@ -188,8 +189,9 @@ class TripartiteHead(BaseModule):
         squares = targets.per_view(self.classifier.embed(feats)).square().sum((0, -1))  # (B,)
         # a mean that DDP's averaging of gradients leaves right, times the rows: the sum
         loss = self.decay['feature'] * targets.share.mean(squares) * targets.share.total
-        loss = loss + self.decay['weight'] * self.classifier.weight.square().sum()
-        if self.classifier.bias is not None:
+        if self.decay['weight']:
+            loss = loss + self.decay['weight'] * self.classifier.weight.square().sum()
+        if self.decay['bias']:
             loss = loss + self.decay['bias'] * self.classifier.bias.square().sum()
         return loss / 2
 

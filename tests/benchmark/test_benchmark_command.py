@@ -120,7 +120,16 @@ def test_an_interrupted_run_keeps_what_it_has(sections, tmp_path, capsys):
     result = json.loads((tmp_path / 'o.json').read_text())
     assert not result['complete']
     assert [t['title'] for t in result['sections']['first']['tables']] == ['A']
-    assert '**A**' in (tmp_path / 'o.md').read_text()
+    text = (tmp_path / 'o.md').read_text()
+    assert '**A**' in text
+    assert text.rstrip().endswith('Incomplete: stopped before the end.')
+
+
+def test_only_ordinary_files_are_replaced(sections, tmp_path, capsys):
+    sections('first', lambda _: pytest.fail('measured'))
+    (tmp_path / 'folder').mkdir()
+    assert command.main(['--json', f'{tmp_path}/folder']) == 1
+    assert 'is no ordinary file' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('wrong', [['--threads', '0'], ['--seconds', '-1'], ['--device', 'tpu']])

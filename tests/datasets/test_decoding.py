@@ -317,7 +317,7 @@ def test_missing_files_folders_and_text_are_named(tmp_path):
     (tmp_path / 'folder.jpg').mkdir()
     (tmp_path / 'text.jpg').write_text('no image')
     for name in ('missing.jpg', 'folder.jpg', 'text.jpg'):
-        with pytest.raises(BCE3SError, match=rf'{name} cannot be read as an image .*: it is damag'):
+        with pytest.raises(BCE3SError, match=rf'{name} cannot be read as an image .*: replace'):
             read_random_crop(str(tmp_path / name), 32, 0)
 
 

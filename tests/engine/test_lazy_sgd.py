@@ -177,6 +177,28 @@ def test_a_saved_state_goes_on_as_it_would_have(kind):
             same(run, runs[1])
 
 
+def test_the_optimiser_may_be_loaded_before_the_model():
+    source, resumed = both(KINDS[3]), both(KINDS[3])
+    for (net, optimizer), (saved, state) in zip(resumed, source, strict=True):
+        train(saved, state, range(20))
+        train(net, optimizer, range(50, 60))
+        optimizer.load_state_dict(copy.deepcopy(state.state_dict()))
+        net.load_state_dict(copy.deepcopy(saved.state_dict()))
+        train(net, optimizer, range(20, 30))
+    same(*resumed)
+
+
+def test_a_copy_of_the_optimiser_is_up_to_date():
+    lazy, dense = both(KINDS[3])
+    for run in (lazy, dense):
+        train(*run, range(9))
+    copied = copy.deepcopy(lazy[1])
+    weight, twin = (run.param_groups[1]['params'][0] for run in (dense[1], copied))
+    torch.testing.assert_close(twin, weight)
+    momenta = copied.state[twin]['momentum_buffer'], dense[1].state[weight]['momentum_buffer']
+    torch.testing.assert_close(*momenta)
+
+
 def test_saving_changes_no_bit_of_what_follows():
     """A run that saves at a step, and one that is resumed from there."""
     net, optimizer = both(KINDS[3])[0]
@@ -212,6 +234,18 @@ def test_dense_and_sparse_gradients_in_turn(kind):
         for first in range(0, 60, 10):
             sparse = optimizer is lazy[1] and first % 20 == 0
             train(net, optimizer, range(first, first + 10), sparse=sparse)
+    same(lazy, dense)
+
+
+def test_a_dense_gradient_that_nobody_read_the_rows_for():
+    """Of a penalty, say: no forward pass has brought the rows up to date before."""
+    lazy, dense = both(KINDS[3])
+    for net, optimizer in (lazy, dense):
+        train(net, optimizer, range(8))
+        optimizer.zero_grad()
+        net.classifier.weight.grad = torch.ones_like(net.classifier.weight)
+        optimizer.step()
+        train(net, optimizer, range(8, 12))
     same(lazy, dense)
 
 

@@ -40,7 +40,9 @@ class Rows(torch.utils.data.Dataset):
         return dict(inputs=torch.ones(1), data_samples=sample)
 
 
-def train(work_dir, model, interval=1, batch_size=2):
+def train(work_dir, model, interval=1, batch_size=2, max_iters=None, saved=1):
+    by_epoch = max_iters is None
+    length = dict(max_epochs=2) if by_epoch else dict(max_iters=max_iters)
     Runner(
         model=model,
         work_dir=str(work_dir),
@@ -50,9 +52,11 @@ def train(work_dir, model, interval=1, batch_size=2):
             sampler=dict(type='DefaultSampler', shuffle=False),
             collate_fn=dict(type='default_collate'),
         ),
-        train_cfg=dict(by_epoch=True, max_epochs=2),
+        train_cfg=dict(by_epoch=by_epoch, **length),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.25)),
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', interval=saved, by_epoch=by_epoch)
+        ),
         custom_hooks=[SafeCheckpointHook(), NonFiniteLossHook(interval)],
         log_level='ERROR',
         experiment_name=uuid.uuid4().hex,
@@ -122,3 +126,17 @@ def test_one_host_read_an_interval(monkeypatch):
 def test_interval_below_one():
     with pytest.raises(BCE3SError, match='interval is 0'):
         NonFiniteLossHook(0)
+
+
+def test_a_loss_that_was_not_read_yet_is_read_before_anything_is_saved(tmp_path):
+    """The interval is longer than the run, and no epoch ends."""
+    for max_iters, saved in ((3, 1), (3, 100)):
+        folder = tmp_path / str(saved)
+        with pytest.raises(BCE3SError, match='iteration 3'):
+            train(folder, Diverging(at=2), interval=50, max_iters=max_iters, saved=saved)
+        assert not (folder / 'iter_3.pth').exists()
+
+
+def test_a_checkpoint_that_was_refused_is_not_called_a_good_one(tmp_path):
+    with pytest.raises(BCE3SError, match='No checkpoint was written yet'):
+        train(tmp_path, Diverging(at=4, spoil=True), interval=50)

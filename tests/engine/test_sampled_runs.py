@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import EMAHook
 from mmengine.optim import OptimWrapper
 
 from bce3s.cli import load_config
@@ -69,3 +70,7 @@ def test_what_cannot_train_a_head_that_samples():
         with pytest.raises(BCE3SError, match=f"{other.__name__} is .*optimizer.type='LazySGD'"):
             check(sampled, other)
         check(dense, other, clip_grad=dict(by_value))
+    wrapper = OptimWrapper(LazySGD(sampled.parameters(), lr=0.1))
+    with pytest.raises(BCE3SError, match='EMAHook averages every row'):
+        check_sampling(sampled, wrapper, [EMAHook()])
+    check_sampling(dense, wrapper, [EMAHook()])

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.engine.max_norm import MaxNormHook
 from bce3s.engine.schedule import CosineLRHook, StepLRHook, TwoStageHook, cosine_factor
 from bce3s.errors import BCE3SError
@@ -155,6 +156,18 @@ def test_two_stages(freeze_norm):
         model.head.classifier(torch.ones(1, 3)).sum().backward()
         optimizer.step()
         assert optimizer.state
+
+
+def test_rows_get_what_they_are_owed_before_momentum_is_forgotten(monkeypatch):
+    runner, momenta = make_runner(12, epoch=8), []
+    sgd = LazySGD(runner.model.parameters(), lr=0.1, momentum=0.9)
+    sgd.state['a row'] = dict(momentum_buffer=1)
+    runner.optim_wrapper.optimizer = sgd
+    monkeypatch.setattr(sgd, 'flush', lambda: momenta.append(len(sgd.state)))
+    hook = TwoStageHook(4, lr=0.02)
+    hook.before_train(runner)
+    hook.before_train_epoch(runner)
+    assert (momenta, len(sgd.state)) == ([1], 0)
 
 
 def test_a_run_resumed_in_the_second_stage_enters_it_and_keeps_momentum():

@@ -285,3 +285,21 @@ def test_entering_the_second_stage_twice_or_in_a_fresh_model_is_the_same():
     for m in (model, fresh):
         steps(m, optimizer(m), 2)
     assert len(same(bits(model), bits(fresh))) == len(bits(model))
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+def test_the_precision_is_the_models_under_an_autocast_of_the_caller(precision):
+    """As MMEngine's AmpOptimWrapper puts around a step."""
+    model = build(precision=precision)
+    data = model.data_preprocessor(batch(), training=True)
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = model(**data, mode='loss')
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
+    sum(losses.values()).backward()
+    expected = build(precision=precision)(**data, mode='loss')
+    assert all(torch.equal(loss, expected[name]) for name, loss in losses.items())
+
+
+def test_what_compile_takes():
+    with pytest.raises(BCE3SError, match="compile must be True, False or a dict, not 'yes'"):
+        build(compile='yes')

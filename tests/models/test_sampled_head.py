@@ -314,3 +314,11 @@ def test_refuses():
     for r in (0, 1.5, float('nan')):
         with pytest.raises(BCE3SError, match=r'must be in \(0, 1\].*model.head.sample_rate=0.4'):
             build(K, r)
+
+
+def test_a_decay_of_the_features_alone_keeps_gradients_sparse():
+    head = build(r=0.5, decay=dict(feature=1e-3))
+    feats = torch.randn(B, D, dtype=torch.float64)
+    sum(head.loss(feats, Targets.plain(torch.tensor(LABELS))).values()).backward()
+    assert head.classifier.weight.grad.is_sparse
+    assert head.classifier.bias.grad.is_sparse

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import numpy as np
 import torch
@@ -14,12 +15,17 @@ from bce3s.models.draws import upload
 
 def check_ratio(r: float, name: str = 'resample') -> float:
     """``r`` if it is in (0, 1], else a :class:`BCE3SError`."""
-    if not 0 < r <= 1:
+    if not isinstance(r, Real) or not 0 < r <= 1:
         raise BCE3SError(
-            f'The ratio r of resampled classes must be in (0, 1], not {r}: give the share of the '
+            f'The ratio r of resampled classes must be in (0, 1], not {r!r}: give the share of the '
             f'classes that each batch is compared with, for example {name}=0.4; 1 keeps all.'
         )
     return r
+
+
+def number_of_classes(num_classes: int, r: float, labels: int) -> int:
+    """``S = min(K, max(int(K r), 1, n))`` of :func:`draw_classes`, for n labels."""
+    return min(num_classes, max(int(num_classes * check_ratio(r)), 1, labels))
 
 
 def draw_classes(
@@ -27,7 +33,7 @@ def draw_classes(
 ) -> tuple[Tensor, Tensor]:
     """The classes of a batch in random order, then as many others, drawn without replacement.
 
-    O(S log S) time and memory for S classes, nothing of size K, and no waiting for a GPU: ``S``
+    O(S log S) time and memory for S classes, whatever K, and no waiting for a GPU: ``S``
     candidates are drawn on the host, and those that the batch has are passed over on the device.
 
     Args:
@@ -40,7 +46,7 @@ def draw_classes(
         (S,) int64, all distinct, ``S = min(K, max(int(K r), 1, n))``: a length known without
         looking at the labels; and (), the number of distinct labels, which come first.
     """
-    size = min(num_classes, max(int(num_classes * check_ratio(r)), 1, len(labels)))
+    size = number_of_classes(num_classes, r, len(labels))
     others = upload(torch.from_numpy(rng.choice(num_classes, size, replace=False)), labels.device)
     u = upload(torch.from_numpy(rng.random(len(labels))), labels.device)
     labels = labels.sort().values
