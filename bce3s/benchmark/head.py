@@ -41,8 +41,9 @@ COLUMNS = ('K', 'r', 'S', 'ms', 'over r = 1', 'ms, no uniformity', 'peak MiB', '
 COLUMNS += ('% of ceiling',)
 VIEWS = ('origin', 'mixup', 'cutmix')
 LEGEND = (
-    'Peak: above the parameters, their momentum and the bank. Ceiling: a large float32 matrix '
-    'product, in the same turns; counted are the matrix products of the branches and the projector.'
+    'ms: the best of all rounds. Peak: above the parameters, their momentum and the bank. Ceiling: '
+    'a large float32 matrix product, in the same turns; counted are the matrix products of the '
+    'branches and the projector.'
 )
 
 
