@@ -66,12 +66,18 @@ def test_where_a_step_goes_and_what_branches_cost():
     positive(step_parts.branches(QUICK), 'three branches', 'CE', 'a step')
 
 
+@pytest.mark.usefixtures('one_network')
+def test_what_each_choice_is_worth():
+    table = step_parts.choices(QUICK)
+    positive(table, 'as shipped: ms', *step_parts.WITHOUT)
+
+
 @pytest.mark.slow
 def test_the_whole_section():
-    first, second, third = step.run(QUICK)
+    first, *others = step.run(QUICK)
     positive(first, 'ours', 'ours fp32', 'plain')
     assert len(first.rows) == 6
-    assert len(second.rows) == len(third.rows) == 2
+    assert [len(table.rows) for table in others] == [2, 2, 2]
 
 
 def test_flops_of_resnet_32_are_as_counted_by_hand():
