@@ -1,4 +1,4 @@
-"""Joining and leaving the process group of a run."""
+"""The CPUs of a process; joining and leaving the process group of a run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from bce3s.errors import BCE3SError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
+
+def cores() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def start_processes(cfg: Config, launcher: str) -> None:

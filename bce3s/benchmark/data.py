@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from bce3s.benchmark import plain, runs
 from bce3s.benchmark.tables import Table
-from bce3s.benchmark.timing import Options, compare, measuring
+from bce3s.benchmark.timing import Options, compare, measuring, one_thread
 from bce3s.models.auto_augment import LEVELS, strength
 from bce3s.models.image_ops import OPS, apply_op
 from bce3s.randomness import Clock
@@ -40,16 +39,6 @@ def run(options: Options) -> Iterator[Table]:
         yield throughput(preprocessor, images, options, note)
         yield operations(preprocessor, images, options)
         yield auto_augment(images, options)
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def plain_calls(images: Tensor, function: Callable[[Any], Any]) -> Callable[[], None]:

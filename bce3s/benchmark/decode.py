@@ -11,7 +11,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from bce3s.benchmark.tables import Table
-from bce3s.benchmark.timing import Options, compare, measuring
+from bce3s.benchmark.timing import Options, compare, measuring, one_thread
 from bce3s.datasets.decoding import read_centre, read_random_crop
 from bce3s.datasets.image_folder import ImageFolder
 
@@ -33,21 +32,11 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def run(options: Options) -> Iterator[Table]:
     """Crops from files, decoding alone by library, the loader."""
-    with tempfile.TemporaryDirectory() as folder, _one_thread():
+    with tempfile.TemporaryDirectory() as folder, one_thread():
         paths = write_photos(Path(folder), 4 if options.quick else 64)
         yield from _crops(paths, options)
         yield _decoders(paths, options)
         yield _loaders(folder, options)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def write_photos(root: Path, number: int) -> list[str]:

@@ -21,6 +21,7 @@ from bce3s.benchmark.tables import Table
 from bce3s.benchmark.timing import Options, compare, measuring, peak_memory
 from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.models import TripartiteHead
+from bce3s.models.losses.resampling import number_of_classes
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
 
@@ -85,7 +86,8 @@ class Step:
     @property
     def sampled(self) -> int:
         """S."""
-        return max(int(self.num_classes * self.rate), min(self.batch, self.num_classes))
+        labels = self.batch * (1 if self.views == 1 else 2)  # and partners
+        return number_of_classes(self.num_classes, self.rate, labels)
 
     @property
     def flops(self) -> float:

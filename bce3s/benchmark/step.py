@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bce3s.benchmark import ceilings, plain, runs, step_parts
 from bce3s.benchmark.tables import Table
 from bce3s.benchmark.timing import Options, Timing, compare, measuring, synchronize
+from bce3s.processes import cores
 from bce3s.registry import MODELS
 
 BLOCK = 0.3  # seconds that a turn of steps takes at least
@@ -55,17 +56,13 @@ def _notes(ceiling: ceilings.Ceilings, options: Options) -> list[str]:
         'Ours: the shipped configs, an iteration of the Runner with all its hooks, without '
         'validation and checkpoints; precision: that of the config on this device. Images: views '
         'through the network in a step.',
-        f'Plain: float32 NCHW, {_cores()} worker processes, which stand still while ours is '
+        f'Plain: float32 NCHW, {cores()} worker processes, which stand still while ours is '
         'measured. Turns of a few steps; median; spread is the larger relative interquartile '
         'range.',
         'GFLOP: counted, forward and backward, of products and convolutions. MFU: over the '
         f'measured product of large matrices in that precision (GFLOP/s: {flops}); fp32 on a GPU: '
         'TF32.',
     ]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _row(
@@ -112,7 +109,7 @@ def plain_training(
         images, ours.dataset.labels.tolist(), plain.pipeline(data.mean, data.std)
     )
     paired = method == 'BCE3S'
-    workers = max(1, _cores() // (2 if paired else 1))
+    workers = max(1, cores() // (2 if paired else 1))
     loaders = plain.loaders(dataset, cfg.train_dataloader.batch_size, workers, paired)
     quirks = dict(soft_negatives=head.joint.get('soft_negatives', True))
     if paired:

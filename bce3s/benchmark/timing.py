@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,6 +113,17 @@ def _seconds(function: Callable[[], object], calls: int, device: str) -> float:
         function()
     synchronize(device)
     return (time.perf_counter() - start) / calls
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch works with one thread inside: figures of one core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def synchronize(device: str) -> None:

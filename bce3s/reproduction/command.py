@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bce3s.cli import positive, run_tool
 from bce3s.errors import BCE3SError
+from bce3s.processes import cores
 from bce3s.reproduction.cells import Cell, Table
 from bce3s.reproduction.scales import SCALES, Scale, parse_options
 from bce3s.reproduction.tables import TABLES, find_table
@@ -142,8 +143,6 @@ def _costs(args: argparse.Namespace, scale: Scale) -> Costs:
 
 def _threads(args: argparse.Namespace) -> int:
     """Of each run: OMP_NUM_THREADS, else the cores shared out."""
-    from bce3s.reproduction.cost import cores
-
     asked = os.environ.get('OMP_NUM_THREADS', '')
     return int(asked) if asked.isdigit() and int(asked) else max(cores() // args.jobs, 1)
 

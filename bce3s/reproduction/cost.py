@@ -4,13 +4,13 @@ multiplications and the usual speed of such a machine.
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from bce3s.processes import cores
 from bce3s.reproduction.plan import Job
 
 # 10^9 multiply-adds of one image of 32 x 32 (ImageNet's networks: 224 x 224), forward.
@@ -51,13 +51,6 @@ class Estimate:
 
     seconds: float
     basis: str
-
-
-def cores() -> int:
-    """The CPUs that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @cache
