@@ -20,6 +20,11 @@ LONGEST = 4096  # steps that a row may stay behind
 BLOCK = 2**20  # numbers of a parameter that are brought up to date at a time
 
 
+def _share_of_gradient(group: dict[str, Any]) -> float:
+    """How often ``g + lambda w`` counts in the step of w: with Nesterov once more in mu v."""
+    return 1 + float(group['momentum']) if group['nesterov'] else 1.0
+
+
 class _Lag:
     """How far the rows of a parameter (K, ...) are behind.
 
@@ -44,7 +49,7 @@ class _Lag:
         """Another step. Its scalars go into kernels as arguments, so a GPU is not waited for."""
         lr, momentum, decay = (float(group[k]) for k in ('lr', 'momentum', 'weight_decay'))
         ahead = momentum if group['nesterov'] else 1.0  # of the momentum, in the step of w
-        own = 1 + momentum if group['nesterov'] else 1.0  # of the gradient
+        own = _share_of_gradient(group)
         w, v = self.since[: self.steps + 1].unbind(1)  # what (w, v) are of those of step s
         moved_w = (1 - lr * decay * own) * w - lr * ahead * momentum * v
         if momentum:
@@ -126,8 +131,7 @@ class LazySGD(SGD):
         lag.append(group)
         rows, values = grad._indices()[0], grad._values()  # a row may occur twice: no coalescing,
         self._move(parameter, rows)  # for which a GPU would have to be waited for
-        own = 1 + group['momentum'] if group['nesterov'] else 1.0
-        parameter.index_add_(0, rows, values, alpha=-float(group['lr']) * own)
+        parameter.index_add_(0, rows, values, alpha=-float(group['lr']) * _share_of_gradient(group))
         if group['momentum']:
             self.state[parameter]['momentum_buffer'].index_add_(0, rows, values)
 
