@@ -18,6 +18,7 @@ __all__ = [
     'HOOKS',
     'METRICS',
     'MODELS',
+    'MODEL_WRAPPERS',
     'OPTIMIZERS',
     'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
@@ -36,12 +37,14 @@ DATASETS = _child(
     _parent.DATASETS,
     'mmpretrain.datasets',
     'bce3s.datasets.image_folder',
+    'bce3s.datasets.image_list',
     'bce3s.datasets.in_memory',
 )
 DATA_SAMPLERS = _child('data sampler', _parent.DATA_SAMPLERS, 'bce3s.datasets.samplers')
-TRANSFORMS = _child('transform', _parent.TRANSFORMS, 'bce3s.models')
-BATCH_AUGMENTS = _child('batch augment', _parent.BATCH_AUGMENTS, 'bce3s.models')
+TRANSFORMS = _child('transform', _parent.TRANSFORMS, 'bce3s.augmentation')
+BATCH_AUGMENTS = _child('batch augment', _parent.BATCH_AUGMENTS, 'bce3s.augmentation')
 MODELS = _child('model', _parent.MODELS, 'mmpretrain.models', 'bce3s.models')
+MODEL_WRAPPERS = _child('model_wrapper', _parent.MODEL_WRAPPERS, 'bce3s.models.data_parallel')
 HOOKS = _child('hook', _parent.HOOKS, 'bce3s.engine')
 METRICS = _child('metric', _parent.METRICS, 'bce3s.evaluation.metrics')
 OPTIMIZERS = _child('optimizer', _parent.OPTIMIZERS, 'mmpretrain.engine', 'bce3s.engine.lazy_sgd')

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from bce3s.augmentation.auto_augment import LEVELS, strength
+from bce3s.augmentation.image_ops import apply_op
 from bce3s.benchmark import plain, runs
 from bce3s.benchmark.tables import Table
 from bce3s.benchmark.timing import Options, compare, measuring, one_thread
-from bce3s.models.auto_augment import LEVELS, strength
-from bce3s.models.image_ops import OPS, apply_op
 from bce3s.randomness import Clock
 from bce3s.registry import DATASETS, MODELS
 
@@ -153,7 +153,7 @@ def auto_augment(images: Tensor, options: Options) -> Table:
     size = 16 if options.quick else TRAINING_BATCH
     batch, level = images[:size].to(options.device), 6
     ours, theirs = {}, {}
-    for name in OPS:
+    for name in plain.OPERATIONS:
         value = strength(name, level if name in LEVELS else None, 1)
         ours[name] = functools.partial(apply_op, batch, name, np.full(size, value))
         their_value = plain.RANGES[name][level] if name in plain.RANGES else 0

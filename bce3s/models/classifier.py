@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import cache
 
 import torch
+from mmengine.optim import OptimWrapper
 from mmpretrain.models import ImageClassifier
 from torch import Tensor
 
 from bce3s.errors import BCE3SError
+from bce3s.models.data_parallel import step_in_parts
 from bce3s.models.targets import Targets
 from bce3s.registry import MODELS
 
@@ -38,6 +40,10 @@ class LongTailedClassifier(ImageClassifier):
             ``dict(mode='reduce-overhead')`` adds CUDA graphs on a GPU.
         flip_tta: whether to predict, beside the image itself, from the mean of its logits and
             those of its mirror image (``pred_flip_tta``).
+        micro_batches: A >= 1, parts in which a process sends its batch through the network: the
+            step of ``batch_size`` samples in the memory of ``batch_size / A``. Everything is drawn
+            for the whole batch, gradients add up, and one step of the optimiser follows; only
+            batch statistics (BatchNorm in training) and dropout are those of a part.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class LongTailedClassifier(ImageClassifier):
         channels_last: bool = True,
         compile: bool | dict = False,
         flip_tta: bool = False,
+        micro_batches: int = 1,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -60,7 +67,12 @@ class LongTailedClassifier(ImageClassifier):
                 "'batch_mix' of the data_preprocessor leaves no unmixed view for the memory bank "
                 "of the contrastive branch: use 'mix', or set model.head.contrastive=None."
             )
-        self.precision, self.flip_tta = precision, flip_tta
+        if not isinstance(micro_batches, int) or micro_batches < 1:
+            raise BCE3SError(
+                'LongTailedClassifier: micro_batches must be a whole number of parts of the batch, '
+                f'at least 1, not {micro_batches!r}.'
+            )
+        self.precision, self.flip_tta, self.micro_batches = precision, flip_tta, micro_batches
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
         if not isinstance(compile, bool | dict):
@@ -71,9 +83,8 @@ class LongTailedClassifier(ImageClassifier):
             # in place: the keys of the state dict stay as they are
             self.backbone.compile(**(dict(dynamic=False) | ({} if compile is True else compile)))
         self.finetuning = self._frozen_norm = False
-        if self.head.sample_rate < 1:  # DistributedDataParallel: these average themselves
-            names = [f'head.classifier.{k}' for k, _ in self.head.classifier.named_parameters()]
-            self._ddp_params_and_buffers_to_ignore = names
+        # DistributedDataParallel: these average themselves, or each rank has its own
+        self._ddp_params_and_buffers_to_ignore = [f'head.{name}' for name in self.head.local()]
 
     def dtype(self, device: torch.device) -> torch.dtype:
         """In which the backbone multiplies on ``device``."""
@@ -96,6 +107,12 @@ class LongTailedClassifier(ImageClassifier):
         """Images (B, C, H, W) -> features (B, d), the input of the head."""
         feats = self.extract_feat(inputs)
         return feats if isinstance(feats, Tensor) else feats[-1]
+
+    def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """One step on a batch of a loader -> its losses."""
+        if self.micro_batches == 1:
+            return super().train_step(data, optim_wrapper)
+        return step_in_parts(self, self, data, optim_wrapper)
 
     def loss(self, inputs: Tensor, data_samples: Targets) -> dict[str, Tensor]:
         """Views (V * B, C, H, W) -> losses to be summed."""

@@ -14,9 +14,12 @@ from bce3s.datasets.effective_number import class_balanced_weights
 from bce3s.errors import BCE3SError
 from bce3s.models.linear_classifier import Classifier
 from bce3s.models.losses.resampling import check_ratio, sample_classes
+from bce3s.models.losses.uniformity import CEUniformity
 from bce3s.models.memory_bank import ClassMemoryBank
+from bce3s.models.sharding import ShardedClassifier, ShardedMemoryBank, Spread
 from bce3s.models.targets import Targets
 from bce3s.registry import MODELS
+from bce3s.shards import Shards
 
 DECAYED = ('weight', 'feature', 'bias')
 
@@ -49,6 +52,13 @@ class TripartiteHead(BaseModule):
     ``LazySGD``, which moves the other rows later just as SGD would have. ``joint.resample``, in
     contrast, computes all logits and leaves some out of the origin view's loss.
 
+    ``shard`` is for so many classes, above some hundred thousand, that W, its momentum and the bank
+    fill the memory of a device: rank r of N holds and trains rows [K r / N, K (r + 1) / N) of them.
+    It sees the features and labels of all ranks and computes its classes' logits (V B, K / N), so
+    that every loss is the one without shards and no W is ever exchanged but by uniformity, which
+    sends it round once. Prediction sends W round as well; a checkpoint holds whole matrices, and
+    any number of ranks can go on from it (:mod:`bce3s.engine.sharded_rows`).
+
     Args:
         num_classes: K.
         in_channels: d, size of the features.
@@ -66,9 +76,11 @@ class TripartiteHead(BaseModule):
         decay: ``dict(weight=lambda_W, feature=lambda_H, bias=lambda_b)``, absent ones 0; or None.
         projection_dim: D of the projector (Linear d-d, ReLU, Linear d-D) and of the bank.
         sample_rate: r in (0, 1]; 1: all K classes.
+        shard: whether each rank holds a part of the classes; in one process it changes nothing.
 
     Raises:
-        BCE3SError: an argument out of its bounds, or sampling with what needs all K classes.
+        BCE3SError: an argument out of its bounds, sampling with what needs all K classes, or shards
+            with sampling or CE uniformity.
     """
 
     def __init__(
@@ -90,6 +102,7 @@ class TripartiteHead(BaseModule):
         decay: Mapping[str, float] | None = None,
         projection_dim: int = 128,
         sample_rate: float = 1.0,
+        shard: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -100,16 +113,12 @@ class TripartiteHead(BaseModule):
                 f"TripartiteHead: 'weights' has the branches {sorted(self.weights)}; only joint, "
                 'contrastive and uniformity exist.'
             )
-        self.classifier = Classifier(
-            in_channels,
-            num_classes,
-            bias,
-            normalize_weight,
-            normalize_feature,
-            scale,
-            init,
-            bias_mean,
-        )
+        self.shards = Shards.of(num_classes) if shard else None
+        options = (bias, normalize_weight, normalize_feature, scale, init, bias_mean)
+        if self.shards is None:
+            self.classifier = Classifier(in_channels, num_classes, *options)
+        else:
+            self.classifier = ShardedClassifier(self.shards, in_channels, *options)
         self.decay = None if decay is None else _checked_decay(decay, bias)
         self.joint = MODELS.build(joint)
         self.finetune = MODELS.build(finetune or joint)
@@ -118,13 +127,23 @@ class TripartiteHead(BaseModule):
         self.sample_rate = check_ratio(sample_rate, 'model.head.sample_rate')
         if sample_rate < 1:
             self._check_sampling()
+        if shard and (sample_rate < 1 or isinstance(self.uniformity, CEUniformity)):
+            what = f'sample_rate={sample_rate}' if sample_rate < 1 else 'CEUniformity'
+            raise BCE3SError(
+                f'TripartiteHead: shard=True is not made for {what}, which needs rows of other '
+                'ranks in every step: set model.head.sample_rate=1 and a uniformity of '
+                'BCEUniformity or None, or shard=False.'
+            )
         if self.contrastive is not None:
             self.projector = nn.Sequential(
                 nn.Linear(in_channels, in_channels),
                 nn.ReLU(inplace=True),
                 nn.Linear(in_channels, projection_dim),
             )
-            self.bank = ClassMemoryBank(num_classes, projection_dim)
+            if self.shards is None:
+                self.bank = ClassMemoryBank(num_classes, projection_dim)
+            else:
+                self.bank = ShardedMemoryBank(self.shards, projection_dim)
         self.register_buffer('class_counts', torch.zeros(num_classes, dtype=torch.long))
         self.register_buffer('class_weights', torch.ones(num_classes), persistent=False)
 
@@ -143,25 +162,46 @@ class TripartiteHead(BaseModule):
         return self.classifier(feats)
 
     def loss(self, feats: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """Features (V * B, d), view-major -> the branches' weighted losses, to be summed."""
-        if self.sample_rate < 1:
-            targets = targets.over(self._sampled_classes(targets))
+        """Features (V * B, d), view-major -> the branches' weighted losses, to be summed.
+
+        Of a part of a batch (``Targets.split``) they are its samples' share of the means over the
+        global batch; what does not look at samples is a term of the last part alone, at the end of
+        which the bank is written. So the parts' sums are the losses of the batch.
+        """
+        targets = self.drawn(targets)
         weight, bias = self.classifier.sampled_rows(targets.classes)
-        logits = self.classifier.scores(feats, weight, bias)
+        spread = Spread(targets, self.shards)
+        logits, seen = self.classifier.scores(spread(feats), weight, bias), spread.targets
         if self.finetuning:
-            weights = self.class_weights[targets.labels]
-            return dict(loss_joint=self.finetune(logits, targets, weights))
-        losses = dict(joint=self.joint(logits, targets))
+            weights = self.class_weights[seen.labels]
+            return spread.shown(dict(loss_joint=self.finetune(logits, seen, weights)))
+        losses = dict(joint=self.joint(logits, seen))
         if self.contrastive is not None:
             projections = self.projector(feats)
-            losses['contrastive'] = self.contrastive(projections, self.bank, targets)
-            self.bank.update(targets.per_view(projections)[0], targets)
-        if self.uniformity is not None:
-            losses['uniformity'] = self.uniformity(weight)
+            losses['contrastive'] = self.contrastive(spread(projections), self.bank, seen)
+            targets.origins.append(targets.per_view(projections)[0].detach())
+            if targets.last:
+                self.bank.update(torch.cat(targets.origins), targets)
+                targets.origins.clear()
+        if self.uniformity is not None and targets.last:
+            losses['uniformity'] = self.uniformity(weight, self.shards)
         losses = {f'loss_{name}': self.weights[name] * loss for name, loss in losses.items()}
         if self.decay is not None:
             losses['loss_decay'] = self._decay_loss(feats, targets)
-        return losses
+        return spread.shown(losses)
+
+    def local(self) -> list[str]:
+        """Parameters and buffers that DistributedDataParallel must leave alone."""
+        names = [f'classifier.{name}' for name, _ in self.classifier.named_parameters()]
+        if self.shards is not None and self.contrastive is not None:
+            names += [f'bank.{name}' for name, _ in self.bank.named_buffers()]
+        return names if self.shards is not None or self.sample_rate < 1 else []
+
+    def drawn(self, targets: Targets) -> Targets:
+        """The targets over the classes drawn for the batch, unless they are drawn already."""
+        if self.sample_rate == 1 or targets.classes is not None:
+            return targets
+        return targets.over(self._sampled_classes(targets))
 
     def _sampled_classes(self, targets: Targets) -> Tensor:
         """(S,) those of all labels and partners of the global batch, filled up at random."""
@@ -189,10 +229,11 @@ class TripartiteHead(BaseModule):
         squares = targets.per_view(self.classifier.embed(feats)).square().sum((0, -1))  # (B,)
         # a mean that DDP's averaging of gradients leaves right, times the rows: the sum
         loss = self.decay['feature'] * targets.share.mean(squares) * targets.share.total
-        if self.decay['weight']:
-            loss = loss + self.decay['weight'] * self.classifier.weight.square().sum()
-        if self.decay['bias']:
-            loss = loss + self.decay['bias'] * self.classifier.bias.square().sum()
+        ranks = 1 if self.shards is None else self.shards.ranks  # as of Spread
+        if self.decay['weight'] and targets.last:
+            loss = loss + ranks * self.decay['weight'] * self.classifier.weight.square().sum()
+        if self.decay['bias'] and targets.last:
+            loss = loss + ranks * self.decay['bias'] * self.classifier.bias.square().sum()
         return loss / 2
 
 

@@ -98,13 +98,21 @@ class Classifier(nn.Linear):
         super().__init__(in_channels, num_classes, bias)
 
     def reset_parameters(self) -> None:
-        bound = 1 / math.sqrt(self.in_features)
-        if self.init == 'kaiming_normal':
-            nn.init.kaiming_normal_(self.weight, a=1)
-        else:
-            nn.init.uniform_(self.weight, -bound, bound)
+        self.draw_weight(self.weight)
         if self.bias is not None:
-            nn.init.uniform_(self.bias, -bound - self.bias_mean, bound - self.bias_mean)
+            self.draw_bias(self.bias)
+
+    def draw_weight(self, rows: Tensor) -> Tensor:
+        """Fills and returns rows (n, d)."""
+        if self.init == 'kaiming_normal':
+            return nn.init.kaiming_normal_(rows, a=1)
+        bound = 1 / math.sqrt(self.in_features)
+        return nn.init.uniform_(rows, -bound, bound)
+
+    def draw_bias(self, bias: Tensor) -> Tensor:
+        """Fills and returns b (n,)."""
+        bound = 1 / math.sqrt(self.in_features)
+        return nn.init.uniform_(bias, -bound - self.bias_mean, bound - self.bias_mean)
 
     def embed(self, x: Tensor) -> Tensor:
         """Features (..., d) as they are multiplied with the weights."""

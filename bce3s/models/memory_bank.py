@@ -45,5 +45,9 @@ class ClassMemoryBank(nn.Module):
         features, labels = targets.share.gather(features), targets.all_labels
         ordered, position = labels.sort(stable=True)
         last = position[torch.searchsorted(ordered, labels, right=True) - 1]  # (B,)
-        self.features[labels] = features[last].to(self.features.dtype)
+        self.write(labels, features[last].to(self.features.dtype))
+
+    def write(self, labels: Tensor, features: Tensor) -> None:
+        """Features (B, D) of classes (B,), equal where classes are."""
+        self.features[labels] = features
         self.filled.index_fill_(0, labels, True)

@@ -9,8 +9,9 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 from torch.nn import functional as F
 
+from bce3s.augmentation.draws import at_least
+from bce3s.devices import upload
 from bce3s.errors import BCE3SError
-from bce3s.models.draws import at_least, upload
 from bce3s.models.share import Share
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
@@ -24,7 +25,7 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
     In training a batch becomes the views (V * B, C, H, W), view-major: the batch itself ("origin")
     and one view per entry of ``mix``; and one :class:`Targets`. With ``mix`` the loader must pair
     every batch with a partner batch (``PairedBatchSampler``). With ``batch_mix`` the only view is
-    the batch mixed with itself in reverse order (on several ranks: each rank's share with itself).
+    the batch mixed with itself in reverse order (the global batch, where several ranks share it).
     Images are augmented once, before mixing. While the classifier alone is fine-tuned nothing is
     mixed or smoothed, and the origin is the only view; in evaluation images are only normalised.
 
@@ -76,6 +77,7 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         self.batch_mix = BATCH_AUGMENTS.build(dict(batch_mix)) if batch_mix else None
         self.label_smoothing, self.pad = label_smoothing, pad
         self.clock = Clock()
+        self.sizes: tuple[int, ...] | None = None  # each rank's samples of the next batch, if known
         self.finetuning = False
 
     @property
@@ -88,7 +90,8 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
 
         ``inputs`` is uint8 (B, C, H, W), or (2 B, ...) when paired; ``data_samples`` is a dict with
         ``labels`` (and ``indices``) of the same length. In training ``data_samples`` becomes a
-        :class:`Targets`.
+        :class:`Targets`. Where this rank has no sample of a small last batch, the loader's one
+        image is a stand-in: it becomes views for the network to see, and no target.
         """
         images = upload(data['inputs'], self.device)
         if self.pad:
@@ -100,22 +103,24 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         mixing = self.paired and not self.finetuning
         if not mixing:
             images = images[:size]
-        share = Share.of(labels[:size])
-        images = self.normalize(self._augment(images, share))
-        labels, partners = labels[:size], labels[size:] if mixing else None
+        share = Share.of(labels[:size], self.sizes)
+        partners = labels[size : size + share.own] if mixing else None
+        labels = labels[: share.own]
+        images, all_labels = self._augment(images, share, 1 + mixing), share.gather(labels)
         if mixing:
-            views, names, lam = self._mix(images, size)
+            views, names, lam = self._mix(self.normalize(images), size)
         elif self.batch_mix is not None and not self.finetuning:
-            views, names, lam = self._mix_within(images)
-            partners = labels.flip(0)
+            views, names, lam = self._mix_within(images, share)
+            partners = share.take(all_labels.flip(0))
         else:
-            views, names, lam = images, ('origin',), self._shares([1.0], images)
+            views = self.normalize(images)
+            names, lam = ('origin',), self._shares([1.0], views)
         targets = Targets(
             labels=labels,
             views=names,
             lam=lam,
             partners=partners,
-            all_labels=share.gather(labels),
+            all_labels=all_labels,
             share=share,
             clock=self.clock,
             label_smoothing=0.0 if self.finetuning else self.label_smoothing,
@@ -128,12 +133,12 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         # in place: two temporaries fewer
         return images.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)
 
-    def _augment(self, images: Tensor, share: Share) -> Tensor:
+    def _augment(self, images: Tensor, share: Share, streams: int = 1) -> Tensor:
+        """``streams``: 2 where the partners stand behind the batch."""
         draws = [op.draws for op in self.augment]
-        streams = len(images) // share.sizes[share.rank]  # the batch, and its partners behind it
         shape = (streams, share.total, sum(draws))
         u = torch.rand(shape, generator=self.clock.generator('augmentation'))
-        u = share.take(u, dim=1).flatten(0, 1)
+        u = (share.take(u, dim=1) if share.own else u[:, :1]).flatten(0, 1)
         for op, columns in zip(self.augment, u.split(draws, dim=1), strict=True):
             images = op(images, columns)
         return images
@@ -149,9 +154,12 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
             lams.append(own)
         return torch.cat(views), tuple(names), self._shares(lams, images)
 
-    def _mix_within(self, images: Tensor) -> tuple[Tensor, tuple[str, ...], Tensor]:
-        mixed, own = self.batch_mix(images, self.clock.numpy('mixing within the batch'))
-        return mixed, (self.batch_mix.name,), self._shares([own], images)
+    def _mix_within(self, images: Tensor, share: Share) -> tuple[Tensor, tuple[str, ...], Tensor]:
+        partners = share.mirrored(images[: share.own])  # uint8: a quarter of the bytes
+        partners = self.normalize(partners if share.own else images)
+        rng = self.clock.numpy('mixing within the batch')
+        mixed, own = self.batch_mix(self.normalize(images), partners, rng)
+        return mixed, (self.batch_mix.name,), self._shares([own], mixed)
 
     @staticmethod
     def _shares(lams: list[float], images: Tensor) -> Tensor:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 from mmengine.dist import all_gather, get_dist_info
-from torch import Tensor
+from torch import Tensor, distributed
+
+from bce3s.errors import BCE3SError
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,8 @@ class Share:
     """Which contiguous rows of the global batch this rank holds.
 
     Attributes:
-        sizes: rows of every rank, in order; they may differ by one in the last batch of an epoch.
+        sizes: rows of every rank, in order; they may differ by one in the last batch of an epoch,
+            and some are 0 where it has fewer rows than there are ranks.
         rank: ours.
     """
 
@@ -22,13 +27,35 @@ class Share:
     rank: int = 0
 
     @classmethod
-    def of(cls, rows: Tensor) -> Share:
-        """The share of a rank that holds ``rows`` (B, ...); all ranks must call it together."""
+    def of(cls, rows: Tensor, sizes: Sequence[int] | None = None) -> Share:
+        """The share of a rank that holds ``rows`` (B, ...).
+
+        Args:
+            rows: of this rank.
+            sizes: of every rank, where they are known (``GlobalBatchSampler.sizes``); of 0 rows
+                one stands in. Otherwise the ranks ask each other, for which all must call this
+                together, and a GPU is waited for.
+
+        Raises:
+            BCE3SError: ``rows`` is not of the size known.
+        """
         rank, world_size = get_dist_info()
         if world_size == 1:
             return cls((len(rows),))
-        sizes = all_gather(torch.tensor([len(rows)], device=rows.device))
+        if sizes is None:
+            sizes = all_gather(torch.tensor([len(rows)], device=rows.device))
+        elif len(sizes) != world_size or max(1, sizes[rank]) != len(rows):
+            raise BCE3SError(
+                f'Rank {rank} of {world_size} has a batch of {len(rows)} samples where its sampler '
+                f'announced {tuple(sizes)}: no sample may be dropped between sampler and model, '
+                'for then the ranks would no longer agree on the global batch.'
+            )
         return cls(tuple(int(n) for n in sizes), rank)
+
+    @property
+    def own(self) -> int:
+        """Rows of this rank."""
+        return self.sizes[self.rank]
 
     @property
     def total(self) -> int:
@@ -37,7 +64,7 @@ class Share:
 
     def take(self, rows: Tensor, dim: int = 0) -> Tensor:
         """This rank's part of rows that every rank holds whole."""
-        return rows.narrow(dim, sum(self.sizes[: self.rank]), self.sizes[self.rank])
+        return rows.narrow(dim, sum(self.sizes[: self.rank]), self.own)
 
     def gather(self, rows: Tensor) -> Tensor:
         """The rows of all ranks, in the order of the global batch."""
@@ -48,6 +75,24 @@ class Share:
         parts = zip(all_gather(padded), self.sizes, strict=True)
         return torch.cat([part[:n] for part, n in parts])
 
+    def mirrored(self, rows: Tensor) -> Tensor:
+        """This rank's part of the global batch in reverse order: row ``total - 1 - i`` for row i.
+
+        Each row is sent to the one rank that needs it, as few of them as there are here.
+        """
+        if len(self.sizes) == 1:
+            return rows.flip(0)
+        ends = [*accumulate(self.sizes, initial=0)]
+        held = [*pairwise(ends)]  # which rows each rank holds, and needs:
+        needed = [(self.total - stop, self.total - start) for start, stop in held]
+        to = [_overlap(held[self.rank], rows) for rows in needed]
+        of = [_overlap(needed[self.rank], rows) for rows in held]
+        # the last rows go to the first ranks
+        blocks = torch.cat(rows.split(to[::-1])[::-1])
+        received = torch.empty_like(blocks)
+        distributed.all_to_all_single(received, blocks, of, to)
+        return received.flip(0)
+
     def mean(self, rows: Tensor) -> Tensor:
         """Mean over the global batch of ``rows`` (..., B), in the form DDP's averaging needs.
 
@@ -55,3 +100,8 @@ class Share:
         its sum times (number of ranks) / (rows of the global batch).
         """
         return rows.sum(-1) * (len(self.sizes) / self.total)
+
+
+def _overlap(a: tuple[int, int], b: tuple[int, int]) -> int:
+    """Length of what two intervals share."""
+    return max(0, min(a[1], b[1]) - max(a[0], b[0]))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from bce3s.models.share import Share
 from bce3s.randomness import Clock
+from bce3s.shards import Shards
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Targets:
         label_smoothing: s in [0, 1) of :meth:`soft`.
         classes: (S,) int64, which classes the columns of logits and soft labels are; None: all K,
             in order.
+        shards: how the K classes lie on the ranks, where ``classes`` are those of this one.
+        part: (i, n) of one that :meth:`split` gives: ``labels`` and ``partners`` are those of its
+            samples, everything else is of the whole batch.
+        origins: features of the origin view, of the parts so far, until the bank is written.
     """
 
     labels: Tensor
@@ -41,6 +46,9 @@ class Targets:
     clock: Clock
     label_smoothing: float = 0.0
     classes: Tensor | None = None
+    shards: Shards | None = None
+    part: tuple[int, int] = (0, 1)
+    origins: list[Tensor] = field(default_factory=list, repr=False)
 
     @classmethod
     def plain(cls, labels: Tensor, clock: Clock = Clock()) -> Targets:  # noqa: B008  (immutable)
@@ -51,6 +59,30 @@ class Targets:
     def over(self, classes: Tensor) -> Targets:
         """The same batch compared with ``classes`` (S,) only."""
         return replace(self, classes=classes)
+
+    @property
+    def last(self) -> bool:
+        """Whether this is all, or the last part of the batch."""
+        return self.part[0] + 1 == self.part[1]
+
+    @property
+    def held(self) -> Share:
+        """How the samples of this part lie on the ranks."""
+        i, n = self.part
+        sizes = ((i + 1) * size // n - i * size // n for size in self.share.sizes)
+        return Share(tuple(sizes), self.share.rank)
+
+    def split(self, inputs: Tensor, parts: int) -> Iterator[tuple[Tensor, Targets]]:
+        """Images (V * B, ...) and their targets in contiguous parts of the samples, the same in
+        every view; as many on all ranks, at most one a sample.
+        """
+        views, size = self.per_view(inputs), len(self.labels)
+        parts = max(1, min(parts, *self.share.sizes))
+        for i in range(parts):
+            own = slice(i * size // parts, (i + 1) * size // parts)
+            partners = None if self.partners is None else self.partners[own]
+            part = replace(self, labels=self.labels[own], partners=partners, part=(i, parts))
+            yield views[:, own].flatten(0, 1), part
 
     def soft(
         self, num_classes: int, dtype: torch.dtype, views: Sequence[int] | None = None
@@ -72,7 +104,11 @@ class Targets:
             columns = torch.arange(num_classes, device=labels.device)
         hot = (labels[:, None] == columns).to(dtype)
         s = self.label_smoothing
-        return (1 - s) * hot + s / num_classes if s else hot
+        return (1 - s) * hot + s / self.all_classes(num_classes) if s else hot
+
+    def all_classes(self, columns: int) -> int:
+        """How many classes all ranks compare with, of which this one has ``columns``."""
+        return columns if self.shards is None else self.shards.rows
 
     def per_view(self, rows: Tensor) -> Tensor:
         """(V * B, ...) as the network returns it -> (V, B, ...)."""

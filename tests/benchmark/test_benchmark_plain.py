@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from bce3s.augmentation.auto_augment import LEVELS, POLICIES, BatchAutoAugment, strength
+from bce3s.augmentation.spatial import BatchCutout, BatchFlip, BatchPadCrop
 from bce3s.benchmark import plain
-from bce3s.models.augment import BatchAutoAugment, BatchCutout, BatchFlip, BatchPadCrop
-from bce3s.models.auto_augment import LEVELS, POLICIES, strength
 from bce3s.models.backbones.cifar_resnet import CIFARResNet
 from bce3s.models.head import TripartiteHead
 from bce3s.models.share import Share

@@ -113,7 +113,7 @@ def test_every_image_has_its_own_draws_partners_too():
     module = build(augment=[dict(type='StampDraws'), dict(type='StampDraws')], mix=MIX[:1])
     data = loader_batch(same=True)
     share = Share((B,))
-    stamped = module._augment(data['inputs'], share)[:, 0, 0, 0]
+    stamped = module._augment(data['inputs'], share, 2)[:, 0, 0, 0]
     assert len(set(stamped.tolist())) >= 2 * B - 2
     u = torch.rand(2, B, 4, generator=module.clock.generator('augmentation'))
     assert torch.equal(stamped, (255 * u[:, :, 2].flatten()).to(torch.uint8))
@@ -127,7 +127,7 @@ def test_ranks_draw_what_one_process_draws(sizes):
     own, partner = (x.split(sizes) for x in data['inputs'].split(B))
     for rank, size in enumerate(sizes):
         images = torch.cat([own[rank], partner[rank]])
-        images = module.normalize(module._augment(images, Share(sizes, rank)))
+        images = module.normalize(module._augment(images, Share(sizes, rank), 2))
         views, _, _ = module._mix(images, size)
         start = sum(sizes[:rank])
         assert torch.equal(views.unflatten(0, (3, size)), whole[:, start : start + size])
@@ -149,7 +149,7 @@ def test_a_batch_is_a_function_of_seed_and_step():
 def test_augmentation_comes_before_mixing():
     module, data = build(augment=AUGMENT, mix=MIX[:1]).double(), loader_batch()
     out = module(data, training=True)
-    images = normalized(module._augment(data['inputs'], Share((B,))))
+    images = normalized(module._augment(data['inputs'], Share((B,)), 2))
     lam = out['data_samples'].lam[1].item()
     np.testing.assert_allclose(out['inputs'][:B], images[:B], atol=1e-6)
     expected = oracles.mixup(images[:B], images[B:], lam)

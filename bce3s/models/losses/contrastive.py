@@ -14,6 +14,7 @@ from bce3s.models.losses.ce import soft_cross_entropy
 from bce3s.models.memory_bank import ClassMemoryBank
 from bce3s.models.targets import Targets
 from bce3s.registry import MODELS
+from bce3s.shards import Shards
 
 
 @MODELS.register_module()
@@ -51,11 +52,11 @@ class BCEContrastive(nn.Module):
         features, filled = bank.rows(targets.classes)
         cosines = z @ F.normalize(features.to(z.dtype), dim=-1).T  # (V', B, K)
         soft = targets.soft(cosines.shape[-1], cosines.dtype, chosen)
-        rows = self.rows(cosines / self.tau, soft, filled)
+        rows = self.rows(cosines / self.tau, soft, filled, targets.shards)
         loss = targets.share.mean(rows).sum()
         return loss if targets.clock.epoch >= self.start_epoch else 0 * loss
 
-    def rows(self, logits: Tensor, soft: Tensor, filled: Tensor) -> Tensor:
+    def rows(self, logits: Tensor, soft: Tensor, filled: Tensor, shards: Shards | None) -> Tensor:
         """Logits and soft labels (V', B, K), filled classes (K,) -> (V', B)."""
         return multilabel_bce(logits, soft, filled, self.soft_negatives, self.clamp)
 
@@ -79,5 +80,5 @@ class CEContrastive(BCEContrastive):
     ) -> None:
         super().__init__(tau, views, start_epoch)
 
-    def rows(self, logits: Tensor, soft: Tensor, filled: Tensor) -> Tensor:
-        return soft_cross_entropy(logits, soft, filled)
+    def rows(self, logits: Tensor, soft: Tensor, filled: Tensor, shards: Shards | None) -> Tensor:
+        return soft_cross_entropy(logits, soft, filled, shards)

@@ -25,7 +25,8 @@ class CEJoint(nn.Module):
 
     def rows(self, logits: Tensor, targets: Targets) -> Tensor:
         """Logits (V, B, K) -> (V, B)."""
-        return soft_cross_entropy(logits, targets.soft(logits.shape[-1], logits.dtype))
+        soft = targets.soft(logits.shape[-1], logits.dtype)
+        return soft_cross_entropy(logits, soft, shards=targets.shards)
 
 
 @MODELS.register_module()
@@ -70,10 +71,15 @@ class BCEJoint(CEJoint):
         """(V, 1, K) bool: the terms that count in each view."""
         if self.resample == 1:
             return None
-        views, _, num_classes = logits.shape
+        views, _, columns = logits.shape
         rng = targets.clock.numpy('negatives')
-        classes = torch.ones(views, 1, num_classes, dtype=torch.bool, device=logits.device)
-        classes[0, 0] = resample_classes(
-            targets.all_labels, num_classes, self.resample, rng, self.drop_positives
+        classes = torch.ones(views, 1, columns, dtype=torch.bool, device=logits.device)
+        chosen = resample_classes(
+            targets.all_labels,
+            targets.all_classes(columns),
+            self.resample,
+            rng,
+            self.drop_positives,
         )
+        classes[0, 0] = chosen if targets.shards is None else targets.shards.take(chosen)
         return classes

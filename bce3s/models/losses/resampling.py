@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bce3s.devices import upload
 from bce3s.errors import BCE3SError
-from bce3s.models.draws import upload
 
 
 def check_ratio(r: float, name: str = 'resample') -> float:

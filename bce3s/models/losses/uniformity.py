@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from bce3s.registry import MODELS
+from bce3s.shards import Shards
 
 BLOCK = 2**22  # cosines held at a time, or one row of them
 
@@ -30,12 +31,17 @@ class BCEUniformity(nn.Module):
         super().__init__()
         self.include_diagonal = include_diagonal
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """Classifier weight (K, d), of any length -> scalar."""
+    def forward(self, weight: Tensor, shards: Shards | None = None) -> Tensor:
+        """Classifier weight (K, d), of any length -> scalar.
+
+        With ``shards`` the weight is this rank's rows, which meet those of every rank in turn, and
+        the result their part of the loss, times the number of ranks.
+        """
         weight = F.normalize(weight, dim=1)
-        loss = _PairSum.apply(weight, _softplus_of_others, True) / len(weight)
+        classes = len(weight) if shards is None else shards.rows / shards.ranks
+        loss = _PairSum.apply(weight, _softplus_of_others, True, shards) / classes
         if self.include_diagonal:
-            loss = loss - F.logsigmoid(weight.square().sum(1)).mean()
+            loss = loss - F.logsigmoid(weight.square().sum(1)).sum() / classes
         return loss
 
 
@@ -46,10 +52,10 @@ class CEUniformity(nn.Module):
     Time and memory as of :class:`BCEUniformity`.
     """
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """Classifier weight (K, d), of any length -> scalar."""
+    def forward(self, weight: Tensor, shards: None = None) -> Tensor:
+        """Classifier weight (K, d), of any length -> scalar; not made for shards."""
         weight = F.normalize(weight, dim=1)
-        return _PairSum.apply(weight, _cross_entropy_with_itself, False) / len(weight)
+        return _PairSum.apply(weight, _cross_entropy_with_itself, False, None) / len(weight)
 
 
 class _PairSum(torch.autograd.Function):
@@ -64,26 +70,35 @@ class _PairSum(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, weight: Tensor, terms: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], symmetric
+        ctx,
+        weight: Tensor,
+        terms: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        symmetric: bool,
+        shards: Shards | None,
     ) -> Tensor:
         total, gradient = weight.new_zeros(()), torch.zeros_like(weight)
-        rows = max(1, BLOCK // len(weight))
-        for start in range(0, len(weight), rows):
-            own = slice(start, start + rows)
-            cosines = weight[own] @ weight.T
-            value, slopes = terms(cosines, cosines.diagonal(start))
-            total += value
-            gradient[own].addmm_(slopes, weight, alpha=1 + symmetric)
-            if not symmetric:
-                gradient.addmm_(slopes.T, weight[own])
+        blocks = [weight] if shards is None else shards.blocks(weight)
+        for rank, others in enumerate(blocks):
+            rows = max(1, BLOCK // len(others))
+            for start in range(0, len(weight), rows):
+                own = slice(start, start + rows)
+                cosines = weight[own] @ others.T
+                diagonal = cosines.diagonal(start)
+                if shards is not None and rank != shards.rank:
+                    diagonal = diagonal[:0]  # no row meets itself
+                value, slopes = terms(cosines, diagonal)
+                total += value
+                gradient[own].addmm_(slopes, others, alpha=1 + symmetric)
+                if not symmetric:
+                    gradient.addmm_(slopes.T, weight[own])
         ctx.save_for_backward(gradient)
         return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return grad * gradient, None, None
+        return grad * gradient, None, None, None
 
 
 def _softplus_of_others(cosines: Tensor, diagonal: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bce3s.models.draws import to_device
+from bce3s.devices import to_device
 
 FILL = 128
 ONE = 65536  # of Pillow's 16.16 fixed-point numbers

@@ -110,11 +110,13 @@ class MixUpOrCutMix:
         self.mixup, self.mixup_alpha = PairedMixUp(), mixup_alpha
         self.cutmix, self.cutmix_alpha = PairedCutMix(), cutmix_alpha
 
-    def __call__(self, images: Tensor, rng: np.random.Generator) -> tuple[Tensor, float]:
-        """Images (B, C, H, W) float -> mixed images (B, C, H, W), own share."""
+    def __call__(
+        self, images: Tensor, partners: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, float]:
+        """Images and those of the mirror places (B, C, H, W) float -> mixed images, own share."""
         if rng.random() >= self.prob:
             return images, 1.0
         cutmix = rng.random() < self.switch_prob
         alpha = self.cutmix_alpha if cutmix else self.mixup_alpha
         mix = self.cutmix if cutmix else self.mixup
-        return mix(images, images.flip(0), rng.beta(alpha, alpha), rng)
+        return mix(images, partners, rng.beta(alpha, alpha), rng)

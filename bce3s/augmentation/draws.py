@@ -39,17 +39,3 @@ def at_least(op: object, name: str, value: float, low: float, high: float = floa
 def pick(u: np.ndarray, n: int) -> np.ndarray:
     """An integer uniform in 0..n-1 (int64) from each uniform number."""
     return np.minimum((u * n).astype(np.int64), n - 1)
-
-
-def to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """``array`` on ``device``; see :func:`upload`."""
-    return upload(torch.from_numpy(np.ascontiguousarray(array)), device)
-
-
-def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor`` on ``device``, from the CPU to a GPU through pinned memory: the host does not wait
-    (from pageable memory CUDA first waits for everything that is queued).
-    """
-    if device.type == 'cuda' and tensor.device.type == 'cpu':
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""The image operations of AutoAugment on batches, each as Pillow computes it, to the rounding.
+"""Image operations on batches, each as Pillow computes it, to the rounding.
 
 Images are uint8 (B, C, H, W), C = 1 or 3, and each has its own strength, a float64 array (B,) on
 the CPU. The operations form four families. A family has one shared last step, and an operation
@@ -6,12 +6,13 @@ only prepares that step's argument:
 
     family   an operation prepares                          shared last step
     warp     inverse affine map, (B, 6) fixed point         ``warp``: nearest neighbour
-    shear    the result                                     none
+    shear    the result, also of a turn of the hue          none
     blend    degenerate image d, float (B, 1 or C, H, W)    ``blend``: d + factor (image - d)
     table    value for each of 256, (B, 1 or C, 256) uint8  ``look_up``: one gather
 
-``FAMILIES`` lists them, ``apply_op`` runs one operation and ``apply_sorted`` several, on a batch
-that is sorted by operation. What depends on the strength alone is prepared on the CPU.
+``FAMILIES`` lists them; ``apply_op`` runs one operation, ``apply_sorted`` several, on a batch that
+is sorted by operation, and ``apply_steps`` a sequence of them, each image its own. What depends on
+the strength alone is prepared on the CPU.
 Source of the arithmetic: Pillow's Blend.c, Filter.c, Convert.c, ImageOps.py and ImageEnhance.py.
 """
 
@@ -19,14 +20,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from bce3s.models.draws import to_device
-from bce3s.models.warps import rotate_map, shear_x, shear_y, translate_x_map, translate_y_map, warp
+from bce3s.augmentation.draws import check_batch
+from bce3s.augmentation.warps import (
+    rotate_map,
+    shear_x,
+    shear_y,
+    translate_x_map,
+    translate_y_map,
+    warp,
+)
+from bce3s.devices import to_device
+from bce3s.errors import BCE3SError
 
 _VALUES = np.arange(256)
+LARGE = 2**15  # values: on a CPU, a batch of images of more than these is worked on in pieces
+PIECE = 2**21  # of these many values, which a cache holds with what the operations make of them
 
 
 def blend(images: Tensor, degenerate: Tensor, factor: np.ndarray) -> Tensor:
@@ -60,8 +73,41 @@ def smooth(images: Tensor, _factor: np.ndarray | None = None) -> Tensor:
     return out
 
 
+def turn_hue(images: Tensor, turn: np.ndarray) -> Tensor:
+    """Turn the hue by ``turn`` of the circle, [-1/2, 1/2], by way of 8-bit HSV; grey images stay.
+
+    In Pillow's mixture of float32 and float64, since a step of the 8-bit hue is 6 of 255.
+    """
+    if images.shape[1] == 1:
+        return images
+    rgb = images.float()
+    value, low = rgb.amax(1, keepdim=True), rgb.amin(1, keepdim=True)
+    span = value - low
+    red, green, blue = (value - rgb).div_(span.clamp(min=1)).split(1, 1)
+    is_red, is_green, _ = (rgb == value).split(1, 1)
+    ahead = torch.where(is_red, blue, torch.where(is_green, 2 + red.double(), 4 + green.double()))
+    behind = torch.where(is_red, green, torch.where(is_green, blue, red))
+    hue = ahead.sub_(behind).float().double().div_(6).add_(1)
+    hue = hue.sub_(hue.floor()).float().double().mul_(255).floor_()
+    hue += to_device(np.trunc(turn * 255), images.device)[:, None, None, None]
+    sixths = hue.remainder_(256).float().mul_(6 / 255)
+    parts = [(sixths - 3).abs_().sub_(1), 2 - (sixths - 2).abs_(), 2 - (sixths - 4).abs_()]
+    # the saturation goes through 8 bits too
+    range_ = (span / value.clamp(min=1)).mul_(255).floor_().mul_(1 / 255).mul_(value)
+    out = torch.cat(parts, 1).clamp_(0, 1).sub_(1).mul_(range_).add_(value)
+    return out.add_(0.5).to(torch.int16).to(torch.uint8)
+
+
 def look_up(images: Tensor, tables: Tensor, _strength: np.ndarray | None = None) -> Tensor:
     """Each value replaced by its entry in its image's and channel's table."""
+    # For large images on a CPU, OpenCV's look-up: seven times faster than a gather.
+    if images.device.type == 'cpu' and images[0].numel() > LARGE:
+        rows = tables.flatten(0, 1).numpy()
+        planes = images.reshape(len(rows), 1, -1).numpy()  # whole images where all channels share
+        out = np.empty_like(planes)
+        for plane, row, target in zip(planes, rows, out, strict=True):
+            cv2.LUT(plane, row, target)
+        return torch.from_numpy(out).view_as(images)
     tables = tables.expand(-1, images.shape[1], -1)
     return tables.gather(2, images.flatten(2).long()).view_as(images)
 
@@ -144,7 +190,7 @@ def _finished(_images: Tensor, out: Tensor, _strength: np.ndarray) -> Tensor:
 
 FAMILIES: tuple[tuple[Callable[..., Tensor], dict[str, Callable[..., Tensor]]], ...] = (
     (warp, dict(TranslateX=translate_x_map, TranslateY=translate_y_map, Rotate=rotate_map)),
-    (_finished, dict(ShearX=shear_x, ShearY=shear_y)),
+    (_finished, dict(ShearX=shear_x, ShearY=shear_y, Hue=turn_hue)),
     (blend, dict(Color=grey, Sharpness=smooth)),
     (
         look_up,
@@ -187,6 +233,48 @@ def apply_sorted(images: Tensor, counts: dict[str, int], strength: np.ndarray) -
             run = slice(start, stop)
             images[run] = finish(images[run], _join(parts), strength[run])
     return images
+
+
+class BatchSteps:
+    """A batched augmentation that gives each image operations of its own, one after the other.
+
+    A subclass has ``draws`` and ``_decide(draws)``: from its uniform numbers (B, draws) the numbers
+    of the operations in ``OPS``, ``len(OPS)`` for none, and their strengths, both (B, S).
+    """
+
+    draws: int
+
+    def _decide(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raise NotImplementedError
+
+    def __call__(self, images: Tensor, u: Tensor) -> Tensor:
+        """Images (B, C, H, W) -> the same shape; BCE3SError unless C is 1 or 3."""
+        images, draws = check_batch(self, images, u, self.draws)
+        if images.shape[1] not in (1, 3):
+            name = type(self).__name__
+            raise BCE3SError(f'{name} takes grey or RGB images, not {images.shape[1]} channels.')
+        return apply_steps(images, *self._decide(draws))
+
+
+def apply_steps(images: Tensor, ops: np.ndarray, strengths: np.ndarray) -> Tensor:
+    """``ops`` (B, S), numbers of operations or ``len(OPS)`` for none, with ``strengths`` (B, S)."""
+    if images.device.type == 'cpu' and images[:1].numel() > LARGE:
+        size = max(1, PIECE // images[0].numel())
+        parts = [slice(i, i + size) for i in range(0, len(images), size)]
+        return torch.cat([_apply_steps(images[p], ops[p], strengths[p]) for p in parts])
+    return _apply_steps(images, ops, strengths)
+
+
+def _apply_steps(images: Tensor, ops: np.ndarray, strengths: np.ndarray) -> Tensor:
+    place = np.arange(len(images))  # the image that stands in each row
+    for step in range(ops.shape[1]):
+        order = np.argsort(ops[place, step], kind='stable')
+        place = place[order]
+        images = images.index_select(0, to_device(order, images.device))
+        counts = np.bincount(ops[:, step], minlength=len(OPS) + 1).tolist()
+        counts = dict(zip(OPS, counts, strict=False))  # without the last: those left alone
+        images = apply_sorted(images, counts, strengths[place, step])
+    return images.index_select(0, to_device(np.argsort(place), images.device))
 
 
 def _join(parts: list[Tensor]) -> Tensor:

@@ -7,16 +7,35 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 from real_data import real_data_root
+from sklearn.datasets import load_sample_images
 from torchvision.transforms import autoaugment as torchvision_autoaugment
+from torchvision.transforms import functional
 
+from bce3s.augmentation.auto_augment import (
+    AROUND_ONE,
+    BOTH_SIGNS,
+    LEVELS,
+    POLICIES,
+    BatchAutoAugment,
+    strength,
+)
+from bce3s.augmentation.color import BatchColorJitter, BatchGrayscale
+from bce3s.augmentation.image_ops import OPS, apply_op
+from bce3s.augmentation.rand_augment import BatchRandAugment
+from bce3s.augmentation.spatial import BatchCutout, BatchFlip, BatchPadCrop
 from bce3s.datasets.in_memory import CIFAR100LT
 from bce3s.errors import BCE3SError
-from bce3s.models.augment import BatchAutoAugment, BatchCutout, BatchFlip, BatchPadCrop
-from bce3s.models.auto_augment import AROUND_ONE, BOTH_SIGNS, LEVELS, POLICIES, strength
-from bce3s.models.image_ops import OPS, apply_op
 from bce3s.registry import TRANSFORMS
 
-ALL = (BatchPadCrop(), BatchFlip(), BatchAutoAugment(), BatchCutout())
+ALL = (
+    BatchPadCrop(),
+    BatchFlip(),
+    BatchAutoAugment(),
+    BatchCutout(),
+    BatchColorJitter(0.4, 0.4, 0.4, 0.1, prob=0.8),
+    BatchRandAugment(),
+    BatchGrayscale(),
+)
 NEAREST, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
 SHEARS = ('ShearX', 'ShearY')
 
@@ -45,6 +64,7 @@ PILLOW = dict(
     Contrast=lambda i, f: ImageEnhance.Contrast(i).enhance(f),
     Brightness=lambda i, f: ImageEnhance.Brightness(i).enhance(f),
     Sharpness=lambda i, f: ImageEnhance.Sharpness(i).enhance(f),
+    Hue=functional.adjust_hue,
     Posterize=lambda i, b: ImageOps.posterize(i, int(b)),
     Solarize=lambda i, t: ImageOps.solarize(i, t),
     Invert=lambda i, _: ImageOps.invert(i),
@@ -75,6 +95,9 @@ def difference(out, expected):
 
 
 def synthetic(name):
+    if name == 'photos':  # 54,000 values each: the look-up of large images
+        crops = [photo[100:220, 200:350] for photo in load_sample_images().images]
+        return torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy())
     noise = np.random.default_rng(0).integers
     y, x = np.mgrid[:32, :32]
     waves = [127 + 90 * np.sin(x / (3 + k) + y / (7 - k) + k) for k in range(3)]
@@ -98,7 +121,7 @@ def real(n):
     return CIFAR100LT('test', data_root=str(real_data_root()), verify=False).images[:n]
 
 
-KINDS = ('noise', 'smooth', 'flat', 'grey', 'digits', 'oblong', 'tiny', 'large', 'real')
+KINDS = ('noise', 'smooth', 'flat', 'grey', 'digits', 'oblong', 'tiny', 'large', 'photos', 'real')
 
 
 def pictures(kind, n=16):
@@ -118,11 +141,12 @@ def test_each_operation_equals_pillows_at_every_level_and_sign(name, kind):
     images = pictures(kind)
     for level in range(10) if name in LEVELS else (None,):
         for sign in (-1, 1):
-            value = strength(name, level, sign)
+            value = sign * 0.37 if name == 'Hue' else strength(name, level, sign)
             out = apply_op(images, name, np.full(len(images), value))
             off = difference(out, pillow(images, (name, value)))
             # Cubic interpolation in float32 may round a value that is all but whole differently.
-            assert off.max() <= (name in SHEARS)
+            # So may the hue, where the value between two others is a half.
+            assert off.max() <= (name in (*SHEARS, 'Hue'))
             assert (off > 0).float().mean() < 0.02
 
 
@@ -358,6 +382,14 @@ class TestEveryOp:
         lambda: BatchFlip(1.5),
         lambda: BatchCutout(0),
         lambda: BatchAutoAugment('cifar11'),
+        lambda: BatchColorJitter(-0.1),
+        lambda: BatchColorJitter(hue=0.6),
+        lambda: BatchColorJitter(prob=2),
+        lambda: BatchGrayscale(-1),
+        lambda: BatchRandAugment(0),
+        lambda: BatchRandAugment(magnitude=31),
+        lambda: BatchRandAugment(num_levels=1, magnitude=0),
+        lambda: BatchRandAugment(prob=1.5),
     ],
 )
 def test_settings_out_of_range_are_refused(build):
@@ -370,6 +402,7 @@ def test_a_window_larger_than_the_padded_image_is_refused():
         BatchPadCrop(1, 12)(pictures('digits'), torch.rand(6, 2))
 
 
-def test_auto_augment_refuses_other_channels():
-    with pytest.raises(BCE3SError, match='4 channels'):
-        BatchAutoAugment()(torch.zeros(1, 4, 8, 8, dtype=torch.uint8), torch.rand(1, 5))
+@pytest.mark.parametrize('op', ALL[2:3] + ALL[4:], ids=lambda op: type(op).__name__)
+def test_what_knows_colours_refuses_other_channels(op):
+    with pytest.raises(BCE3SError, match=f'{type(op).__name__} takes grey or RGB.* 4 channels'):
+        op(torch.zeros(1, 4, 8, 8, dtype=torch.uint8), torch.rand(1, op.draws))

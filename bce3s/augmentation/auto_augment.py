@@ -9,11 +9,10 @@ counter-clockwise only.
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
 
+from bce3s.augmentation.draws import pick
+from bce3s.augmentation.image_ops import OPS, BatchSteps
 from bce3s.errors import BCE3SError
-from bce3s.models.draws import check_batch, pick, to_device
-from bce3s.models.image_ops import OPS, apply_sorted
 from bce3s.registry import TRANSFORMS
 
 Choice = tuple[str, float, int | None]  # operation, probability, level 0..9
@@ -80,7 +79,7 @@ def strength(name: str, level: int | None, sign: int) -> float:
 
 
 @TRANSFORMS.register_module()
-class BatchAutoAugment:
+class BatchAutoAugment(BatchSteps):
     """One sub-policy for each image: two operations, each applied with its own probability.
 
     Columns of ``u``: sub-policy, coin of each operation, sign of each operation.
@@ -101,24 +100,6 @@ class BatchAutoAugment:
         self._strength = np.array(
             [[[strength(op, level, s) for s in (-1, 1)] for op, _, level in pair] for pair in table]
         )
-
-    def __call__(self, images: Tensor, u: Tensor) -> Tensor:
-        """Images (B, C, H, W) -> the same shape; BCE3SError unless C is 1 or 3."""
-        images, draws = check_batch(self, images, u, self.draws)
-        if images.shape[1] not in (1, 3):
-            raise BCE3SError(
-                f'BatchAutoAugment takes grey or RGB images, not {images.shape[1]} channels.'
-            )
-        ops, strengths = self._decide(draws)
-        place = np.arange(len(images))  # the image that stands in each row
-        for step in (0, 1):
-            order = np.argsort(ops[place, step], kind='stable')
-            place = place[order]
-            images = images.index_select(0, to_device(order, images.device))
-            counts = np.bincount(ops[:, step], minlength=len(OPS) + 1).tolist()
-            counts = dict(zip(OPS, counts, strict=False))  # without the last: those left alone
-            images = apply_sorted(images, counts, strengths[place, step])
-        return images.index_select(0, to_device(np.argsort(place), images.device))
 
     def _decide(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Number of the operation (B, 2), ``len(OPS)`` for none, and its strength (B, 2)."""

@@ -7,8 +7,8 @@ import oracles
 import pytest
 import torch
 
+from bce3s.augmentation.mixing import MixUpOrCutMix, PairedCutMix, PairedMixUp
 from bce3s.errors import BCE3SError
-from bce3s.models.mixing import MixUpOrCutMix, PairedCutMix, PairedMixUp
 from bce3s.models.share import Share
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
@@ -118,7 +118,7 @@ def test_it_is_what_timm_does(smoothing, monkeypatch):
         np.random.seed(seed)  # noqa: NPY002
         expected, soft = theirs(images.clone(), labels)
         np.random.seed(seed)  # noqa: NPY002
-        mixed, own = ours(images, GlobalNumpy())
+        mixed, own = ours(images, images.flip(0), GlobalNumpy())
         torch.testing.assert_close(mixed, expected, atol=1e-12, rtol=0)
         lam, share = torch.tensor([own], dtype=torch.float64), Share((6,))
         targets = Targets(
@@ -138,7 +138,7 @@ def test_how_often_a_batch_is_mixed_and_by_what():
     rng = np.random.default_rng(0)
     none = cut = 0
     for _ in range(trials):
-        mixed, own = mix(images, rng)
+        mixed, own = mix(images, images.flip(0), rng)
         none += own == 1
         cut += own < 1 and mixed[0].unique().tolist() in ([0.0, 3.0], [3.0])
     for count in (none, cut):

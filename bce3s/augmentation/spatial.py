@@ -13,12 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bce3s.augmentation.draws import at_least, check_batch, pick
+from bce3s.devices import to_device
 from bce3s.errors import BCE3SError
-from bce3s.models.auto_augment import BatchAutoAugment
-from bce3s.models.draws import at_least, check_batch, pick, to_device
 from bce3s.registry import TRANSFORMS
-
-__all__ = ['BatchAutoAugment', 'BatchCutout', 'BatchFlip', 'BatchPadCrop']
 
 
 @TRANSFORMS.register_module()
