@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ('bce3s', 'baselines', 'icml', 'normalized')
 LEAVES = sorted(path for name in FOLDERS for path in (ROOT / 'configs' / name).rglob('*.py'))
 ICML = [path for path in LEAVES if 'icml' in path.parts]
+LISTS = [p for p in LEAVES if p.stem.startswith(('imagenet_lt', 'places_lt', 'inaturalist2018'))]
 
 
 @cache
@@ -155,13 +156,38 @@ def test_published_values_stand_in_the_reproduction_config():
     assert quirks[3].correct_lambda is False
 
 
-@pytest.mark.parametrize('depth', [50, 101])
-def test_pretrained_weights_fit_the_backbone(depth):
+@pytest.mark.parametrize(
+    'leaf', ['icml/imagenet_r50', 'icml/imagenet_r101', 'bce3s/places_lt_r152']
+)
+def test_pretrained_weights_fit_the_backbone(leaf):
     """torchvision's names and shapes, but for the classifier; nothing is downloaded."""
-    backbone = config(ROOT / f'configs/icml/imagenet_r{depth}.py').model.backbone
+    backbone = config(ROOT / f'configs/{leaf}.py').model.backbone
+    depth = leaf.split('_r')[1]
     assert backbone.init_cfg.checkpoint == f'torchvision://resnet{depth}'
     with torch.device('meta'):
         theirs = getattr(models, f'resnet{depth}')().state_dict()
     shapes = {name: value.shape for name, value in theirs.items() if not name.startswith('fc.')}
     ours = backbone_of(as_json(backbone)).state_dict()
     assert {name: value.shape for name, value in ours.items()} == shapes
+
+
+@pytest.mark.parametrize('path', LISTS, ids=lambda path: path.stem)
+def test_data_and_batches_of_lists_of_images(path):
+    """Names of lists and number of classes as in the manifest; rates for a stated batch."""
+    cfg, name = config(path), path.stem
+    data, test = cfg.train_dataloader.dataset, cfg.val_dataloader.dataset
+    manifest = json.loads((ROOT / f'data_lists/{data.manifest}.json').read_text())
+    assert name.startswith(data.manifest)
+    assert data.data_root == f'data/{manifest["benchmark"]}'
+    assert dict(data.lists) == {split: s['list'] for split, s in manifest['splits'].items()}
+    assert (data.split, test.split) == ('train', 'test' if 'test' in data.lists else 'val')
+    assert cfg.model.head.num_classes == manifest['num_classes']
+    batch = 128 if 'r152' in name else 256
+    assert dict(cfg.auto_scale_lr) == dict(enable=False, base_batch_size=batch)
+    assert cfg.train_dataloader.batch_size == batch
+    hook, long = cfg.custom_hooks[0], '180e' in name
+    first = cfg.train_cfg.max_epochs - hook.get('finetune_epochs', 0)
+    assert first == (30 if 'r152' in name else 180 if long else 100 if 'vit' in name else 90)
+    assert hook.get('warmup_epochs', 0) == (5 if 'vit' in name or 'r152' in name else 0)
+    colours = (0.466, 0.471, 0.380) if 'inat' in name else (0.485, 0.456, 0.406)
+    assert cfg.model.data_preprocessor.mean == colours

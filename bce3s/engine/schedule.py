@@ -1,6 +1,7 @@
 """What happens when: the learning rate, and the stage of the classifier alone.
 
-Both are functions of the epoch, so a resumed run needs nothing stored.
+Both are functions of the epoch, in a warm-up of epoch and batch, so a resumed run needs nothing
+stored.
 """
 
 from __future__ import annotations
@@ -24,15 +25,36 @@ def cosine_factor(epoch: int, epochs: int, shift: float) -> float:
     return (1 + math.cos(math.pi * min(1.0, (epoch + shift) / epochs))) / 2
 
 
+def batch_scale(runner: Runner) -> float:
+    """By which ``auto_scale_lr`` multiplies learning rates: global batch / ``base_batch_size``.
+
+    1 where it is not enabled. MMEngine multiplies the optimiser's rate before a run begins or is
+    resumed; a rate that a hook sets by itself must be multiplied by the hook.
+    """
+    scaling = getattr(runner, 'auto_scale_lr', None) or {}
+    if not scaling.get('enable'):
+        return 1.0
+    batch = runner.train_dataloader.batch_sampler.batch_size * runner.world_size
+    return batch / scaling['base_batch_size']
+
+
 class EpochLRHook(Hook):
-    """Sets the learning rate before each epoch, as a factor on the optimiser's."""
+    """Sets the learning rate before each epoch, as a factor on the optimiser's.
+
+    Args:
+        warmup_epochs: W. In the first W epochs the rate rises with every step, step t (from 0) of T
+            having the factor ``(t + 1) / T``; the schedule proper has the other epochs.
+    """
+
+    def __init__(self, warmup_epochs: int = 0) -> None:
+        self.warmup_epochs = warmup_epochs
 
     def factor(self, epoch: int, epochs: int) -> float:
         """The factor of epoch = 0 .. epochs - 1."""
         raise NotImplementedError
 
     def epochs(self, runner: Runner) -> int:
-        """E, the number of epochs of the schedule."""
+        """E, the number of epochs of the schedule, those of the warm-up included."""
         return runner.max_epochs
 
     def before_train(self, runner: Runner) -> None:
@@ -41,11 +63,31 @@ class EpochLRHook(Hook):
                 f'{type(self).__name__} and param_scheduler both set the learning rate: remove one '
                 'of them from the config.'
             )
+        warmup, epochs = self.warmup_epochs, self.epochs(runner)
+        if warmup < 0 or 0 < epochs <= warmup:
+            raise BCE3SError(
+                f'{type(self).__name__}: warmup_epochs is {warmup}, but the schedule has {epochs} '
+                'epochs in all: set both so that 0 <= warmup_epochs < epochs, for example '
+                '--cfg-options custom_hooks.0.warmup_epochs=0.'
+            )
         for group in _groups(runner):
             group.setdefault('initial_lr', group['lr'])
 
     def before_train_epoch(self, runner: Runner) -> None:
-        factor = self.factor(runner.epoch, self.epochs(runner))
+        epoch = runner.epoch - self.warmup_epochs
+        if epoch >= 0:
+            self._set(runner, self.factor(epoch, self.epochs(runner) - self.warmup_epochs))
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        warmup = min(self.warmup_epochs, self.epochs(runner))
+        if runner.epoch < warmup:
+            steps = len(runner.train_dataloader)
+            self._set(runner, (runner.epoch * steps + batch_idx + 1) / (warmup * steps))
+
+    @staticmethod
+    def _set(runner: Runner, factor: float) -> None:
         for group in _groups(runner):
             group['lr'] = group['initial_lr'] * factor
 
@@ -57,9 +99,11 @@ class CosineLRHook(EpochLRHook):
     Args:
         shift: 1, as BCE3S published it, steps before each epoch: the last one trains at rate 0. 0
             starts at the full rate.
+        warmup_epochs: see :class:`EpochLRHook`; E and e are then of the epochs after them.
     """
 
-    def __init__(self, shift: float = 1.0) -> None:
+    def __init__(self, shift: float = 1.0, warmup_epochs: int = 0) -> None:
+        super().__init__(warmup_epochs)
         self.shift = shift
 
     def factor(self, epoch: int, epochs: int) -> float:
@@ -77,12 +121,19 @@ class StepLRHook(EpochLRHook):
     Args:
         milestones: in (0, 1), ascending; epoch e (from 0) of E is past m if ``e >= m E``.
         gamma: in (0, 1].
+        warmup_epochs: see :class:`EpochLRHook`; the milestones are then shares of the rest.
 
     Raises:
         BCE3SError: milestones or gamma outside these bounds.
     """
 
-    def __init__(self, milestones: Sequence[float] = (0.4, 0.8), gamma: float = 0.1) -> None:
+    def __init__(
+        self,
+        milestones: Sequence[float] = (0.4, 0.8),
+        gamma: float = 0.1,
+        warmup_epochs: int = 0,
+    ) -> None:
+        super().__init__(warmup_epochs)
         bounds = [0, *milestones, 1]
         if not all(low < high for low, high in pairwise(bounds)) or not 0 < gamma <= 1:
             raise BCE3SError(
@@ -108,10 +159,11 @@ class TwoStageHook(CosineLRHook):
     Args:
         finetune_epochs: of the second stage. The public implementation names 10, 20 and 40; its log
             has 10.
-        lr, weight_decay: of the second stage.
+        lr, weight_decay: of the second stage; ``auto_scale_lr`` scales this rate too.
         freeze_norm: see ``LongTailedClassifier.finetune_classifier``; False as in the public
             implementation.
         shift: see :class:`CosineLRHook`; for both stages.
+        warmup_epochs: of the first stage.
     """
 
     def __init__(
@@ -121,8 +173,9 @@ class TwoStageHook(CosineLRHook):
         weight_decay: float = 0.0,
         freeze_norm: bool = True,
         shift: float = 1.0,
+        warmup_epochs: int = 0,
     ) -> None:
-        super().__init__(shift)
+        super().__init__(shift, warmup_epochs)
         self.finetune_epochs = finetune_epochs
         self.lr, self.weight_decay, self.freeze_norm = lr, weight_decay, freeze_norm
 
@@ -169,9 +222,10 @@ class TwoStageHook(CosineLRHook):
             runner.logger.info(
                 f'Second stage: the classifier alone for {self.finetune_epochs} epochs.'
             )
-        factor = cosine_factor(epoch, self.finetune_epochs, self.shift)
+        rate = self.lr * batch_scale(runner)
+        rate *= cosine_factor(epoch, self.finetune_epochs, self.shift)
         for group in _groups(runner):
-            group['lr'], group['weight_decay'] = self.lr * factor, self.weight_decay
+            group['lr'], group['weight_decay'] = rate, self.weight_decay
 
 
 def _groups(runner: Runner) -> list[dict]:

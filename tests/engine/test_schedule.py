@@ -46,11 +46,23 @@ def make_runner(max_epochs, lrs=(0.1, 0.01), epoch=0, load_from=None, **kwargs):
         max_epochs=max_epochs,
         epoch=epoch,
         param_schedulers=[],
+        train_dataloader=range(3),  # steps of an epoch
         optim_wrapper=SimpleNamespace(optimizer=sgd),
         logger=logging.getLogger('test'),
         message_hub=SimpleNamespace(log_scalars={}),
         _load_from=load_from,
     )
+
+
+def steps(hook, runner):
+    """The rate of the first group in each step."""
+    hook.before_train(runner)
+    for epoch in range(runner.epoch, runner.max_epochs):
+        runner.epoch = epoch
+        hook.before_train_epoch(runner)
+        for batch in range(3):
+            hook.before_train_iter(runner, batch, {})
+            yield runner.optim_wrapper.optimizer.param_groups[0]['lr']
 
 
 def rates(hook, runner):
@@ -126,6 +138,45 @@ def test_the_rate_of_a_resumed_run_is_that_of_the_epoch():
     saved['param_groups'] = [g | dict(lr=123.0) for g in saved['param_groups']]
     resumed.optim_wrapper.optimizer.load_state_dict(saved)
     assert list(rates(CosineLRHook(), resumed)) == expected[7:]
+
+
+# ---------------------------------------------------------------------------------------- warm-up
+
+
+@pytest.mark.parametrize('hook', [CosineLRHook(0, 2), StepLRHook((0.5,), warmup_epochs=2)])
+def test_the_rate_rises_with_every_step_then_the_schedule_has_the_rest(hook):
+    found = list(steps(hook, make_runner(6)))
+    assert found[:6] == pytest.approx([0.1 * (t + 1) / 6 for t in range(6)])
+    for epoch in range(4):  # a schedule of its own, of 4 epochs
+        assert found[6 + 3 * epoch : 9 + 3 * epoch] == [0.1 * hook.factor(epoch, 4)] * 3
+    assert hook.factor(0, 4) == 1
+
+
+def test_a_warm_up_resumed_within_an_epoch():
+    expected, resumed = list(steps(CosineLRHook(0, 2), make_runner(4))), make_runner(4, epoch=1)
+    hook = CosineLRHook(0, 2)
+    resumed.optim_wrapper.optimizer.param_groups[0].update(lr=123.0, initial_lr=0.1)
+    hook.before_train(resumed)
+    hook.before_train_epoch(resumed)
+    hook.before_train_iter(resumed, 2, {})
+    assert resumed.optim_wrapper.optimizer.param_groups[0]['lr'] == expected[3 + 2]
+
+
+def test_the_warm_up_of_two_stages_is_the_firsts():
+    found = list(steps(TwoStageHook(2, lr=0.02, shift=0.0, warmup_epochs=1), make_runner(5)))
+    assert found[:3] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1])
+    assert found[3:9] == pytest.approx([0.1] * 3 + [0.05] * 3)
+    assert found[9:] == pytest.approx([0.02] * 3 + [0.01] * 3)
+    alone = make_runner(2, load_from='epoch_320.pth')  # the second stage only: no warm-up
+    assert next(steps(TwoStageHook(2, 0.02, shift=0.0, warmup_epochs=1), alone)) == 0.02
+
+
+@pytest.mark.parametrize('warmup', [-1, 4, 5])
+def test_a_warm_up_that_does_not_fit(warmup):
+    with pytest.raises(BCE3SError, match='0 <= warmup_epochs < epochs'):
+        CosineLRHook(warmup_epochs=warmup).before_train(make_runner(4))
+    with pytest.raises(BCE3SError, match='TwoStageHook: warmup_epochs'):
+        TwoStageHook(2, warmup_epochs=warmup).before_train(make_runner(6))
 
 
 def test_two_schedules_are_refused():

@@ -1,0 +1,13 @@
+"""A plain linear classifier on ResNet-50: one view, one branch, free weights."""
+
+_base_ = './bce3s_r50.py'
+
+model = dict(
+    data_preprocessor=dict(mix=[]),
+    head=dict(
+        joint=dict(_delete_=True, type='CEJoint'),
+        contrastive=None,
+        uniformity=None,
+        normalize_weight=False,
+    ),
+)

@@ -1,0 +1,20 @@
+"""Plain softmax cross-entropy, 100 epochs: iNaturalist 2018, ViT-B/16.
+
+One view (no mixing), natural sampling, a linear classifier. Data, augmentation, schedule of the
+first stage and the commands for several GPUs: configs/bce3s/inaturalist2018_vit_b16.py.
+Expected: no published figure for this recipe. Not measured yet.
+
+    python tools/train.py configs/baselines/inaturalist2018_ce_vit_b16.py
+"""
+
+_base_ = [
+    '../_base_/datasets/inaturalist2018.py',
+    '../_base_/models/plain_vit_b16.py',
+    '../_base_/schedules/adamw_100e.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(
+    data_preprocessor=dict(mean=(0.466, 0.471, 0.380), std=(0.195, 0.194, 0.192)),
+    head=dict(num_classes=8142),
+)

@@ -1,0 +1,34 @@
+"""BCE3S in two stages, 100 + 10 epochs: iNaturalist 2018, ViT-B/16.
+
+AAAI 2026, arXiv 2511.14097. BCE3S on transformers has not been published. Mean and deviation of the
+colours as in ProCo. Our reading of the rest: the files below ``_base_``.
+
+Expected All: not published. LiVT, pretrained on the same images: 76.1.
+Not measured yet.
+
+    python tools/train.py configs/bce3s/inaturalist2018_vit_b16.py
+    # 8 GPUs; then 2 machines with 8 each (NODE_RANK=1 on the second)
+    B="--cfg-options train_dataloader.batch_size"
+    tools/dist_train.sh configs/bce3s/inaturalist2018_vit_b16.py 8 $B=32
+    export NNODES=2 NODE_RANK=0 MASTER_ADDR=HOST
+    tools/dist_train.sh configs/bce3s/inaturalist2018_vit_b16.py 8 $B=16
+
+All three have a global batch of 256; another one wants ``--auto-scale-lr``. Less memory:
+``model.micro_batches=8``.
+"""
+
+_base_ = [
+    '../_base_/datasets/inaturalist2018.py',
+    '../_base_/models/bce3s_vit_b16.py',
+    '../_base_/schedules/adamw_100e_two_stage.py',
+    '../_base_/default_runtime.py',
+]
+
+train_dataloader = dict(
+    # q of GLMC's partners on ImageNet-LT and iNaturalist
+    batch_sampler=dict(type='PairedBatchSampler', partner=dict(type='PowerSampler', q=0.2)),
+)
+model = dict(
+    data_preprocessor=dict(mean=(0.466, 0.471, 0.380), std=(0.195, 0.194, 0.192)),
+    head=dict(num_classes=8142),
+)

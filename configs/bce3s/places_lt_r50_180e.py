@@ -1,0 +1,13 @@
+"""BCE3S in two stages, 180 + 10 epochs: Places-LT, ResNet-50.
+
+All else, and the commands for several GPUs and machines, as in places_lt_r50.py.
+
+Expected All: not published.
+Not measured yet.
+
+    python tools/train.py configs/bce3s/places_lt_r50_180e.py
+"""
+
+_base_ = './places_lt_r50.py'
+
+train_cfg = dict(max_epochs=190)
