@@ -11,16 +11,19 @@ the mean). Where a training crop has at least 4 times the sides asked for, the J
 pixels of that, by at most 1/4 pixel of the result, and values are off by 0.4 to 0.5 in the mean
 (photos, against the same crop of the whole image).
 
-Images are turned upright by their EXIF orientation, which torchvision's ``default_loader`` ignores.
-Grey, palette and CMYK images become RGB, alpha is dropped, of 16 bits the upper 8 are kept.
+Images are turned upright by their orientation in EXIF, or else in XMP, which torchvision's
+``default_loader`` ignores. Grey, palette and CMYK images become RGB, alpha is dropped, of 16 bits
+the upper 8 are kept (a TIFF of 32-bit integers is taken for 8 bits where none exceeds 255, else for
+16); of an animation the first frame is read.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import os
 import random
-from collections.abc import Callable
+import stat
 from dataclasses import dataclass
 
 import cv2
@@ -30,9 +33,9 @@ import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from bce3s.datasets.jpeg_headers import JPEGHeader, jpeg_header, orientation_of
 from bce3s.errors import BCE3SError
 
-ORIENTATION = 0x0112  # the tag of EXIF
 REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -50,24 +53,6 @@ class Crop:
     height: int
     width: int
     mirrored: bool = False
-
-
-@dataclass(frozen=True)
-class JPEGHeader:
-    """Of a complete 8-bit JPEG, grey or in three colours.
-
-    Attributes:
-        height, width: as stored, before it is turned upright.
-        height_at: where the file says its height, two bytes.
-        top_down: whether all colours of a row precede all of the next, so that decoding can stop.
-        orientation: 1..8, 1 for upright.
-    """
-
-    height: int
-    width: int
-    height_at: int
-    top_down: bool
-    orientation: int
 
 
 def read_random_crop(path: str, size: int, seed: int) -> Tensor:
@@ -111,6 +96,18 @@ def read_centre(path: str, size: int, resize: int) -> Tensor:
     return (image.flip(0) if bgr else image).contiguous()
 
 
+def unreadable_because(path: str) -> str | None:
+    """Why the image in a file cannot be read, after decoding all of it; None: it can."""
+    try:
+        data = _read(path)
+        header = jpeg_header(data)
+        if header is None or _decode(data, header) is None:
+            _decode_by_pillow(path, data)
+    except BCE3SError as error:
+        return _reason(error.__cause__)
+    return None
+
+
 def random_crop(height: int, width: int, seed: int) -> Crop:
     """A window of 8 to 100 % of the area and 3/4 to 4/3 in shape, mirrored with probability 1/2.
 
@@ -130,58 +127,18 @@ def random_crop(height: int, width: int, seed: int) -> Crop:
     return Crop((height - h) // 2, (width - w) // 2, h, w, rng.random() < 0.5)
 
 
-def jpeg_header(data: bytes) -> JPEGHeader | None:
-    """What a JPEG says of itself; None where it is another kind, damaged or no JPEG at all.
-
-    Source: ITU-T T.81, Annex B.
-    """
-    if data[:2] != b'\xff\xd8' or data[-2:] != b'\xff\xd9':  # a cut one does not end so
-        return None
-    at, frame, orientation = 2, None, 1
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], 'big')
-        body = data[at + 4 : at + 2 + length]
-        if marker in (0xC0, 0xC1, 0xC2):  # baseline, extended, progressive
-            frame = marker, at + 5, body
-        elif marker == 0xE1 and body.startswith(b'Exif\0\0'):
-            orientation = _orientation(lambda exif=body: _tags(exif))
-        elif marker == 0xDA:  # the first scan: what follows is pixels
-            return _header(frame, body, orientation)
-        at += 2 + length
-    return None
-
-
-def _header(frame: tuple | None, scan: bytes, orientation: int) -> JPEGHeader | None:
-    if frame is None or len(frame[2]) < 6 or not scan:
-        return None
-    marker, height_at, (precision, *shape, colours) = frame[0], frame[1], frame[2][:6]
-    height, width = shape[0] << 8 | shape[1], shape[2] << 8 | shape[3]
-    if precision != 8 or colours not in (1, 3) or not (height and width):
-        return None
-    top_down = marker != 0xC2 and scan[0] == colours
-    return JPEGHeader(height, width, height_at, top_down, orientation)
-
-
-def _tags(exif: bytes) -> Image.Exif:
-    tags = Image.Exif()
-    tags.load(exif)
-    return tags
-
-
-def _orientation(read: Callable[[], Image.Exif]) -> int:
-    try:
-        value = read().get(ORIENTATION)
-    except Exception:  # damaged metadata can raise anything, and is no reason to lose an image
-        return 1
-    return value if value in range(1, 9) else 1
-
-
 def _read(path: str) -> bytes:
     try:
-        with open(path, 'rb', buffering=0) as file:
-            return file.read()
-    except OSError as error:
+        # A pipe would be waited for: without O_NONBLOCK when it is opened, then when it is read
+        with open(path, 'rb', 0, opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError('it is no regular file')
+            data = file.read()
+        if not data:
+            raise OSError('the file is empty')
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _unreadable(path, error) from error
+    return data
 
 
 def _decode(
@@ -214,9 +171,11 @@ def _decode_by_pillow(path: str, data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-            return _upright(_rgb(image), _orientation(image.getexif))
+            return _upright(_rgb(image), orientation_of(image.getexif))
+    except MemoryError:  # says nothing of the image
+        raise
     except Exception as error:  # a damaged image can raise anything
-        raise _unreadable(path, error, data) from error
+        raise _unreadable(path, error) from error
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
@@ -225,18 +184,30 @@ def _rgb(image: Image.Image) -> np.ndarray:
     if not image.mode.startswith('I'):
         return np.array(image.convert('RGB'))  # a copy, which torch may write to
     pixels = np.asarray(image)  # 16 bits, which `convert` would clip to 255
-    if pixels.min() < 0 or pixels.max() > 65535:
+    low, high = pixels.min(), pixels.max()
+    if low < 0 or high > 65535:
         raise ValueError('its pixels have more than 16 bits')
-    return np.repeat((pixels >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if not (image.mode == 'I' and image.format == 'TIFF' and high <= 255):  # 8 bits, kept in 32
+        pixels = pixels >> 8
+    return np.repeat(pixels.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _unreadable(path: str, error: Exception, data: bytes | None = None) -> BCE3SError:
-    reason = str(error)
-    if data == b'':
-        reason = 'the file is empty'
-    elif isinstance(error, UnidentifiedImageError):  # whose text names an object in memory
-        reason = 'damaged, or no image'
-    return BCE3SError(f'{path} cannot be read as an image ({reason}): replace or remove it.')
+def _unreadable(path: str, error: Exception) -> BCE3SError:
+    """To be raised from ``error``."""
+    return BCE3SError(
+        f'{path} cannot be read as an image ({_reason(error)}): replace or remove it.'
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # whose text names an object in memory
+        return 'damaged, or no image'
+    if isinstance(error, Image.DecompressionBombError):
+        limit = 2 * Image.MAX_IMAGE_PIXELS
+        return f'more than {limit:,} pixels, which Pillow takes for an attack: make it smaller'
+    if isinstance(error, OSError) and error.strerror:  # without the path
+        return error.strerror
+    return str(error)
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

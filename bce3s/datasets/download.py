@@ -6,22 +6,19 @@ every file out of an archive. Whatever is found under its name is therefore comp
 
 from __future__ import annotations
 
+import io
 import os
-import shutil
 import sys
-import tarfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmengine.dist import barrier, get_rank
-
+from bce3s.datasets.archives import extract
 from bce3s.datasets.readers import require_file_md5
 from bce3s.datasets.sources import Archive, Idx
 from bce3s.errors import BCE3SError
-from bce3s.files import written_whole
 
 TIMEOUT = (10, 30)  # seconds to connect, seconds without a byte
+LARGEST_LIST = 256 << 20  # bytes of what is fetched into memory
 
 
 def once_per_node(fetch: Callable[[], None]) -> None:
@@ -30,6 +27,9 @@ def once_per_node(fetch: Callable[[], None]) -> None:
     A failure is raised on that rank; the others then find nothing and raise by themselves. All
     ranks must call it. The process group's timeout bounds the wait: fetch large files beforehand.
     """
+    # not at the top: a tool that only fetches does not wait for torch
+    from mmengine.dist import barrier, get_rank
+
     try:
         if int(os.environ.get('LOCAL_RANK', get_rank())) == 0:
             fetch()
@@ -114,21 +114,54 @@ def fetch(urls: Sequence[str], path: Path, md5: str, missing: Path) -> None:
     Raises:
         BCE3SError: none did; says of each what went wrong, and how to do it by hand.
     """
+    failures = try_fetch(urls, path, md5)
+    if failures:
+        raise BCE3SError(_missing(missing, urls, path, failures))
+
+
+def try_fetch(urls: Sequence[str], path: Path, md5: str) -> list[str]:
+    """:func:`fetch`; returns what went wrong with each address if none gave the file."""
     import pooch
 
     failures = []
     for url in urls:
-        downloader = pooch.HTTPDownloader(
-            progressbar=sys.stderr.isatty(), chunk_size=1 << 16, timeout=TIMEOUT
-        )
         try:
-            pooch.retrieve(url, f'md5:{md5}', path.name, path.parent, downloader=downloader)
-            return
+            pooch.retrieve(url, f'md5:{md5}', path.name, path.parent, downloader=_downloader())
+            return []
         except ValueError:
             failures.append(f'{url}: the download does not have the published MD5 {md5}')
         except OSError as error:  # requests' errors are OSErrors too
             failures.append(f'{url}: {_reason(error)}')
-    raise BCE3SError(_missing(missing, urls, path, failures))
+    return failures
+
+
+def fetch_list(url: str) -> bytes:
+    """What lies at ``url``, a list of at most ``LARGEST_LIST`` bytes.
+
+    Raises:
+        BCE3SError: why it cannot be had.
+    """
+    content = _BoundedBytes()
+    try:
+        _downloader()(url, content, None)
+    except OSError as error:
+        raise BCE3SError(f'{url}: {_reason(error)}') from error
+    return content.getvalue()
+
+
+class _BoundedBytes(io.BytesIO):
+    def write(self, data: bytes) -> int:
+        if self.tell() + len(data) > LARGEST_LIST:
+            raise OSError(f'more than {LARGEST_LIST >> 20} MiB, which is no list')
+        return super().write(data)
+
+
+def _downloader() -> Callable:
+    import pooch
+
+    return pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(), chunk_size=1 << 16, timeout=TIMEOUT
+    )
 
 
 def _reason(error: OSError) -> str:
@@ -140,24 +173,17 @@ def _reason(error: OSError) -> str:
 def unpack(archive: Archive, root: Path) -> None:
     """Takes the files of both splits out of ``root / archive.name``, and nothing else.
 
-    Names come from the table of sources, never from the archive, so no member can be written
-    outside its folder; links are not followed.
+    Raises:
+        BCE3SError: see :func:`bce3s.datasets.archives.extract`, or a file is not in it.
     """
     path = root / archive.name
-    try:
-        (root / archive.folder).mkdir(exist_ok=True)
-        with tarfile.open(path) as tar:
-            for file in archive.train + archive.test:
-                member = tar.getmember(f'{archive.folder}/{file.name}')
-                if not member.isfile():
-                    raise tarfile.TarError(f'{member.name} is not a plain file')
-                with written_whole(root / member.name, shared=True) as file:
-                    shutil.copyfileobj(tar.extractfile(member), file, 1 << 20)
-    except (KeyError, tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    names = [f'{archive.folder}/{file.name}' for file in archive.train + archive.test]
+    lacking = extract(path, {name: name for name in names}, root).missing
+    if lacking:
         raise BCE3SError(
-            f'{path} cannot be unpacked ({error}): if it is truncated or damaged, delete it and '
-            f'fetch {archive.urls[0]} again; else free space or permissions are missing'
-        ) from error
+            f'{path} cannot be unpacked: it has no {lacking[0]}; delete it and fetch '
+            f'{archive.urls[0]} again'
+        )
 
 
 def _missing(path: Path, urls: Sequence[str], target: Path, failures: Sequence[str] = ()) -> str:

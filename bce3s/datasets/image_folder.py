@@ -1,37 +1,25 @@
-"""Images in folders, a folder a class: ImageNet, or anybody's own, balanced or not.
-
-Images are read, cropped and resized in the loader's worker processes, so that a batch of uint8
-tensors of one size reaches the training device, where it is normalised.
-"""
+"""Images in folders, a folder a class: ImageNet, or anybody's own, balanced or not."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from copy import copy
 from pathlib import Path
 
-import torch
-from torch.utils.data import Dataset
-
-from bce3s.datasets.decoding import read_centre, read_random_crop
+from bce3s.datasets.checks import Problems, agreed, printable
+from bce3s.datasets.file_checks import check_how
+from bce3s.datasets.image_files import ImageFiles, Images, check_split, warn
 from bce3s.errors import BCE3SError
-from bce3s.randomness import derived_seed
 from bce3s.registry import DATASETS
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
 
 @DATASETS.register_module()
-class ImageFolder(Dataset):
+class ImageFolder(ImageFiles):
     """``DATA_ROOT/train/CLASS/*.jpg`` and ``DATA_ROOT/val/CLASS/*.jpg``, as torchvision's.
 
-    In training a random crop (8 to 100 % of the area, 3/4 to 4/3 in shape) is resized to ``size``
-    and mirrored with probability 1/2; in the test the shorter side is resized to ``resize`` and the
-    centre is cropped. What is random depends on the run's seed, the epoch and the image's index
-    only, not on the number of workers; an image that a batch holds twice is cropped alike. Needs
-    ``num_workers`` that end with the epoch (``persistent_workers=False``, the default). Which
-    images are turned and how exact pixels are: :mod:`bce3s.datasets.decoding`.
+    How images are cropped, and what ``unreadable`` does: :class:`ImageFiles`.
 
     Args:
         data_root: the folder that holds both splits.
@@ -39,6 +27,11 @@ class ImageFolder(Dataset):
         train_dir, test_dir: their names below ``data_root``.
         size: H = W of the images.
         resize: of the shorter side in the test, at least ``size``.
+        check: how closely the images are looked at before the first step: ``'none'``, ``'files'``,
+            ``'headers'`` or ``'pixels'``, see :func:`~bce3s.datasets.file_checks.look_at`.
+        unreadable: ``'stop'`` or ``'skip'``.
+        duplicates: whether a test image that is also a training image under another name is an
+            error (``'stop'``) or a warning (``'warn'``).
 
     Attributes:
         labels: (N,) int64, classes numbered in the order of their names, those of the training set.
@@ -46,9 +39,10 @@ class ImageFolder(Dataset):
             TRAINING folder, on the test set too) and ``subset`` (``size``, the number of images).
 
     Raises:
-        BCE3SError: a folder that is missing or has no class, a class without a training image, a
-            class that only the test has, a ``resize`` below ``size``; on access an image that
-            cannot be read (with its path).
+        BCE3SError: a folder that is missing or has no class, a ``resize`` below ``size``; all of
+            them at once: classes without a training image, classes that only the test has, folders
+            that link to a folder above them; and then all images that the check finds fault with,
+            each with its path; on access an image that cannot be read.
     """
 
     def __init__(
@@ -59,84 +53,85 @@ class ImageFolder(Dataset):
         test_dir: str = 'val',
         size: int = 224,
         resize: int = 256,
+        check: str = 'headers',
+        unreadable: str = 'stop',
+        duplicates: str = 'stop',
     ) -> None:
         if split not in ('train', 'test'):
             raise BCE3SError(f"ImageFolder: split is {split!r}; use 'train' or 'test'")
-        if not 1 <= size <= resize:
-            raise BCE3SError(
-                f'ImageFolder: size={size} must be at least 1 and at most resize={resize}.'
-            )
+        check_how('ImageFolder', check)
+        check_duplicates('ImageFolder', duplicates)
         root = Path(data_root).expanduser()
-        samples, classes = _training_set(root / train_dir)
-        counts = Counter(label for _, label in samples)
-        if split == 'test':
-            samples = _test_set(root / test_dir, classes)
-        self.paths = [path for path, _ in samples]
-        self.labels = torch.tensor([label for _, label in samples])
-        self.metainfo = dict(
+        folders = dict(train=root / train_dir, test=root / test_dir)
+        train, classes, test = agreed(lambda: _scan(folders, split))
+        counts = Counter(train.labels)
+        metainfo = dict(
             dataset='ImageFolder',
             split=split,
             classes=classes,
             class_counts=[counts[k] for k in range(len(classes))],
-            subset=dict(size=len(samples)),
+            subset=dict(size=len(test.paths if split == 'test' else train.paths)),
         )
-        self.training, self.seed, self.epoch = split == 'train', 0, 0
-        self.size, self.resize = size, resize
-
-    def unaugmented(self) -> ImageFolder:
-        """The same images, cropped as in the test."""
-        plain = copy(self)
-        plain.training = False
-        return plain
-
-    def set_epoch(self, seed: int, epoch: int) -> None:
-        """What the random crops follow from; ``RunStateHook`` calls it before each epoch."""
-        self.seed, self.epoch = seed, epoch
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> dict:
-        """inputs (3, size, size) uint8; labels and indices: 0-dim int64."""
-        index = int(index)
-        if self.training:
-            seed = derived_seed(self.seed, 'image', self.epoch, index)
-            inputs = read_random_crop(self.paths[index], self.size, seed)
-        else:
-            inputs = read_centre(self.paths[index], self.size, self.resize)
-        samples = dict(labels=self.labels[index], indices=torch.tensor(index))
-        return dict(inputs=inputs, data_samples=samples)
+        images = train if split == 'train' else test
+        super().__init__(images, split == 'train', metainfo, size, resize, unreadable)
+        check_split(images, train if test else None, check, duplicates, str(root))
 
 
-def _training_set(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:
-    """(path, label) of every image, and the names of the classes."""
-    classes = _classes(folder)
-    samples = []
-    for label, name in enumerate(classes):
-        images = _images(folder / name)
-        if not images:
-            raise BCE3SError(
-                f'{folder / name} holds no image ({", ".join(EXTENSIONS)}): give class '
-                f'{name!r} training images, or remove its folder.'
-            )
-        samples += [(path, label) for path in images]
-    return samples, classes
+def check_duplicates(name: str, duplicates: str) -> None:
+    """Raises BCE3SError where ``duplicates`` of the data set ``name`` is no choice."""
+    if duplicates not in ('stop', 'warn'):
+        raise BCE3SError(f"{name}: duplicates is {duplicates!r}; use 'stop' or 'warn'.")
 
 
-def _test_set(folder: Path, classes: list[str]) -> list[tuple[str, int]]:
-    """(path, label) of every image, labelled as in the training set; a class may be missing."""
+def _scan(folders: dict[str, Path], split: str) -> tuple[Images, list[str], Images | None]:
+    """Training images, names of the classes, test images if they are asked for."""
+    problems, passed_over = Problems(), Counter()
+    classes = _classes(folders['train'])
+    found = [_images(folders['train'] / name, problems, passed_over) for name in classes]
+    for name, paths in zip(classes, found, strict=True):
+        if not paths:
+            problems.add(folders['train'] / name, f'class {name!r} holds no image: {_remedy()}')
+        if printable(name) != name:  # it goes into reports
+            problems.add(folders['train'] / name, 'the name of a class must be UTF-8')
+    train, test = _labelled(folders['train'], found, range(len(classes))), None
+    if split == 'test':
+        test = _test_set(folders['test'], classes, problems, passed_over)
+    problems.raise_all('The folders of classes cannot be used: correct them')
+    if test is not None and not test.paths:
+        raise BCE3SError(f'{folders["test"]} holds no image ({", ".join(EXTENSIONS)}).')
+    if passed_over:
+        warn(
+            f'{sum(passed_over.values()):,} files below {folders[split]} are passed over',
+            [f'{number:,} {suffix}' for suffix, number in passed_over.most_common()],
+        )
+    return train, classes, test
+
+
+def _remedy() -> str:
+    return f'give it some ({", ".join(EXTENSIONS)}), or remove its folder'
+
+
+def _test_set(folder: Path, classes: list[str], problems: Problems, passed_over: Counter) -> Images:
+    """Images labelled as in the training set; a class may be missing."""
     numbers = {name: label for label, name in enumerate(classes)}
-    samples = []
-    for name in _classes(folder):
+    names = _classes(folder)
+    for name in names:
         if name not in numbers:
-            raise BCE3SError(
-                f'{folder / name} is a class that the training set does not have: name the '
-                'folders of both alike, or remove it.'
+            problems.add(
+                folder / name,
+                'is a class that the training set does not have: name the folders of both alike, '
+                'or remove it',
             )
-        samples += [(path, numbers[name]) for path in _images(folder / name)]
-    if not samples:
-        raise BCE3SError(f'{folder} holds no image ({", ".join(EXTENSIONS)}).')
-    return samples
+    passed_over.clear()  # those of this split are told
+    names = [name for name in names if name in numbers]
+    found = [_images(folder / name, problems, passed_over) for name in names]
+    return _labelled(folder, found, [numbers[name] for name in names])
+
+
+def _labelled(folder: Path, found: list[list[str]], labels: list[int] | range) -> Images:
+    paths = [path for paths in found for path in paths]
+    each = [label for paths, label in zip(found, labels, strict=True) for _ in paths]
+    return Images(str(folder), paths, each, lambda i: (paths[i], ''))
 
 
 def _classes(folder: Path) -> list[str]:
@@ -154,11 +149,31 @@ def _classes(folder: Path) -> list[str]:
     return classes
 
 
-def _images(folder: Path) -> list[str]:
+def _images(folder: Path, problems: Problems, passed_over: Counter) -> list[str]:
     """The images in ``folder`` and below it, each folder's in the order of their names."""
-    return [
-        os.path.join(where, name)
-        for where, _, names in sorted(os.walk(folder, followlinks=True))
-        for name in sorted(names)
-        if name.lower().endswith(EXTENSIONS)
-    ]
+    found, above = [], {}
+
+    def unread(error: OSError) -> None:
+        problems.add(error.filename or folder, f'cannot be listed ({error.strerror})')
+
+    for where, below, names in os.walk(folder, onerror=unread, followlinks=True):
+        above[where] = {*above.get(os.path.dirname(where), ()), _identity(where)}
+        for name in list(below):
+            path = os.path.join(where, name)
+            if os.path.islink(path) and _identity(path) in above[where]:
+                problems.add(path, 'links to a folder above it: remove the link')
+                below.remove(name)
+        found.append((where, sorted(names)))
+    images = []
+    for where, names in sorted(found):
+        for name in names:
+            if name.lower().endswith(EXTENSIONS):
+                images.append(os.path.join(where, name))
+            else:
+                passed_over[os.path.splitext(name)[1].lower() or name] += 1
+    return images
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino

@@ -19,6 +19,7 @@ from mmengine.runner import BaseLoop, Runner
 import bce3s
 from bce3s.engine.run_state import bare_model
 from bce3s.engine.schedule import TwoStageHook
+from bce3s.engine.skipped_images import SKIPPED
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.metrics import LongTailedMetric
 from bce3s.evaluation.report import build_report, format_table, write_report
@@ -106,6 +107,9 @@ class ReportHook(Hook):
         final: bool,
     ) -> None:
         data = _data(metric, train)
+        # of a test alone nothing is known about the training
+        skipped = runner.message_hub.get_info(SKIPPED, {})
+        data['skipped_images'] = {**skipped, data['split']: metric.skipped}
         self._report = build_report(metric.summary, history, data, _run(runner), selection)
         draw = final or time.monotonic() - self._drawn >= self.figure_interval
         write_report(self._report, runner.work_dir, figure=draw)

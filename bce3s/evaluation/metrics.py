@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 
 from bce3s.datasets.long_tailed import Thresholds
@@ -22,15 +23,15 @@ class LongTailedMetric(BaseMetric):
 
     The keys have no prefix (``all``, ``many``, ...), so ``CheckpointHook(save_best='all',
     rule='greater')`` works; an empty split has no key. With flip test-time augmentation the same
-    figures appear as ``all_flip_tta`` and so on. After an evaluation ``summary`` holds, on rank 0,
-    the full result of ``accuracy.evaluate`` as ``summary['plain']`` and, if the model gave flip
-    predictions, ``summary['flip_tta']``.
+    figures appear as ``all_flip_tta`` and so on. After an evaluation ``summary`` holds the full
+    result of ``accuracy.evaluate`` as ``summary['plain']`` and, if the model gave flip predictions,
+    ``summary['flip_tta']``; ``skipped`` is the number of images that could not be read and are left
+    out. Each sample counts once, whatever the number of processes and however the sampler shares
+    them out; every process computes the same.
 
     Args:
         many: a class with MORE training samples than this is Many.
         few: a class with FEWER training samples than this is Few.
-        collect_device: where several ranks' results meet, ``cpu`` or ``gpu``.
-        collect_dir: directory through which they meet on the CPU.
 
     Raises:
         BCE3SError: the evaluation data set carries no ``class_counts``, or a label or prediction is
@@ -39,16 +40,11 @@ class LongTailedMetric(BaseMetric):
 
     default_prefix = ''  # plain keys; None would do the same but make MMEngine warn
 
-    def __init__(
-        self,
-        many: int = 100,
-        few: int = 20,
-        collect_device: str = 'cpu',
-        collect_dir: str | None = None,
-    ) -> None:
-        super().__init__(collect_device, collect_dir=collect_dir)
+    def __init__(self, many: int = 100, few: int = 20) -> None:
+        super().__init__()
         self.thresholds = Thresholds(many=many, few=few)
         self.summary: dict[str, dict[str, Any]] = {}
+        self.skipped = 0
 
     @property
     def class_counts(self) -> list[int]:
@@ -62,15 +58,29 @@ class LongTailedMetric(BaseMetric):
         return [int(count) for count in counts]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep (index, label, pred, pred with flip TTA or None): one entry a sample."""
+        """Keep (index, label, pred, pred with flip TTA or None, skipped): one entry a sample."""
+        skipped = _skipped(data_batch, len(data_samples))
         self.results.extend(
-            (s['index'], s['label'], s['pred'], s.get('pred_flip_tta')) for s in data_samples
+            (s['index'], s['label'], s['pred'], s.get('pred_flip_tta'), out)
+            for s, out in zip(data_samples, skipped, strict=True)
         )
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """The numbers to be logged, of the samples of all processes.
+
+        MMEngine's would take the processes' samples in turns, as long as each has one, cut what it
+        has at ``size`` and share a disk between machines; it loses samples where one process has
+        more than another.
+        """
+        parts, self.results = all_gather_object(self.results), []
+        return self.compute_metrics([entry for part in parts for entry in part])
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
         """Evaluate each sample once (padding repeats some); return the numbers to be logged."""
-        once = list({int(entry[0]): entry for entry in results}.values())
-        _, labels, preds, flipped = map(list, zip(*once, strict=True)) if once else ([],) * 4
+        once = {int(entry[0]): entry for entry in results}.values()
+        kept = [entry[:4] for entry in once if not entry[4]]
+        self.skipped = len(once) - len(kept)
+        _, labels, preds, flipped = map(list, zip(*kept, strict=True)) if kept else ([],) * 4
         sets = {'plain': preds}
         if flipped and flipped[0] is not None:
             sets['flip_tta'] = flipped
@@ -84,6 +94,13 @@ class LongTailedMetric(BaseMetric):
             for key in LOGGED
             if figures[key] is not None
         }
+
+
+def _skipped(data_batch: Any, size: int) -> list[bool]:
+    """Which samples of a batch could not be read, by the data set's ``data_samples.skipped``."""
+    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+    flags = samples.get('skipped') if isinstance(samples, dict) else None
+    return [False] * size if flags is None else flags.tolist()
 
 
 def _ints(values: list) -> np.ndarray:

@@ -34,8 +34,8 @@ def build_report(
     Args:
         summary: ``LongTailedMetric.summary`` of the headline's evaluation.
         history: rows of ``history_row`` by epoch, the headline's last.
-        data: ``dataset``, ``split``, ``classes``, ``class_counts``, ``thresholds`` (dict) and
-            ``subset`` (dict or None).
+        data: ``dataset``, ``split``, ``classes``, ``class_counts``, ``thresholds`` (dict),
+            ``subset`` (dict or None) and ``skipped_images`` (split -> number).
         run: ``seed``, ``config``, ``versions`` and whatever else is known of the run.
         selection: how the headline's epoch was chosen.
     """
@@ -136,8 +136,23 @@ def _data_line(report: dict[str, Any]) -> str:
     return (
         f'{report["dataset"]}{imbalance}: {sum(counts)} training images, {max(counts)} to '
         f'{min(counts)} a class; {len(counts)} classes ({sizes}); {report["samples"]} '
-        f'images of the {report["split"]} set.'
+        f'images of the {report["split"]} set.{_skipped(report)}'
     )
+
+
+def _skipped(report: dict[str, Any]) -> str:
+    """What could not be read, if anything: of reports of earlier versions nothing is known."""
+    counts = dict(report.get('skipped_images') or {})
+    drawn, left_out = counts.pop('train', 0), counts.get(report['split'], 0)
+    text = ''
+    if drawn:
+        text += (
+            f' In training an image that cannot be read was drawn {drawn} times; another one of '
+            'its class took its place.'
+        )
+    if left_out:
+        text += f' {left_out} images of the {report["split"]} set cannot be read and do not count.'
+    return text
 
 
 def _worst_classes(report: dict[str, Any], number: int = 10) -> str:

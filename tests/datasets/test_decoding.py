@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import io
 import math
+import os
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 from torchvision import transforms
 from torchvision.transforms import functional as tf
 
 from bce3s.datasets import decoding
-from bce3s.datasets.decoding import (
-    ORIENTATION,
-    Crop,
-    jpeg_header,
-    random_crop,
-    read_centre,
-    read_random_crop,
-)
+from bce3s.datasets.decoding import Crop, random_crop, read_centre, read_random_crop
+from bce3s.datasets.jpeg_headers import ORIENTATION, jpeg_header
 from bce3s.errors import BCE3SError
 
 
@@ -213,6 +209,25 @@ def test_damaged_orientations_are_upright(tmp_path, tags):
     assert_read_as(path, Image.fromarray(np.array(Image.open(path))), seeds=1)
 
 
+def xmp(orientation):
+    return f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'webp'])
+@pytest.mark.parametrize(('tags', 'orientation'), [(b'', 6), (exif(1), 1), (exif(8), 8)])
+def test_the_orientation_of_xmp_counts_where_exif_has_none(tmp_path, suffix, tags, orientation):
+    options = dict(jpg=dict(quality=92), webp=dict(lossless=True)).get(suffix, {})
+    if suffix == 'png':
+        options['pnginfo'] = PngImagePlugin.PngInfo()
+        options['pnginfo'].add_itxt('XML:com.adobe.xmp', xmp(6).decode())
+    else:
+        options['xmp'] = xmp(6)
+    path = save(tmp_path / f'a.{suffix}', photo(), exif=tags, **options)
+    stored = Image.fromarray(np.array(Image.open(path).convert('RGB')))
+    upright = Image.fromarray(decoding._upright(np.array(stored), orientation))
+    assert_read_as(path, upright, seeds=2)
+
+
 # -------------------------------------------------------------------------------- other formats
 
 
@@ -245,6 +260,11 @@ OTHERS = dict(
     cmyk_tiff=lambda: ('tiff', Image.fromarray(photo()).convert('CMYK')),
     webp=lambda: ('webp', Image.fromarray(photo())),
     rgba_webp=lambda: ('webp', with_alpha('RGB')),
+    grey_alpha_tiff=lambda: ('tif', with_alpha('L')),
+    two_colours_tiff=lambda: ('tif', Image.fromarray(photo()).convert('1')),
+    palette_gif=lambda: ('gif', palette()),
+    ycbcr_tiff=lambda: ('tif', Image.fromarray(photo()).convert('YCbCr')),
+    lab_tiff=lambda: ('tif', Image.fromarray(photo()).convert('LAB')),
 )
 
 
@@ -271,6 +291,38 @@ def test_16_bits_keep_the_upper_8(tmp_path, suffix):
     else:
         save(path, pixels)
     assert_read_as(str(path), Image.fromarray(grey))
+
+
+@pytest.mark.parametrize('suffix', ['gif', 'webp', 'png', 'tif'])
+def test_of_an_animation_the_first_frame_is_read(tmp_path, suffix):
+    frames = [Image.fromarray(np.full((60, 60, 3), 40 + 60 * k, np.uint8)) for k in range(3)]
+    options = dict(lossless=True) if suffix == 'webp' else {}
+    path = save(
+        tmp_path / f'a.{suffix}', frames[0], save_all=True, append_images=frames[1:], **options
+    )
+    assert (read_centre(path, 48, 56) == 40).all()
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'factor', 'shown'), [(np.int32, 1, 1), (np.int32, 256, 1), (np.uint16, 1, 0)]
+)
+def test_integers_of_more_bits_than_they_need(tmp_path, dtype, factor, shown):
+    """32 bits that hold a byte are bytes; 16 bits are 16 bits."""
+    grey = photo()[..., 0]
+    path = save(tmp_path / 'a.tif', grey.astype(dtype) * factor)
+    assert_read_as(path, Image.fromarray(grey * np.uint8(shown)))
+
+
+def test_16_bits_in_colour_and_with_the_other_end_first(tmp_path):
+    pixels = photo()
+    low = np.random.default_rng(0).integers(0, 256, pixels.shape)
+    wide = (pixels.astype(np.uint16) << 8 | low).astype(np.uint16)
+    assert cv2.imwrite(str(tmp_path / 'a.png'), wide[..., ::-1])
+    assert_read_as(str(tmp_path / 'a.png'), Image.fromarray(pixels))
+    path = tmp_path / 'b.tif'
+    save(path, Image.fromarray(wide[..., 0].astype('>u2')))
+    assert path.read_bytes()[:2] == b'MM'
+    assert_read_as(str(path), Image.fromarray(pixels[..., 0]))
 
 
 @pytest.mark.parametrize(
@@ -339,6 +391,21 @@ def test_random_damage_is_read_or_named(tmp_path):
             read += 1
     assert read + named == 200
     assert min(read, named) > 20
+
+
+def test_pipes_are_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / 'a.jpg')
+    with pytest.raises(BCE3SError, match=r'a\.jpg cannot be read .*no regular file'):
+        read_centre(str(tmp_path / 'a.jpg'), 16, 16)
+    with pytest.raises(BCE3SError, match=r'zero cannot be read .*no regular file'):
+        read_centre('/dev/zero', 16, 16)
+
+
+def test_more_pixels_than_pillow_takes(tmp_path, monkeypatch):
+    path = save(tmp_path / 'a.png', photo(40, 60))
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1199)
+    with pytest.raises(BCE3SError, match=r'more than 2,398 pixels.*make it smaller'):
+        read_centre(path, 16, 16)
 
 
 # --------------------------------------------------------------------------------- the crop

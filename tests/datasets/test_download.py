@@ -1,53 +1,16 @@
 """Downloads, from a server on this machine: what arrives, what fails, what is left behind."""
 
 import gzip
-import http.server
 import pickle
-import threading
 import time
 
 import pytest
 import torch
+from local_server import server as server
 from tiny_files import IDX, TinyMNIST, md5, put, tar, tiny
 
 from bce3s.datasets import download, sources
 from bce3s.errors import BCE3SError
-
-
-@pytest.fixture
-def server():
-    """An HTTP server on this machine; ``files`` maps a path to bytes, or to seconds of silence."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            server.asked.append(self.path)
-            content = server.files.get(self.path)
-            if content is None:
-                return self.send_error(404)
-            self.send_response(200)
-            silent = isinstance(content, float)
-            self.send_header('Content-Length', str(1 << 20 if silent else len(content)))
-            self.end_headers()
-            if silent:
-                self.wfile.write(b'x' * 1000)
-                self.wfile.flush()
-                time.sleep(content)
-                return None
-            self.wfile.write(content)
-            return None
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    server.files, server.asked = {}, []
-    server.url = f'http://127.0.0.1:{server.server_port}'
-    thread = threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.02))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +125,7 @@ def test_incomplete_copy_is_named(tmp_path):
 
 def test_only_the_first_rank_of_a_node_fetches(monkeypatch):
     calls = []
-    monkeypatch.setattr(download, 'barrier', lambda: calls.append('barrier'))
+    monkeypatch.setattr('mmengine.dist.barrier', lambda: calls.append('barrier'))
     monkeypatch.setenv('LOCAL_RANK', '1')
     download.once_per_node(lambda: calls.append('fetch'))
     assert calls == ['barrier']

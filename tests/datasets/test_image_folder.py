@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import functional as tf
 
+from bce3s.datasets import image_files
 from bce3s.datasets.image_folder import ImageFolder
 from bce3s.datasets.in_memory import DigitsLT
 from bce3s.datasets.samplers import NaturalSampler, PairedBatchSampler
@@ -215,13 +217,15 @@ def test_a_class_without_images(root):
     (root / 'train/dog').mkdir()
     (root / 'train/dog/readme.txt').write_text('none')
     for split in ('train', 'test'):
-        with pytest.raises(BCE3SError, match=r"train/dog holds no image .* class 'dog'"):
+        with pytest.raises(BCE3SError, match=r"train/dog: class 'dog' holds no image"):
             build(root, split)
 
 
 def test_a_class_that_only_the_test_has(root):
     (root / 'val/wasp').mkdir()
-    with pytest.raises(BCE3SError, match='val/wasp is a class that the training set does not have'):
+    with pytest.raises(
+        BCE3SError, match='val/wasp: is a class that the training set does not have'
+    ):
         build(root, 'test')
 
 
@@ -243,11 +247,187 @@ def test_sizes_out_of_range(root, size, resize):
         build(root, size=size, resize=resize)
 
 
-@pytest.mark.parametrize('damage', ['empty', 'truncated', 'text'])
-@pytest.mark.parametrize('workers', [0, 1])
-def test_a_damaged_image_is_named(root, damage, workers):
-    path = root / 'train/bee/0.png'
+def damage(path, kind):
     whole = path.read_bytes()
-    path.write_bytes(dict(empty=b'', truncated=whole[: len(whole) // 2], text=b'no image')[damage])
+    content = dict(empty=b'', truncated=whole[: len(whole) // 2], text=b'no image')[kind]
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'workers'), [('empty', 0), ('text', 0), ('truncated', 0), ('truncated', 1)]
+)
+def test_a_damaged_image_is_named(root, kind, workers):
+    dataset = build(root)
+    damage(root / 'train/bee/0.png', kind)
     with pytest.raises(BCE3SError, match=r'train/bee/0.png cannot be read as an image'):
-        batches(build(root), workers)
+        batches(dataset, workers)
+
+
+def test_damaged_images_are_named_before_the_first_step(root):
+    damage(root / 'train/ant/1.png', 'empty')
+    damage(root / 'train/bee/0.png', 'text')
+    damage(root / 'train/cat/4.png', 'truncated')
+    with pytest.raises(BCE3SError) as caught:
+        build(root)
+    assert [line.replace(f'{root}/', '') for line in str(caught.value).split('\n')] == [
+        'Images of train cannot be used: mend, replace or remove them (3):',
+        '  train/ant/1.png: is empty',
+        '  train/bee/0.png: cannot be read as an image (damaged, or no image)',
+        '  train/cat/4.png: cannot be read as an image (image file is truncated)',
+    ]
+    with pytest.raises(BCE3SError, match=r'cannot be used.* \(1\)'):
+        build(root, check='files')
+    assert len(build(root, check='none')) == 9
+    assert len(build(root, 'test')) == 4  # of the training images only the names are read
+
+
+def test_everything_wrong_with_the_folders_at_once(root):
+    for name in ('train/dog', 'train/emu', 'val/wasp', 'val/yak'):
+        (root / name).mkdir()
+    (root / 'train/cat/below').mkdir()
+    (root / 'train/cat/below/up').symlink_to(root / 'train/cat')
+    with pytest.raises(BCE3SError) as caught:
+        build(root, 'test')
+    places = [line.split(': ')[0].strip() for line in str(caught.value).split('\n')[1:]]
+    names = ('train/cat/below/up', 'train/dog', 'train/emu', 'val/wasp', 'val/yak')
+    assert sorted(places) == [str(root / name) for name in names]
+
+
+def test_links_to_other_folders_are_followed(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp('elsewhere')
+    write(elsewhere, dict(more=2), seed=5)
+    (root / 'train/bee/more').symlink_to(elsewhere / 'more')
+    (root / 'train/bee/again').symlink_to(elsewhere / 'more')
+    assert build(root).metainfo['class_counts'] == [3, 5, 5]
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """Lines that are logged."""
+    lines = []
+    monkeypatch.setattr(image_files, 'print_log', lambda text, **_: lines.append(text))
+    return lines
+
+
+def test_pipes_and_other_files(root, log):
+    os.mkfifo(root / 'train/bee/1.jpg')
+    (root / 'train/bee/2.jpg').mkdir()
+    (root / 'train/bee/notes.txt').write_text('none')
+    with pytest.raises(BCE3SError, match=r'train/bee/1.jpg: is no regular file$'):
+        build(root)
+    assert log == [f'1 files below {root}/train are passed over:\n  1 .txt']
+
+
+def test_a_test_image_that_is_a_training_image(root, log):
+    build(root)
+    (root / 'val/ant/copy.png').write_bytes((root / 'train/cat/2.png').read_bytes())
+    (root / 'val/ant/link.png').symlink_to(root / 'train/bee/0.png')
+    with pytest.raises(BCE3SError) as caught:
+        build(root, 'test')
+    assert [line.replace(f'{root}/', '') for line in str(caught.value).split('\n')[1:]] == [
+        '  val/ant/copy.png: has the content of the training image train/cat/2.png',
+        '  val/ant/link.png: has the content of the training image train/bee/0.png',
+    ]
+    assert not log
+    assert len(build(root, 'test', duplicates='warn')) == 6
+    assert log[0].startswith(f'2 images of {root}/val are training images too')
+    with pytest.raises(BCE3SError, match=r'0\.png: is a training image too'):
+        build(root, 'test', test_dir='train', duplicates='warn')
+
+
+@pytest.mark.parametrize('option', [dict(check='all'), dict(unreadable=1), dict(duplicates='no')])
+def test_unknown_options(root, option):
+    with pytest.raises(BCE3SError, match=rf'ImageFolder: {next(iter(option))} is .*use'):
+        build(root, **option)
+
+
+# --------------------------------------------------------------------------- unreadable='skip'
+
+
+def skipping(root, split='train'):
+    """After its images ant/0 and cat/1, cat/2 were damaged."""
+    dataset = build(root, split, unreadable='skip')
+    for name in ('ant/0.png', 'cat/1.png', 'cat/2.png'):
+        path = root / dict(train='train', test='val')[split] / name
+        if path.exists():
+            damage(path, 'truncated')
+    return dataset
+
+
+def test_skipped_training_images_are_replaced_by_the_next_of_their_class(root):
+    dataset, whole = skipping(root), build(root, check='none')
+    items = [dataset[i] for i in range(9)]
+    skipped = [int(item['data_samples']['skipped']) for item in items]
+    assert skipped == [1, 0, 0, 0, 0, 1, 1, 0, 0]  # ants 0-2, bee 3, cats 4-8
+    for i, item in enumerate(items):
+        assert item['data_samples']['labels'] == whole.labels[i]
+        assert item['data_samples']['indices'] == i
+        stand_in = {0: 1, 5: 7, 6: 7}.get(i, i)
+        assert torch.equal(item['inputs'], whole._read(stand_in, drawn=i))
+    assert not torch.equal(items[5]['inputs'], items[6]['inputs'])  # their own crops of one image
+    assert 'skipped' not in whole[1]['data_samples']
+
+
+def test_the_last_of_a_class_is_replaced_by_its_first(root):
+    dataset, whole = build(root, unreadable='skip'), build(root)
+    damage(root / 'train/cat/4.png', 'empty')
+    assert torch.equal(dataset[8]['inputs'], whole._read(4, drawn=8))
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_skipping_does_not_depend_on_workers(root, workers):
+    dataset = skipping(root)
+    (batch,) = batches(dataset, workers, size=9)
+    for row, index in zip(batch['inputs'], batch['data_samples']['indices'], strict=True):
+        assert torch.equal(row, dataset[index]['inputs'])
+    assert batch['data_samples']['skipped'].sum() == 3
+
+
+def test_skipped_test_images_are_black_and_flagged(root):
+    dataset = skipping(root, 'test')
+    items = [dataset[i] for i in range(4)]
+    assert [int(item['data_samples']['skipped']) for item in items] == [1, 0, 0, 1]
+    assert not items[0]['inputs'].any()
+    plain = skipping(root).unaugmented()[0]
+    assert (plain['data_samples']['skipped'], plain['inputs'].sum()) == (True, 0)
+
+
+def test_a_class_of_which_nothing_can_be_read(root):
+    dataset = skipping(root)
+    damage(root / 'train/bee/0.png', 'empty')
+    with pytest.raises(BCE3SError, match=r'No training image of class 1 \(bee\) .*bee/0.png'):
+        dataset[3]
+
+
+# ------------------------------------------------------------------------------ several processes
+
+
+def build_on(rank, folder, split):
+    """What a rank says of the images; rank 1 has lost a folder."""
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/meet-{split}', rank=rank, world_size=2
+    )
+    try:
+        root = folder / ('gone' if split == 'lost' and rank == 1 else '')
+        dataset = build(root, 'test' if split == 'test' else 'train')
+        said = f'{len(dataset)} images'
+    except BCE3SError as error:
+        said = str(error)
+    (folder / f'{split}-{rank}.txt').write_text(said)
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('split', ['train', 'test', 'lost'])
+def test_all_processes_say_the_same(root, split):
+    for name in ('train/ant/1.png', 'train/bee/0.png', 'train/cat/3.png'):
+        if split == 'train':
+            damage(root / name, 'empty')
+    torch.multiprocessing.start_processes(
+        build_on, (root, split), nprocs=2, start_method='fork', join=True
+    )
+    first, second = ((root / f'{split}-{rank}.txt').read_text() for rank in (0, 1))
+    assert first == second
+    if split == 'train':
+        assert first.count('is empty') == 3
+    else:
+        assert ('4 images' if split == 'test' else 'gone/train is not a folder') in first

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bce3s.datasets.benchmarks import PublishedList, read_manifest
+from bce3s.datasets.lists import git_blob_id
 from bce3s.errors import BCE3SError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,17 +47,96 @@ def test_list_facts():
 
 def test_a_list_that_is_not_the_published_one(tmp_path):
     tool = load_tool()
-    assert tool.git_blob(b'hello\n') == 'ce013625030ba8dba906f756967f9e9ca394464a'
     lines = b'a/b c.jpg 0\na/d.jpg 1\na/e.jpg 1\n'
     (tmp_path / 'L.txt').write_bytes(lines)
-    assert tool.read_split(2, 'L', 3, None, tmp_path)['class_counts'] == [1, 2]
-    for sentence, arguments in [
-        ('git blob id', (2, 'L', 3, 'f' * 40, tmp_path)),
-        ('3 images, the published list has 4', (2, 'L', 4, None, tmp_path)),
-        ('line 2: .*no label in 0..0', (1, 'L', 3, None, tmp_path)),
+    assert tool.read_split(2, PublishedList('L', 3), tmp_path)['class_counts'] == [1, 2]
+    for sentence, classes, entry in [
+        ('git blob id', 2, PublishedList('L', 3, 'f' * 40)),
+        ('3 images, the published list has 4', 2, PublishedList('L', 4)),
+        ('line 2: .*no label in 0..0', 1, PublishedList('L', 3)),
     ]:
         with pytest.raises(BCE3SError, match=sentence):
-            tool.read_split(*arguments)
+            tool.read_split(classes, entry, tmp_path)
     (tmp_path / 'L.txt').unlink()
     (tmp_path / 'L.txt.gz').write_bytes(gzip.compress(lines))
-    assert tool.read_split(2, 'L', 3, tool.git_blob(lines), tmp_path)['class_counts'] == [1, 2]
+    entry = PublishedList('L', 3, git_blob_id(lines))
+    assert tool.read_split(2, entry, tmp_path)['class_counts'] == [1, 2]
+
+
+def manifest(**changes):
+    train = dict(list='T.txt', images=3, git_blob='0' * 40, class_counts=[2, 1])
+    test = dict(list='E.txt', images=4, git_blob=None, class_counts=2)
+    return dict(num_classes=2, most_and_least=[2, 1], splits=dict(train=train, test=test)) | changes
+
+
+def read(tmp_path, content):
+    path = tmp_path / 'mine.json'
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return read_manifest(path)
+
+
+def test_reading_one(tmp_path):
+    facts = read(tmp_path, b'\xef\xbb\xbf' + json.dumps(manifest()).encode())
+    assert (facts.num_classes, facts.benchmark, facts.most_and_least) == (2, 'mine', (2, 1))
+    assert facts.splits['train'].git_blob == '0' * 40
+    assert (facts.counts('train'), facts.counts('test')) == ([2, 1], [2, 2])
+    assert read_manifest(str(facts.path)) == facts
+    for name, classes in dict(places_lt=365, imagenet_lt=1000, inaturalist2018=8142).items():
+        assert read_manifest(name).num_classes == classes
+
+
+@pytest.mark.parametrize(
+    ('content', 'sentences'),
+    [
+        (b'{', ['is no JSON file']),
+        (b'\xff\xfe{}', ['is no JSON file']),
+        (b'[' * 100_000, ['is no JSON file']),
+        (b'9' * 5000, ['is no JSON file']),
+        ([], ['a list, not an object']),
+        (dict(dataset='CIFAR10LT'), ['lies in memory']),
+        (dict(), ['num_classes: is null', 'splits: is no object']),
+        (manifest(num_classes=True), ['num_classes: is true']),
+        (manifest(num_classes=1e3), ['num_classes: is 1000.0']),
+        (
+            manifest(num_classes=3),
+            ['train.class_counts: has 2 entries for 3', 'test.class_counts: s'],
+        ),
+        (manifest(num_classes=10**80), ['num_classes: is 1000']),
+        (manifest(benchmark=['x']), ['benchmark: is a list']),
+        (manifest(splits=dict(train=3, more={})), ['splits.train: is 3', '"more": is none of']),
+        (
+            manifest(splits=dict(train=dict(list='../x', images=0, git_blob='xyz'))),
+            ['train.list: is "../x"', 'train.git_blob: is "xyz"', 'train.images: is 0'],
+        ),
+        (
+            manifest(splits=dict(train=dict(list='T', images=3, class_counts=[1, -2]))),
+            [r'class_counts\[1\]: is -2'],
+        ),
+        (
+            manifest(splits=dict(train=dict(list='T\ud800', images=3, class_counts=[1, 1]))),
+            ['train.list: is', 'class_counts: sum to 2'],
+        ),
+        (manifest(most_and_least=[1]), ['most_and_least: is a list']),
+        (manifest(most_and_least=[3, 1]), [r'most_and_least: is \[3, 1\]']),
+    ],
+)
+def test_a_bad_one(tmp_path, content, sentences):
+    for sentence in sentences:  # all of them at once
+        with pytest.raises(BCE3SError, match=sentence):
+            read(tmp_path, content)
+
+
+def test_no_manifest_at_all(tmp_path):
+    for name, sentence in {
+        'no_such_benchmark': 'name one of data_lists/ .*places_lt',
+        str(tmp_path): 'no plain file',
+        'a\0b': 'is no JSON file',
+        'x' * 5000: 'cannot be read',
+    }.items():
+        with pytest.raises(BCE3SError, match=sentence):
+            read_manifest(name)
+    huge = tmp_path / 'huge.json'
+    with huge.open('wb') as file:
+        file.truncate(1 << 40)
+    with pytest.raises(BCE3SError, match='no manifest has more'):
+        read_manifest(huge)

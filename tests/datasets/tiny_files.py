@@ -1,15 +1,26 @@
-"""A small CIFAR in both layouts and a small MNIST, as files and as data sets that expect them."""
+"""A small CIFAR in both layouts and a small MNIST, as files and as data sets that expect them; and
+small JPEGs for every path of a list, for runs of a benchmark's shape without its images:
 
+    python tests/datasets/tiny_files.py data/places_lt/Places_LT_train.txt data/places_lt --size 96
+"""
+
+import argparse
 import gzip
 import hashlib
 import io
 import pickle
+import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bce3s.datasets import sources
 from bce3s.datasets.in_memory import CIFAR10LT, MNISTLT
+from bce3s.datasets.lists import read_list
 
 RNG = np.random.default_rng(0)
 IMAGES = {
@@ -110,3 +121,45 @@ def put_mnist(root, folder='mnist/raw', compress=True, files=IDX):
             (root / folder / f'{name}.gz').write_bytes(gzip.compress(content, mtime=0))
         else:
             (root / folder / name).write_bytes(content)
+
+
+# ------------------------------------------------------------------------- images that a list names
+def class_picture(label, variant, size):
+    """A JPEG whose colours and stripes tell its class, with some noise."""
+    rng = np.random.default_rng([label, 1])
+    y, x = np.mgrid[:size, :size] / size
+    waves = [np.sin(2 * np.pi * (rng.normal() * 3 * x + rng.normal() * 3 * y)) for _ in range(3)]
+    pixels = rng.integers(60, 196, 3) + 50 * np.stack(waves, 2)
+    pixels += np.random.default_rng([label, variant, 2]).normal(0, 12, pixels.shape)
+    stream = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(stream, 'jpeg', quality=80)
+    return stream.getvalue()
+
+
+def put_listed(path, root, size=96, variants=2):
+    """Writes a JPEG for every path of a list, ``variants`` pictures a class; returns their number.
+
+    The path is a comment in its file: no two files are equal.
+    """
+    entries, pictures, folders = read_list(path), {}, set()
+    for number, (name, label) in enumerate(zip(entries.paths, entries.labels, strict=True)):
+        key = label, number % variants
+        if key not in pictures:
+            pictures[key] = class_picture(*key, size)
+        file, comment = Path(root, name), name.encode()
+        if file.parent not in folders:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            folders.add(file.parent)
+        head = b'\xff\xd8\xff\xfe' + (len(comment) + 2).to_bytes(2, 'big') + comment
+        file.write_bytes(head + pictures[key][2:])
+    return len(entries.paths)
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description='Write a small JPEG for every path of a list.')
+    parser.add_argument('list')
+    parser.add_argument('root', help='what the paths are relative to')
+    parser.add_argument('--size', type=int, default=96, help='pixels a side (96)')
+    arguments = parser.parse_args()
+    written = put_listed(arguments.list, arguments.root, arguments.size)
+    print(f'{written} images below {arguments.root}')

@@ -1,6 +1,7 @@
 """The metric collects, deduplicates and names; the figures themselves are accuracy.py's."""
 
 import pytest
+import torch
 
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.metrics import LongTailedMetric
@@ -61,6 +62,67 @@ def test_a_padded_sample_counts_once():
     assert metric.summary['plain']['samples'] == 3
     assert logged['accuracy'] == pytest.approx(200 / 3)
     assert logged['all'] == 75.0
+
+
+def test_skipped_samples_do_not_count():
+    metric = LongTailedMetric()
+    metric.dataset_meta = META
+    rows = samples([0, 0, 1, 2, 2], [0, 1, 1, 0, 2], indices=[5, 6, 7, 8, 8])
+    flags = torch.tensor([False, True, False, True, True])  # the last one is padding
+    for i in (0, 2):
+        batch = {'inputs': None, 'data_samples': {'skipped': flags[i : i + 3]}}
+        metric.process(batch, rows[i : i + 3])
+    logged = metric.evaluate(4)
+    assert (metric.skipped, metric.summary['plain']['samples']) == (2, 2)
+    assert logged['all'] == 100.0
+    assert 'few' not in logged
+    metric.process({'data_samples': {}}, rows[1:2])
+    assert metric.evaluate(1)['all'] == 0.0
+    assert metric.skipped == 0
+
+
+def test_nothing_but_skipped_samples_is_a_sentence():
+    metric = LongTailedMetric()
+    metric.dataset_meta = META
+    metric.process({'data_samples': {'skipped': torch.tensor([True])}}, samples([0], [0]))
+    with pytest.raises(BCE3SError, match='no sample'):
+        metric.evaluate(1)
+
+
+LABELS = [k % 3 for k in range(23)]
+PREDS = [k * k % 3 for k in range(23)]
+SHARES = {
+    'uneven': [list(range(0, 23, 2)), list(range(1, 23, 2))],
+    'padded': [list(range(0, 23, 2)), [*range(1, 23, 2), 0]],
+    'one has nothing': [list(range(23)), []],
+    'in blocks': [list(range(9)), list(range(9, 23))],
+}
+
+
+def evaluate_share(rank, folder, share):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2
+    )
+    metric = LongTailedMetric()
+    metric.dataset_meta = META
+    for i in SHARES[share][rank]:
+        batch = {'data_samples': {'skipped': torch.tensor([i == 4])}}
+        metric.process(batch, samples(LABELS[i : i + 1], PREDS[i : i + 1], indices=[i]))
+    logged = metric.evaluate(23)
+    torch.save([logged, metric.summary, metric.skipped], folder / f'{rank}.pt')
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('share', SHARES)
+def test_two_processes_have_the_numbers_of_one(tmp_path, share):
+    torch.multiprocessing.start_processes(
+        evaluate_share, (tmp_path, share), nprocs=2, start_method='fork'
+    )
+    kept = [i for i in range(23) if i != 4]
+    metric, logged = run(samples([LABELS[i] for i in kept], [PREDS[i] for i in kept]))
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f'{rank}.pt', weights_only=True)
+        assert found == [logged, metric.summary, 1]
 
 
 def test_a_second_evaluation_starts_afresh():

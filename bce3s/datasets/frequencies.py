@@ -1,0 +1,125 @@
+"""How often each class occurs, as numbers and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from bce3s.datasets.long_tailed import Thresholds, split_masks
+
+NAMED = 5  # of the rarest and of the most frequent classes
+BAR = 40  # characters of the longest bar
+
+
+def gini(counts: Sequence[int]) -> float:
+    r"""The Gini coefficient of the class counts, 0 where all are equal, (K - 1) / K where one class
+    has everything:
+    :math:`\sum_i (2 i - K - 1) n_{(i)} / (K \sum_i n_i)`, :math:`n_{(1)} \le ... \le n_{(K)}`.
+
+    >>> gini([1, 1, 4])
+    0.3333333333333333
+    """
+    n = np.sort(np.asarray(counts, dtype=float))
+    k = len(n)
+    return float((2 * np.arange(1, k + 1) - k - 1) @ n / (k * n.sum())) if n.sum() else 0.0
+
+
+def imbalance_factor(counts: Sequence[int]) -> float:
+    """Images of the most over those of the least frequent class; infinite if that has none."""
+    return max(counts) / min(counts) if min(counts) else float('inf')
+
+
+def images_of_classes(
+    counts: Sequence[int], labels: dict[str, Sequence[int]]
+) -> dict[str, list[int]]:
+    """split -> (K,) images of each class, from the ``labels`` (N,) of each split. ``counts``: those
+    of the training set, which say how many classes there are.
+    """
+    size = len(counts)
+    return {
+        split: np.bincount(np.asarray(each), minlength=size).tolist()
+        for split, each in labels.items()
+    }
+
+
+def summary(
+    images: dict[str, Sequence[int]],
+    names: Sequence[str] | None = None,
+    thresholds: Thresholds | None = None,
+) -> str:
+    """The class frequencies of a training set, as lines of text.
+
+    Args:
+        images: split -> (K,) images of each class; ``train`` is one of them.
+        names: of the classes.
+        thresholds: of Many and Few.
+    """
+    counts = images['train']
+    lines = [f'{len(counts):,} classes']
+    lines += [f'  {split:<6}{_images_of(each)}' for split, each in images.items()]
+    lines += ['', *_frequencies(counts)]
+    lines += ['', *_splits(counts, thresholds or Thresholds())]
+    lines += ['', 'classes by training images', *_histogram(counts)]
+    lines += ['', *_extremes(counts, names)]
+    return '\n'.join(lines)
+
+
+def _images_of(each: Sequence[int]) -> str:
+    least, most = min(each), max(each)
+    spread = f'{least:,}' if least == most else f'{least:,} to {most:,}'
+    return f'{sum(each):>9,} images, {spread} a class'
+
+
+def _frequencies(counts: Sequence[int]) -> Iterator[str]:
+    yield (
+        f'imbalance factor {imbalance_factor(counts):,.5g} ({max(counts):,} / {min(counts):,}), '
+        f'Gini coefficient {gini(counts):.3f}, median {np.median(counts):,.5g} images a class'
+    )
+
+
+def _splits(counts: Sequence[int], thresholds: Thresholds) -> Iterator[str]:
+    rules = (
+        f'> {thresholds.many}',
+        f'{thresholds.few} to {thresholds.many}',
+        f'< {thresholds.few}',
+    )
+    total = max(sum(counts), 1)
+    for (name, mask), rule in zip(split_masks(counts, thresholds).items(), rules, strict=True):
+        images = int(np.asarray(counts)[mask].sum())
+        yield (
+            f'{name.capitalize():<7}{f"({rule})":<12}{int(mask.sum()):>6,} classes '
+            f'{images:>10,} images ({100 * images / total:5.1f} %)'
+        )
+
+
+def bin_edges(most: int) -> list[int]:
+    """0, 1, 2, 5, 10, 20, 50, ... up to the first above ``most``."""
+    edges = [0]
+    while edges[-1] <= most:
+        power, step = divmod(len(edges) - 1, 3)
+        edges.append((1, 2, 5)[step] * 10**power)
+    return edges
+
+
+def _histogram(counts: Sequence[int]) -> Iterator[str]:
+    edges = bin_edges(max(counts))
+    classes, _ = np.histogram(counts, [*edges[:-1], edges[-1] - 0.5])
+    first = int(np.flatnonzero(classes)[0])
+    for low, high, number in list(zip(edges, edges[1:], classes, strict=False))[first:]:
+        span = f'{low:,}' if high - low == 1 else f'{low:,} to {high - 1:,}'
+        bar = '#' * int(np.ceil(BAR * number / classes.max()))
+        yield f'{span:>19} {number:>6,} {bar}'.rstrip()
+
+
+def _extremes(counts: Sequence[int], names: Sequence[str] | None) -> Iterator[str]:
+    order = np.argsort(-np.asarray(counts), kind='stable')
+    few = min(NAMED, len(counts))
+    for title, classes in (('most frequent', order[:few]), ('rarest', order[::-1][:few])):
+        shown = ', '.join(f'{_name(k, names)}: {counts[k]:,}' for k in classes.tolist())
+        yield f'{title:<14}{shown}'
+
+
+def _name(k: int, names: Sequence[str] | None) -> str:
+    known = names is not None and str(names[k]) != str(k)
+    return f'{k} ({str(names[k])[:40]})' if known else str(k)

@@ -1,0 +1,91 @@
+"""The picture of a long tail: training images of each class, the most frequent first."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from bce3s.datasets.frequencies import gini, imbalance_factor
+from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_masks
+from bce3s.evaluation.figure import COLOURS, DARK
+
+OTHERS = {'val': ('#555555', '--'), 'test': ('#111111', ':')}  # lines of the evaluation splits
+
+
+def draw_frequencies(
+    title: str, images: dict[str, Sequence[int]], thresholds: Thresholds | None = None
+) -> bytes:
+    """Counts on a logarithmic axis, coloured by Many, Medium, Few; the other splits as lines.
+
+    Args:
+        title: the name of the data set.
+        images: split -> (K,) images of each class; ``train`` decides the order.
+        thresholds: of Many and Few.
+
+    Returns:
+        A PNG file. No state of pyplot is touched.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    thresholds = thresholds or Thresholds()
+    order = np.argsort(-np.asarray(images['train']), kind='stable')
+    counts = np.asarray(images['train'])[order]
+    figure = Figure(figsize=(10, 4.6), dpi=130, layout='constrained')
+    axes = figure.add_subplot()
+    axes.set_yscale('log')
+    axes.set_ylim(0.7, counts.max() * 2.2)
+    axes.set_xlim(-0.6, len(counts) - 0.4)
+    _draw_splits(axes, counts, thresholds)
+    _draw_others(axes, images, order)
+    axes.set_xlabel('classes, ordered by training frequency')
+    axes.set_ylabel('images of the class')
+    axes.grid(axis='y', color='0.9', linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ('top', 'right'):
+        axes.spines[side].set_visible(False)
+    axes.set_title(title, loc='left', fontweight='bold')
+    axes.set_title(
+        f'{counts.sum():,} training images, imbalance factor {imbalance_factor(counts):,.5g}, '
+        f'Gini {gini(counts):.3f}',
+        loc='right',
+        fontsize=9,
+        color='0.35',
+    )
+    axes.legend(frameon=False, loc='upper right')
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
+
+
+def _draw_splits(axes, counts: np.ndarray, thresholds: Thresholds) -> None:
+    """A filled outline a split (ten thousand bars take a minute); the thresholds as lines."""
+    masks = split_masks(counts, thresholds)
+    for name in SPLITS:
+        classes = np.flatnonzero(masks[name])
+        if not len(classes):
+            continue
+        edges = np.r_[classes - 0.5, classes[-1] + 0.5]
+        label = f'{name.capitalize()}: {len(classes):,} classes, {counts[classes].sum():,} images'
+        axes.stairs(counts[classes], edges, fill=True, color=COLOURS[name], baseline=0.1)
+        axes.stairs(counts[classes], edges, color=DARK[name], linewidth=1.4, label=label)
+    for limit in (thresholds.many, thresholds.few):
+        if 1 <= limit <= counts.max():
+            axes.axhline(limit, color='0.6', linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
+
+
+def _draw_others(axes, images: dict[str, Sequence[int]], order: np.ndarray) -> None:
+    for split, each in images.items():
+        if split == 'train' or not sum(each):
+            continue
+        colour, style = OTHERS.get(split, OTHERS['test'])
+        axes.plot(
+            np.arange(len(order)),
+            np.asarray(each)[order],
+            color=colour,
+            linestyle=style,
+            linewidth=1.3,
+            label=f'{split}: {sum(each):,} images',
+        )

@@ -1,0 +1,240 @@
+"""Images from files: what lists and folders of images share.
+
+Images are read, cropped and resized in the loader's worker processes, so that a batch of uint8
+tensors of one size reaches the training device, where it is normalised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import dataclass
+from os.path import normpath
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bce3s.datasets.checks import Problems, check_images, printable, same_content
+from bce3s.datasets.decoding import read_centre, read_random_crop
+from bce3s.errors import BCE3SError
+from bce3s.randomness import derived_seed
+
+SHOWN = 10  # warnings that are written out
+_marks: dict[str, np.ndarray] = {}  # of the images that this process has checked, by their paths
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of one split.
+
+    Attributes:
+        source: the list or folder that names them.
+        paths, labels: of each image.
+        where: index -> what a message names, ``list:line`` and the path; or the path alone.
+    """
+
+    source: str
+    paths: list[str]
+    labels: list[int]
+    where: Callable[[int], tuple[str, str]]
+
+    @property
+    def key(self) -> str:
+        """Equal for the same paths."""
+        return hashlib.sha1('\0'.join(self.paths).encode(errors='surrogateescape')).hexdigest()
+
+
+class ImageFiles(Dataset):
+    """Images of known paths and labels, decoded when they are asked for.
+
+    In training a random crop (8 to 100 % of the area, 3/4 to 4/3 in shape) is resized to ``size``
+    and mirrored with probability 1/2; in the test the shorter side is resized to ``resize`` and the
+    centre is cropped. What is random depends on the run's seed, the epoch and the image's index
+    only, not on the number of workers; an image that a batch holds twice is cropped alike. Needs
+    ``num_workers`` that end with the epoch (``persistent_workers=False``, the default). Which
+    images are turned and how exact pixels are: :mod:`bce3s.datasets.decoding`.
+
+    An image that cannot be read stops the run with its path. With ``unreadable='skip'`` a training
+    image is replaced by the next one of its class that can be read, in the order of the list and
+    from its end to its beginning, cropped as the image itself would have been: a function of the
+    files, the seed and the epoch. In the evaluation it is left out of the figures (the item holds
+    black pixels, and ``skipped`` tells the metric). ``SkippedImagesHook`` counts both and names the
+    first. A disk that fails now and then makes such a run depend on when it does.
+
+    Args:
+        images: of this split.
+        training: whether images are cropped at random.
+        metainfo: see the subclasses.
+        size: H = W of the images.
+        resize: of the shorter side in the test, at least ``size``.
+        unreadable: ``'stop'`` or ``'skip'``.
+
+    Attributes:
+        paths: (N,) list. labels: (N,) int64.
+
+    Raises:
+        BCE3SError: a ``resize`` below ``size``, another ``unreadable``; on access an image that
+            cannot be read (with its path), or with ``'skip'`` a class of which none can.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        training: bool,
+        metainfo: dict[str, Any],
+        size: int,
+        resize: int,
+        unreadable: str,
+    ) -> None:
+        name = type(self).__name__
+        if not 1 <= size <= resize:
+            raise BCE3SError(f'{name}: size={size} must be at least 1 and at most resize={resize}.')
+        if unreadable not in ('stop', 'skip'):
+            raise BCE3SError(f"{name}: unreadable is {unreadable!r}; use 'stop' or 'skip'.")
+        self.paths, self.labels = images.paths, torch.tensor(images.labels)
+        self.metainfo = metainfo
+        self.training, self.seed, self.epoch = training, 0, 0
+        self.size, self.resize, self.unreadable = size, resize, unreadable
+
+    def unaugmented(self) -> ImageFiles:
+        """The same images, cropped as in the test."""
+        plain = copy(self)
+        plain.training = False
+        return plain
+
+    def set_epoch(self, seed: int, epoch: int) -> None:
+        """What the random crops follow from; ``RunStateHook`` calls it before each epoch."""
+        self.seed, self.epoch = seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict:
+        """inputs (3, size, size) uint8; labels and indices: 0-dim int64; with ``'skip'`` also
+        skipped: 0-dim bool.
+        """
+        index, skipped = int(index), False
+        try:
+            inputs = self._read(index, index)
+        except BCE3SError:
+            if self.unreadable == 'stop':
+                raise
+            inputs, skipped = self._instead(index), True
+        samples = dict(labels=self.labels[index], indices=torch.tensor(index))
+        if self.unreadable == 'skip':
+            samples['skipped'] = torch.tensor(skipped)
+        return dict(inputs=inputs, data_samples=samples)
+
+    def _read(self, index: int, drawn: int) -> Tensor:
+        """The image ``index``, cropped as the image ``drawn``."""
+        if not self.training:
+            return read_centre(self.paths[index], self.size, self.resize)
+        seed = derived_seed(self.seed, 'image', self.epoch, drawn)
+        return read_random_crop(self.paths[index], self.size, seed)
+
+    def _instead(self, drawn: int) -> Tensor:
+        if not self.training:
+            return torch.zeros(3, self.size, self.size, dtype=torch.uint8)
+        for index in self._next_of_class(drawn):
+            try:
+                return self._read(index, drawn)
+            except BCE3SError:
+                continue
+        label = int(self.labels[drawn])
+        raise BCE3SError(
+            f'No training image of class {label} ({self.metainfo["classes"][label]}) can be read, '
+            f'neither {printable(self.paths[drawn])} nor another one: replace them.'
+        )
+
+    def _next_of_class(self, drawn: int) -> Iterator[int]:
+        alike = (self.labels == self.labels[drawn]).nonzero()[:, 0].tolist()
+        at = alike.index(drawn)
+        yield from alike[at + 1 :] + alike[:at]
+
+
+# --------------------------------------------------------------------------- before the first step
+def check_split(images: Images, train: Images | None, how: str, duplicates: str, root: str) -> None:
+    """Checks every image of a split, and that none of them is a training image too; collective.
+
+    The same path is found always, the same content under another name where this process has
+    checked the training images before: a Runner builds the training set first.
+
+    Args:
+        images: of the split.
+        train: the training images, if these are others.
+        how: see :func:`~bce3s.datasets.file_checks.look_at`.
+        duplicates: whether the same content in training and test is an error (``'stop'``) or a
+            warning (``'warn'``).
+        root: where the images should be.
+
+    Raises:
+        BCE3SError: everything that was found.
+    """
+    problems, missing = Problems(), 0
+
+    def report(index: int, what: str) -> None:
+        nonlocal missing
+        missing += what == 'is missing'
+        where, subject = images.where(index)
+        problems.add(where, f'{subject}{what}')
+
+    marks = check_images(images.paths, how, report, images.source)
+    if missing == len(images.paths):
+        raise BCE3SError(
+            printable(
+                f'None of the {missing:,} images of {images.source} is there, for instance '
+                f'{images.paths[0]}: put them below {root}, or name the folder that holds them, '
+                'data_root.'
+            )
+        )
+    if train is not None:
+        _check_overlap(images, marks, train, duplicates, problems)
+    problems.raise_all(f'Images of {images.source} cannot be used: mend, replace or remove them')
+    if len(_marks) > 3:
+        _marks.pop(next(iter(_marks)))
+    _marks[images.key] = marks
+
+
+def _check_overlap(
+    images: Images, marks: np.ndarray, train: Images, duplicates: str, problems: Problems
+) -> None:
+    known = {path: j for j, path in enumerate(map(normpath, train.paths))}
+    shared = {i for i, path in enumerate(map(normpath, images.paths)) if path in known}
+    for i in sorted(shared):
+        where, subject = images.where(i)
+        problems.add(where, f'{subject}is a training image too')
+    train_marks = _marks.get(train.key)
+    if train_marks is None:
+        return
+    copies = Problems() if duplicates == 'warn' else problems
+    for i, j in same_content(images.paths, marks, train.paths, train_marks):
+        if i not in shared:
+            where, subject = images.where(i)
+            copies.add(where, f'{subject}has the content of the training image {train.paths[j]}')
+    if duplicates == 'warn' and copies:
+        warn(
+            f'{len(copies):,} images of {images.source} are training images too, under other names',
+            [f'{where}: {what}' for where, what in copies.found],
+        )
+
+
+def warn(headline: str, lines: list[str]) -> None:
+    """A warning in the log, with the first ``SHOWN`` of ``lines``."""
+    more = [f'and {len(lines) - SHOWN:,} more'] if len(lines) > SHOWN else []
+    text = '\n  '.join([f'{headline}:', *lines[:SHOWN], *more])
+    print_log(printable(text), logger='current', level=30)
+
+
+def ranges(numbers: list[int]) -> list[tuple[int, int]]:
+    """Runs of consecutive numbers, first and last; ``numbers`` ascend."""
+    array = np.array(numbers)
+    if not len(array):
+        return []
+    breaks = (np.diff(array) > 1).nonzero()[0]
+    firsts, lasts = np.r_[0, breaks + 1], np.r_[breaks, len(array) - 1]
+    return [(int(array[a]), int(array[b])) for a, b in zip(firsts, lasts, strict=True)]

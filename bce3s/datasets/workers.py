@@ -1,0 +1,37 @@
+"""What becomes of a run whose loader loses a worker process."""
+
+from __future__ import annotations
+
+import re
+
+_KILLED = re.compile(r'DataLoader worker \(pid (\d+)\) is killed by signal: (.+?)\.(?: |$)')
+_GONE = re.compile(r'DataLoader worker \(pid\(s\) ([\d, ]+)\) exited unexpectedly')
+
+
+def worker_death(error: BaseException) -> str | None:
+    """A sentence for the RuntimeError by which PyTorch tells that a worker died; None: another.
+
+    PyTorch notices at once, whatever the main process is doing (SIGCHLD), or at the next batch.
+    """
+    if not isinstance(error, RuntimeError):
+        return None
+    # at the next batch another error is raised from that of the signal
+    killed, gone = _KILLED.search(f'{error} {error.__cause__} '), _GONE.search(str(error))
+    if not (killed or gone):
+        return None
+    if not killed:
+        return f'Processes that read images ({gone[1]}) ended unexpectedly. {_remedy()}'
+    process, signal = killed.groups()
+    reasons = {
+        'Killed': 'most often because the memory was full (dmesg tells)',
+        'Bus error': 'most often because the shared memory was full (df /dev/shm)',
+    }
+    reason = f', {reasons[signal]}' if signal in reasons else ''
+    return f'A process that reads images ({process}) was killed: {signal}{reason}. {_remedy()}'
+
+
+def _remedy() -> str:
+    return (
+        'Continue with --resume, with a smaller train_dataloader.num_workers or prefetch_factor if '
+        'it happens again.'
+    )

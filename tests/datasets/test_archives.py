@@ -1,0 +1,273 @@
+"""Archives that somebody made up to write where they must not, to fill the disk, or to hang."""
+
+import contextlib
+import gzip
+import io
+import os
+import tarfile
+import time
+
+import pytest
+
+from bce3s.datasets import archives
+from bce3s.datasets.archives import extract, require_md5
+from bce3s.errors import BCE3SError
+
+WANTED = {'d/a.jpg': 'train/x/a.jpg', 'd/b.jpg': 'b.jpg'}
+
+
+def member(name, content=b'', kind=tarfile.REGTYPE, link='', **fields):
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.linkname = len(content), kind, link
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info, content
+
+
+def tar(*members, **options):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode='w', **options) as archive:
+        for info, content in members:
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+A, B = member('d/a.jpg', b'A' * 700), member('d/b.jpg', b'B' * 512)
+
+
+@pytest.fixture
+def unpack(tmp_path):
+    """Unpacks bytes into a folder ``root`` of its own; nothing may appear outside of it."""
+
+    def run(content, wanted=WANTED, **options):
+        archive = tmp_path / 'x.tar'
+        archive.write_bytes(content)
+        try:
+            return extract(archive, wanted, tmp_path / 'root', **options)
+        finally:
+            assert {p.name for p in tmp_path.iterdir()} <= {'x.tar', 'root'}
+            assert not list(tmp_path.rglob('*.tmp'))
+            assert not any(p.is_symlink() for p in tmp_path.rglob('*'))
+
+    return run
+
+
+def files(root):
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob('*') if p.is_file()}
+
+
+BOTH = {'train/x/a.jpg': A[1], 'b.jpg': B[1]}
+
+
+@pytest.mark.parametrize('pack', [bytes, gzip.compress])
+@pytest.mark.parametrize('form', [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_what_is_wanted(tmp_path, unpack, pack, form):
+    read = []
+    done = unpack(
+        pack(tar(member('./d', kind=tarfile.DIRTYPE), A, member('d/c', b'C'), B, format=form)),
+        progress=lambda now, total: read.append((now, total)),
+    )
+    assert files(tmp_path / 'root') == BOTH
+    assert (done.written, done.kept, done.passed_over, done.missing) == (2, 0, 2, [])
+    assert all(0 < now <= total for now, total in read)
+
+
+def test_long_names_and_a_dot_in_front(tmp_path, unpack):
+    name = f'{"folder/" * 30}\u00e9 {"n" * 120}.jpg'
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        unpack(tar(member(f'./{name}', b'x'), format=form), {name: 'x'})
+    assert files(tmp_path / 'root') == {'x': b'x'}
+
+
+def test_an_archive_in_the_archive(tmp_path, unpack):
+    inner = [tar(A, B, member('junk', b'j' * 5000)), tar(member('d/a.jpg', b'other'))]
+    outer = tar(
+        member('n1.tar', inner[0]), member('rest.tar', inner[1]), member('n2.tar', inner[1])
+    )
+    wanted = {'n1.tar/d/b.jpg': 'n1/b', 'n1.tar/d/a.jpg': 'n1/a', 'n2.tar/d/a.jpg': 'n2/a'}
+    for pack in (bytes, gzip.compress):
+        done = unpack(pack(outer), wanted)
+    assert files(tmp_path / 'root') == {'n1/a': A[1], 'n1/b': B[1], 'n2/a': b'other'}
+    assert (done.written, done.kept, done.passed_over) == (0, 3, 2)
+    with pytest.raises(BCE3SError, match=r"'n1.tar' is a symbolic link"):
+        unpack(tar(member('n1.tar', kind=tarfile.SYMTYPE, link='/etc')), wanted)
+    bad = tar(member('d/a.jpg', kind=tarfile.LNKTYPE, link='d/b.jpg'))
+    with pytest.raises(BCE3SError, match=r"'n1.tar/d/a.jpg' is a hard link"):
+        unpack(tar(member('n1.tar', bad)), wanted)
+    with pytest.raises(BCE3SError, match='cannot be unpacked'):  # more inside than it holds
+        unpack(tar(member('n1.tar', inner[0][:700])), wanted)
+
+
+def test_it_goes_on_where_it_stopped(tmp_path, unpack):
+    with pytest.raises(BCE3SError, match='cannot be unpacked'):
+        unpack(tar(A, B)[: 512 + 1024 + 512 + 100])
+    assert files(tmp_path / 'root') == {'train/x/a.jpg': A[1]}
+    (tmp_path / 'root/train/x/a.jpg').write_bytes(b'Z' * 700)  # of the right size: left alone
+    done = unpack(tar(A, B))
+    assert (done.written, done.kept) == (1, 1)
+    (tmp_path / 'root/train/x/a.jpg').write_bytes(b'Z')  # of another size: written again
+    unpack(tar(A, B))
+    assert files(tmp_path / 'root') == BOTH
+
+
+ELSEWHERE = [
+    '/etc/passwd',
+    '../escaped',
+    'd/../../escaped',
+    '/d/a.jpg',
+    'd//a.jpg',
+    'd/./a.jpg',
+    '',
+]
+STRANGE = [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
+
+
+def test_what_was_not_asked_for_is_passed_over(tmp_path, unpack):
+    """Links that a later member would be written through, too."""
+    strange = [member(f'd/s{i}', kind=kind, link='/tmp') for i, kind in enumerate(STRANGE)]
+    strange += [member(name, b'x') for name in ELSEWHERE]
+    strange += [
+        member('d', kind=tarfile.SYMTYPE, link='..'),
+        member('b.jpg', b'not the wanted one'),
+    ]
+    strange += [member('train', b'a file where a folder must be')]
+    strange += [member('d/x\0y', b'NUL', pax_headers={'path': 'd/a.jpg\0/../x'})]
+    done = unpack(tar(*strange, A, B, format=tarfile.PAX_FORMAT))
+    assert files(tmp_path / 'root') == BOTH
+    assert done.passed_over == len(strange)
+
+
+@pytest.mark.parametrize(
+    ('bad', 'sentence'),
+    [
+        (member('d/a.jpg', kind=tarfile.SYMTYPE, link='/etc/passwd'), 'is a symbolic link'),
+        (member('d/a.jpg', kind=tarfile.LNKTYPE, link='d/b.jpg'), 'is a hard link'),
+        (member('d/a.jpg', kind=tarfile.CHRTYPE), 'is a device'),
+        (member('d/a.jpg', kind=tarfile.BLKTYPE), 'is a device'),
+        (member('d/a.jpg', kind=tarfile.FIFOTYPE), 'is a pipe'),
+        (member('d/a.jpg', kind=tarfile.DIRTYPE), 'is a folder'),
+        (member('d/a.jpg', b'x' * 1001), 'has 1001 bytes, 0 to 1000 are expected'),
+    ],
+)
+def test_what_is_wanted_must_be_a_plain_file(tmp_path, unpack, bad, sentence):
+    with pytest.raises(BCE3SError, match=f"not safe to unpack: 'd/a.jpg' {sentence}"):
+        unpack(tar(B, bad), largest=1000)
+    assert files(tmp_path / 'root') == {'b.jpg': B[1]}
+
+
+def test_twice_the_same_name(unpack):
+    with pytest.raises(BCE3SError, match=r"'d/a.jpg' is in it twice"):
+        unpack(tar(A, B, member('./d/a.jpg', b'another')))
+
+
+SPARSE = {'GNU.sparse.map': '0,1', 'GNU.sparse.size': str(1 << 50)}
+
+
+@pytest.mark.parametrize(
+    ('headers', 'sentence'),
+    [
+        ({'size': str(1 << 60)}, 'bytes, 0 to'),
+        ({'size': '-1024'}, '-1024 bytes'),
+        ({'size': '-100000'}, '-100000 bytes'),
+        (SPARSE, 'is a sparse file'),
+        ({**SPARSE, 'GNU.sparse.name': 'd/a.jpg'}, 'is a sparse file'),
+    ],
+)
+def test_sizes_beyond_sense(unpack, headers, sentence):
+    with pytest.raises(BCE3SError, match=sentence):
+        unpack(
+            tar(member('d/a.jpg', b'x' * 100, pax_headers=headers), B, format=tarfile.PAX_FORMAT)
+        )
+
+
+@pytest.mark.parametrize('size', [-512, -1536, -(1 << 40), 1 << 40, 1 << 62, 9 * 10**30])
+def test_headers_that_point_back_or_far_away(unpack, size):
+    """Of a member that is not wanted: it would be a loop, or a seek through the whole disk."""
+    bad = member('junk', b'x' * 100, pax_headers={'size': str(size)})
+    for pack in (bytes, gzip.compress):
+        begin = time.monotonic()
+        with pytest.raises(BCE3SError, match=r'points backwards|cannot be unpacked'):
+            unpack(pack(tar(B, bad, A, format=tarfile.PAX_FORMAT)))
+        assert time.monotonic() - begin < 2
+
+
+def longname(size):
+    """The header of a name of ``size`` bytes."""
+    info = tarfile.TarInfo('././@LongLink')
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize('begin', [longname(1 << 33), (longname(1) + b'x' * 512) * 5000])
+def test_headers_that_fill_the_memory(unpack, begin):
+    for pack in (bytes, gzip.compress):
+        with pytest.raises(BCE3SError, match=r'bytes at once|cannot be unpacked'):
+            unpack(pack(begin + tar(A)))
+
+
+def test_much_out_of_little(unpack, monkeypatch):
+    bomb = gzip.compress(tar(member('zeros', bytes(8 << 20)), A, B))
+    with pytest.raises(BCE3SError, match=r'ends beyond .* no archive of such data'):
+        unpack(bomb)
+    monkeypatch.setattr(archives, 'HIGHEST_RATIO', 2000)
+    assert unpack(bomb).written == 2
+
+
+@pytest.mark.parametrize(
+    'content', [b'', b'x', b'<html>', os.urandom(3000), b'\x1f\x8b' + b'x' * 99]
+)
+def test_no_archive(unpack, content):
+    with pytest.raises(BCE3SError, match='cannot be unpacked'):
+        unpack(content)
+
+
+def test_every_way_to_cut_and_to_damage_it(tmp_path, unpack):
+    """The right files, or some of them, or a sentence."""
+    whole = tar(A, B, format=tarfile.PAX_FORMAT)[: 512 + 1024 + 512 + 512 + 1024]
+    for pack in (bytes, gzip.compress):
+        content = pack(whole)
+        for i in range(0, len(content), 41 if pack is bytes else 3):
+            for bad in (content[:i], content[:i] + bytes([content[i] ^ 0xFF]) + content[i + 1 :]):
+                with contextlib.suppress(BCE3SError):
+                    unpack(bad)
+                found = files(tmp_path / 'root') if (tmp_path / 'root').exists() else {}
+                assert found.keys() <= BOTH.keys()
+                assert all(len(found[name]) == len(BOTH[name]) for name in found)
+
+
+@pytest.mark.parametrize(
+    ('targets', 'sentence'),
+    [
+        (['../x', 'y'], 'not a path below'),
+        (['/x', 'y'], 'not a path below'),
+        (['x/../../y', 'y'], 'not a path below'),
+        (['', 'y'], 'not a path below'),
+        (['x\0', 'y'], 'not a path below'),
+        (['x', 'x/y'], 'a file and'),
+        (['x', 'x'], 'the same file'),
+    ],
+)
+def test_targets_outside(unpack, targets, sentence):
+    with pytest.raises(BCE3SError, match=sentence):
+        unpack(tar(A, B), dict(zip(WANTED, targets, strict=True)))
+
+
+def test_a_file_where_a_folder_must_be(tmp_path, unpack):
+    (tmp_path / 'root').mkdir()
+    (tmp_path / 'root/train').write_text('mine')
+    with pytest.raises(BCE3SError, match='cannot be unpacked'):
+        unpack(tar(A, B))
+    assert (tmp_path / 'root/train').read_text() == 'mine'
+    (tmp_path / 'root/b.jpg').mkdir()
+    with pytest.raises(BCE3SError, match='cannot be unpacked'):
+        unpack(tar(B))
+
+
+def test_checksum(tmp_path):
+    path = tmp_path / 'x.tar'
+    path.write_bytes(b'hello\n')
+    require_md5(path, 'b1946ac92492d2347c6235b4d2611184')
+    with pytest.raises(BCE3SError, match=r'MD5 b1946ac9.*published is 0000'):
+        require_md5(path, '0' * 32)
+    with pytest.raises(BCE3SError, match='cannot be read'):
+        require_md5(tmp_path / 'y', '0' * 32)
