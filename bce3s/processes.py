@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+import warnings
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from bce3s.errors import BCE3SError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
+TIMEOUT = (
+    600  # seconds that a process waits for the others, unless env_cfg.dist_cfg.timeout says so
+)
+STARTERS = {'slurm': 'tools/slurm_train.sh', 'pytorch': 'tools/dist_train.sh'}
+# How gloo names the end of another process, in errors that have no type of their own.
+LOST = ('gloo', 'Connection closed by peer', 'Connection reset by peer', 'NCCL')
 
 
 def cores() -> int:
@@ -20,56 +32,173 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+# ------------------------------------------------------------ joining
 def start_processes(cfg: Config, launcher: str) -> None:
-    """Joins the process group. On GPUs MMEngine does so with nccl; on CPUs, where it cannot, gloo
-    is begun here.
+    """Joins the process group, with nccl on GPUs (``env_cfg.dist_cfg.backend``) and gloo on CPUs,
+    and says in ``cfg`` how the model is wrapped.
+
+    ``env_cfg.dist_cfg.timeout`` (seconds, 600) is how long a process waits for the others before it
+    ends with an error: in the beginning, and later in each exchange.
 
     Raises:
-        BCE3SError: the environment that the launcher should have set is not there.
+        BCE3SError: the environment that the launcher should have set is not there or wrong, too few
+            GPUs, not all processes came, or synchronised BatchNorm without a GPU.
     """
     cfg.launcher = launcher
     if launcher == 'none':
         return
     import torch
 
-    if launcher == 'slurm' and not torch.cuda.is_available():
-        _slurm_environment()
-    needed = ['SLURM_PROCID'] if launcher == 'slurm' else ['RANK', 'WORLD_SIZE', 'LOCAL_RANK']
-    if absent := [name for name in needed if name not in os.environ]:
-        tool = 'tools/slurm_train.sh' if launcher == 'slurm' else 'tools/dist_train.sh'
-        raise BCE3SError(f'--launcher {launcher} needs {", ".join(absent)}. Start with {tool}.')
-    if torch.cuda.is_available():
-        return
-    torch.distributed.init_process_group('gloo')
-    cfg.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel',
-        device_ids=None,
+    adopt_environment(launcher)
+    cfg.launcher = 'pytorch'  # whose variables are set by now
+    gpus = torch.cuda.device_count()
+    rank, size, local_rank = _place(launcher)
+    if launcher == 'slurm' and gpus == 1:  # each task sees one of its own
+        local_rank = 0
+        os.environ['LOCAL_RANK'] = '0'
+    if cfg.get('sync_bn') and not gpus:
+        raise BCE3SError(
+            f'sync_bn={cfg.sync_bn!r}: PyTorch synchronises BatchNorm on GPUs only, and there is '
+            'none. Leave sync_bn out: each process then normalises by its own share of the batch.'
+        )
+    if gpus:
+        if local_rank >= gpus:
+            raise BCE3SError(
+                f'This is process {local_rank + 1} on a machine with {gpus} GPU(s), and each needs '
+                f'one: start {gpus} of them here (the GPUS of {STARTERS[launcher]}).'
+            )
+        torch.cuda.set_device(local_rank)
+    _join(cfg, 'nccl' if gpus else 'gloo', rank, size)
+    warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated', FutureWarning)
+    wrapper: dict[str, Any] = dict(
+        type='BCE3SDataParallel',
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
+    if not gpus:
+        wrapper['device_ids'] = None
+    cfg.model_wrapper_cfg = wrapper | dict(cfg.get('model_wrapper_cfg') or {})
 
 
-def _slurm_environment() -> None:
-    """torch's variables from Slurm's."""
+def _place(launcher: str) -> tuple[int, int, int]:
+    """RANK, WORLD_SIZE and LOCAL_RANK."""
+    names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')
+    _check_set(names, launcher)
+    try:
+        rank, size, local_rank = (int(os.environ[name]) for name in names)
+    except ValueError:
+        rank = size = local_rank = -1
+    if not (0 <= rank < size and local_rank >= 0):
+        values = ', '.join(f'{name}={os.environ[name]}' for name in names)
+        raise BCE3SError(f'{values} is no place in a group of processes. Is one set by hand?')
+    return rank, size, local_rank
+
+
+def _check_set(names: Iterable[str], launcher: str) -> None:
+    if absent := [name for name in names if name not in os.environ]:
+        raise BCE3SError(
+            f'--launcher {launcher} needs {", ".join(absent)}. Start with {STARTERS[launcher]}.'
+        )
+
+
+def _join(cfg: Config, backend: str, rank: int, size: int) -> None:
+    from torch import distributed
+
+    options = dict((cfg.get('env_cfg') or {}).get('dist_cfg') or {})
+    seconds = options.get('timeout', TIMEOUT)
+    if not isinstance(seconds, int | float) or seconds <= 0:
+        raise BCE3SError(f'env_cfg.dist_cfg.timeout={seconds!r}: give a number of seconds above 0.')
+    if backend == 'nccl':  # a backend that the config names is one for GPUs
+        backend = options.get('backend', backend)
+    try:
+        distributed.init_process_group(backend, timeout=timedelta(seconds=seconds))
+    except (RuntimeError, ValueError) as error:
+        where = ':'.join(os.environ.get(k, '?') for k in ('MASTER_ADDR', 'MASTER_PORT'))
+        raise BCE3SError(
+            f'Process {rank} of {size} could not join the others at {where} within {seconds:g} s '
+            f'({_first_line(error)}). Are all machines started with the same MASTER_ADDR, PORT and '
+            'number of processes, and is the port open between them? Where a machine has several '
+            'networks, GLOO_SOCKET_IFNAME (CPU) or NCCL_SOCKET_IFNAME (GPU) names the interface.'
+        ) from error
+
+
+def adopt_environment(launcher: str) -> None:
+    """Sets torch's variables (RANK, ...) from Slurm's, if that is the launcher. To be called before
+    anything asks which process this is; imports nothing.
+
+    Raises:
+        BCE3SError: Slurm's are not there.
+    """
+    if launcher != 'slurm':
+        return
     names = {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RANK': 'SLURM_LOCALID'}
-    for name, source in names.items():
-        if source in os.environ:
-            os.environ[name] = os.environ[source]
-    if 'MASTER_ADDR' not in os.environ and 'SLURM_NODELIST' in os.environ:
-        command = ['scontrol', 'show', 'hostname', os.environ['SLURM_NODELIST']]
-        hosts = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        os.environ['MASTER_ADDR'] = hosts[0]
-    os.environ.setdefault('MASTER_PORT', '29500')
+    _check_set(names.values(), launcher)
+    os.environ.update({name: os.environ[source] for name, source in names.items()})
+    nodes = os.environ.get('SLURM_STEP_NODELIST') or os.environ.get('SLURM_NODELIST')
+    if 'MASTER_ADDR' not in os.environ and nodes:
+        os.environ['MASTER_ADDR'] = _first_host(nodes)
+    if 'MASTER_PORT' not in os.environ:  # two jobs may share a machine
+        job = os.environ.get('SLURM_JOB_ID', '0')
+        os.environ['MASTER_PORT'] = str(15000 + int(job) % 15000 if job.isdigit() else 29500)
+
+
+def _first_host(nodes: str) -> str:
+    command = ['scontrol', 'show', 'hostnames', nodes]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError) as error:
+        raise BCE3SError(
+            f'`{" ".join(command)}` does not say which machine is the first ({error}): set '
+            'MASTER_ADDR to its name.'
+        ) from error
+
+
+# ------------------------------------------------------------ leaving
+def lost_process(error: BaseException) -> str | None:
+    """A sentence for an error of torch.distributed, which means that another process ended or does
+    not answer; None: it is another error.
+    """
+    distributed = _joined()
+    if distributed is None or not isinstance(error, RuntimeError):
+        return None
+    text = str(error)
+    known = isinstance(error, getattr(distributed, 'DistError', ()))
+    if not known and not any(part in text for part in LOST):
+        return None
+    return (
+        'Another process of this run ended or does not answer, so this one stops too: the cause is '
+        f'what the first of them printed ({_first_line(error)}).'
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    """Without the place in gloo's source, and without what follows a full stop."""
+    text = re.sub(r'^(\[[^]]*\] *)+', '', str(error).strip())
+    return re.split(r'\n|\. ', text or type(error).__name__)[0][:200]
+
+
+def _joined() -> Any:
+    """``torch.distributed`` if this process is in a group; torch is not imported for it."""
+    distributed = sys.modules.get('torch.distributed')
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return None
+    return distributed
 
 
 def stop_processes() -> None:
     """Leaves the process group. The caller has dropped its runner: gloo aborts at exit while a
     model still holds it.
     """
-    from torch import distributed
+    if (distributed := _joined()) is not None:
+        gc.collect()
+        distributed.barrier()
+        distributed.destroy_process_group()
 
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return
-    gc.collect()
-    distributed.barrier()
-    distributed.destroy_process_group()
+
+def abandon_processes() -> None:
+    """Leaves the process group after an error, if it is still joined, without waiting for anyone:
+    the others find their connection closed. The error is handled, so that nothing holds its frames.
+    """
+    if (distributed := _joined()) is not None:
+        gc.collect()
+        distributed.destroy_process_group()

@@ -2,13 +2,14 @@
 
 A sampler gives the order of a whole epoch as a function of (seed, epoch), the same on every rank; a
 batch sampler cuts it into batches and keeps this rank's slice. So N processes with batch B / N see
-what one process with batch B sees, no sample is drawn by two ranks, and resuming at an epoch needs
-no stored state.
+what one process with batch B sees, no sample is drawn by two ranks, and resuming needs no stored
+state: in the middle of an epoch its first batches are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
@@ -172,7 +173,12 @@ class GlobalBatchSampler(BatchSampler):
         sampler: one of the samplers above.
         batch_size: samples a rank; a global batch holds ``batch_size * world_size``.
         drop_last: leave the last, smaller batch out. Otherwise it is shared out as evenly as it
-            goes, and left out only if it has fewer samples than there are ranks.
+            goes. A rank that has no sample of it, for it has fewer than there are ranks, is given
+            one of another rank's as a stand-in, which counts for nothing (``sizes`` says 0).
+
+    Attributes:
+        first: global batches that the next iteration leaves out; then it is 0 again. ``len`` stays
+            that of the whole epoch.
     """
 
     def __init__(self, sampler: NaturalSampler, batch_size: int, drop_last: bool = False) -> None:
@@ -183,19 +189,41 @@ class GlobalBatchSampler(BatchSampler):
             )
         super().__init__(sampler, batch_size, drop_last)
         self.rank, self.world_size = get_dist_info()
+        self.first = 0
+
+    @property
+    def global_batch_size(self) -> int:
+        """Samples of a whole batch, of all ranks together."""
+        return self.batch_size * self.world_size
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.sampler), self.batch_size * self.world_size)
-        return whole + (not self.drop_last and rest >= self.world_size)
+        whole, rest = divmod(len(self.sampler), self.global_batch_size)
+        return whole + (not self.drop_last and rest > 0)
 
-    def slices(self, order: Tensor) -> Iterator[Tensor]:
-        """This rank's part of every global batch of ``order``."""
-        for batch in order.split(self.batch_size * self.world_size)[: len(self)]:
-            bounds = [len(batch) * r // self.world_size for r in (self.rank, self.rank + 1)]
-            yield batch[bounds[0] : bounds[1]]
+    def sizes(self, batch_idx: int) -> tuple[int, ...]:
+        """How many samples each rank has of the epoch's global batch ``batch_idx`` (from 0); of a
+        paired batch: of its natural half. 0: it holds a stand-in only.
+        """
+        begin = batch_idx * self.global_batch_size
+        size = min(self.global_batch_size, len(self.sampler) - begin)
+        bounds = [size * r // self.world_size for r in range(self.world_size + 1)]
+        return tuple(high - low for low, high in pairwise(bounds))
+
+    def slices(self, order: Tensor, first: int = 0) -> Iterator[Tensor]:
+        """This rank's part of every global batch of ``order``, from number ``first`` on."""
+        for i in range(first, len(self)):
+            sizes = self.sizes(i)
+            begin = i * self.global_batch_size + sum(sizes[: self.rank])
+            yield order[begin : begin + max(1, sizes[self.rank])]
 
     def __iter__(self) -> Iterator[list[int]]:
-        for indices in self.slices(self.sampler.order()):
+        # A generator takes `first` when its first batch is asked for: a loader with worker
+        # processes begins an iteration that it never asks for anything.
+        first, self.first = self.first, 0
+        yield from self._batches(first)
+
+    def _batches(self, first: int) -> Iterator[list[int]]:
+        for indices in self.slices(self.sampler.order(), first):
             yield indices.tolist()
 
 
@@ -223,10 +251,9 @@ class PairedBatchSampler(GlobalBatchSampler):
             dict(cfg, dataset=sampler.dataset, seed=sampler.seed, stream='partner order')
         )
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def _batches(self, first: int) -> Iterator[list[int]]:
         self.partner.set_epoch(self.sampler.epoch)
-        pairs = zip(
-            self.slices(self.sampler.order()), self.slices(self.partner.order()), strict=True
-        )
+        streams = (self.sampler.order(), self.partner.order())
+        pairs = zip(*(self.slices(order, first) for order in streams), strict=True)
         for own, partner in pairs:
             yield own.tolist() + partner.tolist()

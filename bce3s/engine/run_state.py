@@ -30,10 +30,15 @@ class RunStateHook(Hook):
     """Tells the model the class counts, and before each step the seed, epoch and step.
 
     Everything random is a function of these, so that a resumed run equals one that was never
-    stopped. Python's, NumPy's and torch's global generators are reseeded from (seed, epoch, rank)
-    for what draws from them (dropout), and a data set that augments by itself is told seed and
-    epoch. With several processes, buffers (BatchNorm's statistics) of rank 0 are everybody's at the
-    end of an epoch: it is they that are validated and saved.
+    stopped, also in the middle of an epoch. Python's, NumPy's and torch's global generators are
+    reseeded for what draws from them: before an epoch from (seed, epoch, rank), which its loader's
+    workers inherit, and before a step from (seed, step, rank) (dropout). A data set that augments
+    by itself is told seed and epoch.
+
+    With several processes the preprocessor is told how the batch lies on the ranks, and buffers
+    (BatchNorm's statistics) of rank 0 are everybody's at the end of an epoch: it is they that are
+    validated and saved. What ``model._ddp_params_and_buffers_to_ignore`` names belongs to its rank
+    and stays.
     """
 
     priority = 'VERY_HIGH'
@@ -46,9 +51,10 @@ class RunStateHook(Hook):
             _check_same_counts(counts, runner.val_dataloader.dataset.metainfo)
         if runner.optim_wrapper._accumulative_counts > 1:
             raise BCE3SError(
-                'optim_wrapper.accumulative_counts is above 1, but resampled negatives and the '
-                'memory bank do not know of gradient accumulation yet: use a smaller batch_size '
-                'with a lower rate, or more processes.'
+                'optim_wrapper.accumulative_counts is above 1, but negatives, mixing and memory '
+                'bank are those of one batch. Set it to 1 and model.micro_batches='
+                f'{runner.optim_wrapper._accumulative_counts} instead: a batch of batch_size goes '
+                'through the network in that many parts.'
             )
         if runner.cfg.get('randomness', {}).get('diff_rank_seed'):
             raise BCE3SError(
@@ -62,22 +68,37 @@ class RunStateHook(Hook):
             _tell_sampling(runner, model)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        seed = derived_seed(runner.seed, 'epoch', runner.epoch, get_rank()) % 2**32
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002  (the global state is what other people's code uses)
-        torch.manual_seed(seed)
+        _reseed(runner.seed, 'epoch', runner.epoch)
         dataset = runner.train_dataloader.dataset
         if hasattr(dataset, 'set_epoch'):  # before its workers start
             dataset.set_epoch(runner.seed, runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
-        clock = Clock(runner.seed, runner.epoch, runner.iter)
-        bare_model(runner).data_preprocessor.clock = clock
+        _reseed(runner.seed, 'step', runner.iter)
+        preprocessor = bare_model(runner).data_preprocessor
+        preprocessor.clock = Clock(runner.seed, runner.epoch, runner.iter)
+        if get_world_size() > 1:
+            sizes = getattr(runner.train_dataloader.batch_sampler, 'sizes', None)
+            preprocessor.sizes = sizes and sizes(batch_idx)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        if get_world_size() > 1:
-            for buffer in bare_model(runner).buffers():
+        if get_world_size() == 1:
+            return
+        model = bare_model(runner)
+        local = set(getattr(model, '_ddp_params_and_buffers_to_ignore', ()))
+        for name, buffer in model.named_buffers():
+            if name not in local:
                 broadcast(buffer, src=0)
+
+
+def _reseed(seed: int, *moment: str | int) -> None:
+    seed = derived_seed(seed, *moment, get_rank()) % 2**32
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  (the global state is what other people's code uses)
+    # torch.manual_seed, without 120 us for devices that are not there
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(seed)
 
 
 def _tell_sampling(runner: Runner, model: nn.Module) -> None:

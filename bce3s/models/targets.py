@@ -76,8 +76,11 @@ class Targets:
         """Images (V * B, ...) and their targets in contiguous parts of the samples, the same in
         every view; as many on all ranks, at most one a sample.
         """
-        views, size = self.per_view(inputs), len(self.labels)
-        parts = max(1, min(parts, *self.share.sizes))
+        parts, size = max(1, min(parts, *self.share.sizes)), len(self.labels)
+        if parts == 1:
+            yield inputs, self
+            return
+        views = self.per_view(inputs)
         for i in range(parts):
             own = slice(i * size // parts, (i + 1) * size // parts)
             partners = None if self.partners is None else self.partners[own]

@@ -165,21 +165,24 @@ def test_ranks_take_slices_of_the_batches_of_one_process(monkeypatch, world_size
         batcher.sampler.set_epoch(4)
         listed = list(batcher)
         assert len(batcher) == len(listed)
-        return listed
+        sizes = [batcher.sizes(i)[batcher.rank] for i in range(len(listed))]
+        stand_ins.extend(part for part, n in zip(listed, sizes, strict=True) if n == 0)
+        return [part[:n] for part, n in zip(listed, sizes, strict=True)]
 
+    stand_ins = []
     per_rank = ranks(monkeypatch, world_size, batches)
     (one,) = ranks(monkeypatch, 1, lambda: batches(12))
-    if one and len(one[-1]) < world_size:
-        one = one[:-1]  # not enough for one each
     together = [joined(parts) for parts in zip(*per_rank, strict=True)]
     assert together == one
     drawn = joined(together)
     assert len(set(drawn)) == len(drawn)
-    assert len(drawn) >= count - (11 if drop_last else world_size - 1)
+    assert len(drawn) == (count // 12 * 12 if drop_last else count)
     for parts in zip(*per_rank, strict=True):
         sizes = [len(part) for part in parts]
-        assert min(sizes) >= 1
         assert max(sizes) - min(sizes) <= 1
+    last = count % 12
+    assert len(stand_ins) == (0 if drop_last or not last else max(0, world_size - last))
+    assert all(len(part) == 1 and part[0] in one[-1] for part in stand_ins)
 
 
 def test_one_process_draws_every_sample():
@@ -261,3 +264,48 @@ def test_built_by_config():
 def test_a_batch_sampler_needs_a_sampler_of_ours():
     with pytest.raises(BCE3SError, match='not RandomSampler: use NaturalSampler or PowerSampler'):
         PairedBatchSampler(torch.utils.data.RandomSampler(range(5)), 2)
+
+
+# ------------------------------------------------------------ within an epoch
+@pytest.mark.parametrize('paired', [False, True])
+def test_the_first_batches_are_left_out_once(paired):
+    kind = PairedBatchSampler if paired else GlobalBatchSampler
+    batches = kind(NaturalSampler(toy(), 1), 12)
+    batches.sampler.set_epoch(3)
+    whole = list(batches)
+    for first in (0, 1, 8, 9):
+        batches.first = first
+        assert list(batches) == whole[first:]
+        assert len(batches) == 9
+        assert list(batches) == whole  # it was for one iteration
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_loader_leaves_them_out_with_workers_too(workers):
+    class Rows(torch.utils.data.Dataset):
+        labels, metainfo = toy().labels, toy().metainfo
+
+        def __getitem__(self, i):
+            return i
+
+    batches = PairedBatchSampler(NaturalSampler(Rows(), 1), 12)
+    loader = torch.utils.data.DataLoader(Rows(), batch_sampler=batches, num_workers=workers)
+    whole = [batch.tolist() for batch in loader]
+    batches.first = 6
+    assert [batch.tolist() for batch in loader] == whole[6:]
+    assert len([batch.tolist() for batch in loader]) == 9
+
+
+@pytest.mark.parametrize('world_size', [1, 2, 3, 4])
+@pytest.mark.parametrize('drop_last', [False, True])
+def test_every_rank_knows_the_sizes_of_all(monkeypatch, world_size, drop_last):
+    sizes = []
+    for rank in range(world_size):
+        monkeypatch.setattr(samplers, 'get_dist_info', lambda rank=rank: (rank, world_size))
+        batches = GlobalBatchSampler(NaturalSampler(toy(), 1), 3, drop_last)
+        sizes.append([len(batch) for batch in batches])
+        known = [batches.sizes(i) for i in range(len(batches))]
+    held = [tuple(max(1, n) for n in of_all) for of_all in known]  # one stands in for none
+    assert held == list(zip(*sizes, strict=True))
+    assert sum(map(sum, known)) == (len(known) * 3 * world_size if drop_last else N)
+    assert batches.global_batch_size == 3 * world_size
