@@ -10,22 +10,34 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bce3s.datasets.workers import worker_death
 from bce3s.errors import BCE3SError
-from bce3s.files import exclusive
-from bce3s.processes import start_processes, stop_processes
+from bce3s.files import DISK_ERRORS, exclusive, reason
+from bce3s.processes import (
+    abandon_processes,
+    adopt_environment,
+    lost_process,
+    start_processes,
+    stop_processes,
+)
+from bce3s.signals import FailedElsewhere, Preempted, StopSignals
 
 if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
 EXAMPLES = {
-    'train': 'example: python tools/train.py configs/bce3s/digits.py --seed 1 --work-dir runs/1',
+    'train': 'example: python tools/train.py configs/bce3s/digits.py --seed 1 --work-dir runs/1\n\n'
+    'exit status: 0 done, or stopped by SIGTERM or SIGUSR1 with everything saved (continue with\n'
+    '--resume); 1 an error, in one sentence; 2 wrong arguments; 130 stopped by Ctrl-C, everything\n'
+    'saved (a second Ctrl-C stops at once)',
     'test': 'example: python tools/test.py configs/bce3s/digits.py runs/1/epoch_130.pth',
 }
 
@@ -37,7 +49,12 @@ def parser(tool: str) -> argparse.ArgumentParser:
         'train': 'Train a config, validate it and write its report.',
         'test': 'Evaluate a checkpoint of a config and write its report.',
     }[tool]
-    p = argparse.ArgumentParser(prog=f'{tool}.py', description=what, epilog=EXAMPLES[tool])
+    p = argparse.ArgumentParser(
+        prog=f'{tool}.py',
+        description=what,
+        epilog=EXAMPLES[tool],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     p.add_argument('config', help='config file')
     if tool == 'train':
         p.add_argument('--work-dir', help='where everything is written (work_dirs/<config name>)')
@@ -46,9 +63,14 @@ def parser(tool: str) -> argparse.ArgumentParser:
             nargs='?',
             const='auto',
             metavar='CKPT',
-            help='continue: from CKPT, or without one from the newest checkpoint in the work dir',
+            help='continue: from CKPT, or else from the newest sound checkpoint in the work dir',
         )
         p.add_argument('--amp', action='store_true', help='bfloat16 autocast in the model')
+        p.add_argument(
+            '--auto-scale-lr',
+            action='store_true',
+            help='scale the learning rate with the global batch (auto_scale_lr.base_batch_size)',
+        )
         p.add_argument('--seed', type=int, help='seed of the run (the config says 0)')
         p.add_argument(
             '--overwrite',
@@ -99,10 +121,12 @@ def run_tool(action: Callable[[], int | None], hint: str = '', folder: Path | st
     """
     prepare_process()
     try:
-        return status_of(action, folder)
+        status = status_of(action, folder)
     except KeyboardInterrupt:
         _print_error(f'Interrupted. {hint}'.strip())
-        return 130
+        status = 130
+    abandon_processes()
+    return status
 
 
 def prepare_process() -> None:
@@ -175,6 +199,13 @@ def _train_config(args: argparse.Namespace) -> Config:
         if not isinstance(cfg.get('model'), dict):
             raise BCE3SError(f'--amp sets model.precision, but {args.config} has no model.')
         cfg.model.precision = 'bf16'
+    if args.auto_scale_lr:
+        if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
+            raise BCE3SError(
+                f'--auto-scale-lr: {args.config} does not say for which batch its rate is meant: '
+                'set auto_scale_lr.base_batch_size.'
+            )
+        cfg.auto_scale_lr.enable = True
     if args.seed is not None:
         cfg.setdefault('randomness', {})
         cfg.randomness.seed = args.seed
@@ -184,11 +215,42 @@ def _train_config(args: argparse.Namespace) -> Config:
 
 
 # ------------------------------------------------------------ tools
-def train(args: argparse.Namespace) -> None:
-    """``tools/train.py``."""
+def train(args: argparse.Namespace) -> int:
+    """``tools/train.py``; returns its exit status."""
+    adopt_environment(args.launcher)
     cfg = _train_config(args)
-    with _one_run_at_a_time(Path(cfg.work_dir)):
-        _train(cfg, args)
+    hush_writers()
+    try:
+        with StopSignals(), _one_run_at_a_time(Path(cfg.work_dir)):
+            _train(cfg, args)
+    except Preempted as stop:
+        if os.environ.get('RANK', '0') == '0':
+            print(stop, flush=True)
+        return stop.status
+    except FailedElsewhere:
+        return 1
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise BCE3SError(
+            f'{cfg.work_dir} cannot be written to ({reason(error)}). Checkpoints written earlier '
+            'are intact. Make room, then continue with --resume.'
+        ) from error
+    return 0
+
+
+def hush_writers() -> None:
+    """A thread that cannot write to the disk (TensorBoard's) prints no traceback: it hands its
+    error on to the run, which ends with a sentence. For the rest of the process, for the thread may
+    come to it after the run's end.
+    """
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not (isinstance(args.exc_value, OSError) and args.exc_value.errno in DISK_ERRORS):
+            before(args)
+
+    threading.excepthook = hook
 
 
 def _one_run_at_a_time(work_dir: Path) -> AbstractContextManager:
@@ -198,40 +260,62 @@ def _one_run_at_a_time(work_dir: Path) -> AbstractContextManager:
 
 def _train(cfg: Config, args: argparse.Namespace) -> None:
     work_dir = Path(cfg.work_dir)
-    resume = args.resume
+    resume, overwrite = args.resume, args.overwrite
     if resume is None and cfg.get('resume'):  # asked for in the config
         resume, cfg.load_from = cfg.get('load_from') or 'auto', None
     held = _held_checkpoints(work_dir)
-    if held and resume is None and not args.overwrite:
+    if int(os.environ.get('TORCHELASTIC_RESTART_COUNT') or 0):  # torchrun starts it once more
+        overwrite = False
+        resume = 'auto' if held or resume is None else resume
+    if held and resume is None and not overwrite:
         raise BCE3SError(
             f'{work_dir} already holds checkpoints ({held[0].name}). Continue with --resume, start '
             'again with --overwrite (deletes them), or give another --work-dir.'
         )
-
-    from bce3s.engine.checkpoint import resolve_checkpoint
-
-    checkpoint = resolve_checkpoint(work_dir, resume)
-    cfg.resume = checkpoint is not None
-    if checkpoint is not None:
-        cfg.load_from = str(checkpoint)
+    if resume not in (None, 'auto') and not Path(resume).expanduser().is_file():
+        raise BCE3SError(f'Checkpoint {resume} does not exist. Check the path.')
+    cfg.resume = False
 
     def begin(runner: Runner) -> None:
-        if resume is not None and checkpoint is None:
+        checkpoint = _agreed_checkpoint(work_dir, resume)
+        if checkpoint is not None:
+            runner._load_from, runner._resume = checkpoint, True
+        elif resume is not None:
             runner.logger.warning(
                 f'--resume: {work_dir} holds no checkpoint yet, there is nothing to resume. '
                 'Training starts from the beginning.'
             )
-        if args.overwrite and checkpoint is None:
+        elif overwrite:
             _delete(held)
         runner.train()
 
     _run(cfg, args.launcher, begin)
 
 
+def _agreed_checkpoint(work_dir: Path, resume: str | None) -> str | None:
+    """The first process decides for all: it may be the only one that sees a file as it is."""
+    from mmengine.dist import broadcast_object_list, is_main_process
+
+    from bce3s.engine.checkpoint import resolve_checkpoint
+
+    found: list[str | None] = [None, None]
+    if is_main_process():
+        try:
+            path = resolve_checkpoint(work_dir, resume)
+            found[0] = str(path) if path else None
+        except BCE3SError as error:
+            found[1] = str(error)
+    broadcast_object_list(found)
+    if found[1] is not None:
+        raise BCE3SError(found[1])
+    return found[0]
+
+
 def test(args: argparse.Namespace) -> None:
     """``tools/test.py``: on ``test_dataloader`` if the config has one, else on
     ``val_dataloader``.
     """
+    adopt_environment(args.launcher)
     cfg = load_config(args.config, args.cfg_options)
     cfg.work_dir = str(args.work_dir or Path(args.checkpoint).parent / 'test')
     if not Path(args.checkpoint).is_file():
@@ -274,13 +358,32 @@ def _run(cfg: Config, launcher: str, action: Callable[[Runner], None]) -> None:
     from bce3s.strict_config import explain
 
     start_processes(cfg, launcher)
+    stop = runner = None
     try:
         runner = QuietRunner.from_cfg(cfg)
         action(runner)
+    except Preempted as asked:
+        stop = asked.with_traceback(None)  # which holds the runner
     except (TypeError, KeyError) as error:
         sentence = explain(error, cfg)
         if sentence is None:
             raise
         raise BCE3SError(sentence) from error
+    except RuntimeError as error:
+        sentence = worker_death(error) or lost_process(error)
+        if sentence is None:
+            raise
+        raise BCE3SError(sentence) from error
     del runner
-    stop_processes()
+    if stop is None or stop.agreed:
+        stop_processes()
+    elif launcher != 'none':
+        _leave_alone(stop)
+    if stop is not None:
+        raise stop
+
+
+def _leave_alone(stop: Preempted) -> None:
+    """Without the others, which may be anywhere; gloo's end would wait for them, or abort."""
+    print(stop, flush=True)
+    os._exit(stop.status)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from bce3s.errors import BCE3SError
+
+# A disk that is full, beyond its quota or the limit of a file's size, broken, or read-only.
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
+
+def reason(error: OSError) -> str:
+    """Why a file could not be written, in the system's words, with the file where it is known."""
+    why = error.strerror or str(error)
+    return f'{why}: {error.filename}' if error.filename else why
 
 
 @contextmanager
@@ -37,14 +47,18 @@ def written_whole(path: Path, shared: bool = False) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # or it would hide why there is one
+            temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename in ``folder`` durable."""
+    """Makes a rename in ``folder`` durable, where the file system can."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 

@@ -1,7 +1,10 @@
 """The command line: mistakes end as sentences, flags do what they say, nothing written is lost."""
 
+import errno
+import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import uuid
@@ -9,13 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from torch import nn
 
 from bce3s import cli
 from bce3s.config_keys import arguments
 from bce3s.errors import BCE3SError
-from bce3s.registry import DATASETS, MODELS
+from bce3s.registry import DATASETS, HOOKS, MODELS
 
 ROOT = Path(__file__).parents[1]
 CONFIG = """
@@ -327,3 +331,105 @@ def test_launcher_without_its_environment(call, monkeypatch):
     status, error = call('--launcher', 'pytorch')
     assert status == 1
     assert 'needs RANK, WORLD_SIZE, LOCAL_RANK. Start with tools/dist_train.sh' in error
+
+
+# ------------------------------------------------------------ lr, restarts, stops, full disks
+def test_auto_scale_lr(call, tmp_path):
+    status, error = call('--auto-scale-lr')
+    assert status == 1
+    assert re.search(r'toy\.py does not say .* set auto_scale_lr\.base_batch_size', error)
+    text = 'auto_scale_lr = dict(enable=False, base_batch_size=8)\n'
+    assert call('--auto-scale-lr', text=text)[0] == 0
+    saved = torch.load(tmp_path / 'work' / 'epoch_2.pth', weights_only=True)
+    assert saved['optimizer']['param_groups'][0]['lr'] == pytest.approx(0.1 * 2 / 8)
+
+
+def test_a_restart_by_torchrun_resumes(call, tmp_path, monkeypatch):
+    assert call(work='whole')[0] == 0
+    assert call('--cfg-options', 'train_cfg.max_epochs=1')[0] == 0
+    status, error = call()
+    assert status == 1
+    assert 'already holds checkpoints' in error
+    before = (tmp_path / 'work' / 'epoch_1.pth').read_bytes()
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    assert call('--overwrite')[0] == 0
+    assert (tmp_path / 'work' / 'epoch_1.pth').read_bytes() == before
+    whole, resumed = (
+        torch.load(tmp_path / d / 'epoch_2.pth', weights_only=True) for d in ('whole', 'work')
+    )
+    assert torch.equal(whole['state_dict']['layer.weight'], resumed['state_dict']['layer.weight'])
+    assert call(work='fresh')[0] == 0  # nothing to resume from yet
+
+
+@HOOKS.register_module()
+class CliSignal(Hook):
+    """Asks the run to stop after its second iteration."""
+
+    def __init__(self, name='SIGTERM'):
+        self.number = signal.Signals[name]
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 1:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(('name', 'expected'), [('SIGTERM', 0), ('SIGUSR1', 0), ('SIGINT', 130)])
+def test_a_stop_ends_in_a_sentence(config, tmp_path, capsys, name, expected):
+    options = ['--cfg-options', f'experiment_name={uuid.uuid4().hex}']
+    path = config(
+        "default_hooks['checkpoint'] = dict(type='RunCheckpointHook')\n"
+        f"custom_hooks = [dict(type='CliSignal', name='{name}')]\n"
+    )
+    work = tmp_path / 'work'
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.main('train', [path, '--work-dir', str(work), *options]) == expected
+    assert signal.getsignal(signal.SIGTERM) is before
+    out, err = capsys.readouterr()
+    assert not err
+    assert out.splitlines()[-1] == (
+        f'Stopped by {name} in epoch 1 after iteration 2; saved {work}/iter_2.pth; continue with '
+        '--resume.'
+    )
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_whatever_writes_to_a_full_disk_ends_in_a_sentence(call, tmp_path, monkeypatch, number):
+    """Here the log file, in which logging itself would print a traceback for every line."""
+
+    def full(_handler):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(logging.FileHandler, 'flush', full)
+    status, error = call(text="log_level = 'INFO'\n")
+    assert status == 1
+    assert error.count('\n') == 1
+    assert f'{tmp_path / "work"} cannot be written to ({os.strerror(number)})' in error
+    assert 'continue with --resume' in error
+
+
+def test_a_writing_thread_leaves_the_word_to_the_run():
+    code = (
+        f'import sys, threading; sys.path.insert(0, {str(ROOT)!r})\n'
+        'from bce3s.cli import hush_writers\n'
+        'def fail(error): raise error\n'
+        'hush_writers()\n'
+        'for error in (OSError(28, "full"), OSError(2, "missing")):\n'
+        '    threading.Thread(target=fail, args=(error,)).start()\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert 'full' not in done.stderr
+    assert 'missing' in done.stderr
+
+
+def test_other_errors_of_files_are_not_called_a_full_disk(call, monkeypatch):
+    monkeypatch.setattr(cli, '_train', lambda *_: Path('/nowhere/at/all').read_text())
+    with pytest.raises(FileNotFoundError):
+        call()
+
+
+def test_the_help_has_the_exit_statuses(capsys):
+    with pytest.raises(SystemExit):
+        cli.main('train', ['--help'])
+    text = ' '.join(capsys.readouterr().out.split())
+    assert 'exit status: 0 done, or stopped by SIGTERM or SIGUSR1' in text
+    assert '130 stopped by Ctrl-C' in text

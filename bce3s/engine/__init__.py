@@ -2,22 +2,28 @@ from . import (
     checkpoint,
     deferred_losses,
     feature_measures,
+    loops,
     max_norm,
     non_finite,
     progress,
     report_hook,
+    run_checkpoint,
     run_state,
     schedule,
+    skipped_images,
 )
 
 __all__ = [
     'checkpoint',
     'deferred_losses',
     'feature_measures',
+    'loops',
     'max_norm',
     'non_finite',
     'progress',
     'report_hook',
+    'run_checkpoint',
     'run_state',
     'schedule',
+    'skipped_images',
 ]

@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 
 from bce3s.engine.run_state import bare_model
+from bce3s.engine.sharded_rows import take_own_rows
 from bce3s.errors import BCE3SError
 from bce3s.registry import HOOKS
 
@@ -63,6 +64,9 @@ class SafeCheckpointHook(Hook):
     ``torch.serialization.get_unsafe_globals_in_checkpoint(f) == []``. Its ``update`` copies the
     whole history: O(n) an iteration, so it is kept to ``max_length`` entries (averages over a log
     interval need no more).
+
+    ``meta.config``, which nothing here writes, is taken out of what is loaded, wherever it came
+    from: ``Runner.resume`` runs that text as Python code.
     """
 
     priority = 'LOWEST'  # after every hook that adds something to the checkpoint
@@ -76,6 +80,7 @@ class SafeCheckpointHook(Hook):
                 checkpoint[key] = plain(checkpoint[key], key)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        (checkpoint.get('meta') or {}).pop('config', None)
         hub = checkpoint.get('message_hub')
         if not hub:
             return
@@ -88,9 +93,11 @@ class SafeCheckpointHook(Hook):
                 )
         # Saved as absolute paths. The folder may have been copied, and CheckpointHook removes the
         # former best: it must never reach into another run's folder.
-        for name, value in hub['runtime_info'].items():
+        for name, value in list(hub['runtime_info'].items()):
             if isinstance(value, str) and name.startswith(('best_ckpt', 'last_ckpt')):
                 hub['runtime_info'][name] = str(Path(runner.work_dir) / Path(value).name)
+                if not value.endswith('.pth'):  # it would be removed: nothing but a checkpoint
+                    del hub['runtime_info'][name]
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         if batch_idx % 100 == 0:
@@ -103,7 +110,8 @@ class ResumedValidationHook(Hook):
     """Runs, after a resume, the validation due at the end of the epoch that the checkpoint holds.
 
     MMEngine saves an epoch's checkpoint before it validates, so a run stopped in between would
-    never have that epoch's figures, and one stopped after its last epoch no report.
+    never have that epoch's figures, and one stopped after its last epoch no report. A checkpoint
+    within an epoch was written after the validation of the one before.
     """
 
     priority = 'LOWEST'
@@ -112,13 +120,16 @@ class ResumedValidationHook(Hook):
         epoch, loop = runner.epoch, runner.train_loop
         if epoch == 0 or runner.val_loop is None or epoch < loop.val_begin:
             return
+        if getattr(loop, 'batches_done', 0):
+            return
         if epoch % loop.val_interval == 0 or epoch >= loop.max_epochs:
             runner.val_loop.run()
 
 
 @HOOKS.register_module()
 class CheckpointGuardHook(Hook):
-    """Stops where a checkpoint does not fit the model; MMEngine loads what fits and warns.
+    """Stops where a checkpoint does not fit the model; MMEngine loads what fits and warns. Of a
+    classifier whose rows lie on several ranks each takes its own.
 
     Args:
         ignore: prefixes of parameter and buffer names that may be missing, left over or of another
@@ -131,6 +142,7 @@ class CheckpointGuardHook(Hook):
         self.ignore = tuple(ignore)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        take_own_rows(runner, checkpoint)
         saved = checkpoint.get('state_dict', checkpoint)
         saved = {re.sub(r'^module\.', '', name): value for name, value in saved.items()}
         compare_states(bare_model(runner).state_dict(), saved, self.ignore)

@@ -65,7 +65,8 @@ def feature_batches(
         num_workers: processes that read images; 0 for data in memory.
 
     Yields:
-        ``features`` (B, d) and ``labels`` (B,), on the model's device.
+        ``features`` (B, d) and ``labels`` (B,), on the model's device, without images that could
+        not be read and are skipped.
     """
     if hasattr(dataset, 'unaugmented'):  # one that augments by itself, such as ImageFolder
         dataset = dataset.unaugmented()
@@ -74,7 +75,13 @@ def feature_batches(
     try:
         for batch in _loader(dataset, batch_size, indices, num_workers):
             data = model.data_preprocessor(batch, training=False)
-            yield model.features(data['inputs']), data['data_samples']['labels']
+            feats, labels = model.features(data['inputs']), data['data_samples']['labels']
+            skipped = batch['data_samples'].get('skipped')  # on the CPU
+            if skipped is not None and skipped.any():
+                kept = (~skipped).nonzero()[:, 0].to(labels.device)
+                feats, labels = feats[kept], labels[kept]
+            if len(labels):
+                yield feats, labels
     finally:
         model.train(training)
 
@@ -105,7 +112,7 @@ def extract(
         done += len(labels)
     if result is None:
         raise BCE3SError('There is no image to extract features of: the data set is empty.')
-    return result
+    return Extracted(*(column[:done] for column in result))
 
 
 def _rows_like(column: Tensor, size: int) -> Tensor:

@@ -1,12 +1,22 @@
-"""MMEngine's runner with a console that a person can read."""
+"""MMEngine's runner, with a console that a person can read and a stop that loses nothing."""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import torch
+from mmengine.dist import broadcast
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
+from torch.utils.data import DataLoader
+
+from bce3s.engine.loops import ResumableTrainLoop
+from bce3s.engine.preemption import all_or_none
+from bce3s.engine.resumed_config import RATE, changes, sentence, take_over_rates
+from bce3s.engine.run_state import bare_model
+from bce3s.engine.sharded_rows import whole_rows
+from bce3s.signals import shield_workers
 
 FOR_THE_FILE = (
     '\n' + '-' * 60 + '\nSystem environment',
@@ -17,6 +27,7 @@ FOR_THE_FILE = (
     '"HardDiskBackend" is the alias',
     '`save_param_scheduler` is True',
     '`resume_param_scheduler` is True',
+    'The value of random seed in the checkpoint',  # said with what else has changed
 )
 MMENGINES_HOOKS = {
     'runtime_info',
@@ -33,7 +44,13 @@ class QuietRunner(Runner):
     the log file; the console shows what happens in this run. ``default_hooks.NAME=None`` leaves out
     any of the default hooks, not only MMEngine's own. ``env_cfg.tf32`` says whether a GPU may
     round the factors of float32 products to TF32's 10 bits of mantissa: several times as fast.
+
+    It trains with :class:`ResumableTrainLoop` unless ``train_cfg`` names another loop. On the
+    processes of a run ``save_checkpoint`` succeeds everywhere or fails everywhere; before it looks
+    at anything it calls ``before_saving(runner)`` of each hook that has it, on all of them.
     """
+
+    _meta: dict[str, Any]
 
     def setup_env(self, env_cfg: dict) -> None:
         super().setup_env(env_cfg)
@@ -44,7 +61,9 @@ class QuietRunner(Runner):
     def build_logger(self, *args, **kwargs) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
+            if isinstance(handler, logging.FileHandler):
+                handler.handleError = _raise  # logging would go on, with a traceback a line
+            else:
                 handler.addFilter(_is_for_the_console)
         return logger
 
@@ -53,6 +72,68 @@ class QuietRunner(Runner):
         kept = {k: v for k, v in (hooks or {}).items() if v is not None or k in MMENGINES_HOOKS}
         super().register_default_hooks(kept)
 
+    # ------------------------------------------------------------ training
+    def _init_model_weights(self) -> None:
+        """As MMEngine's, but rows that lie on the ranks (``head.shard``) stay where they are."""
+        model = bare_model(self)
+        model.init_weights()
+        sharded = getattr(getattr(model, 'head', None), 'shards', None) is not None
+        own = model._ddp_params_and_buffers_to_ignore if sharded else ()
+        for name, value in model.state_dict().items():
+            if name not in own:
+                broadcast(value)
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        if isinstance(loop, dict) and 'type' not in loop and loop.get('by_epoch'):
+            cfg = {key: value for key, value in loop.items() if key != 'by_epoch'}
+            return ResumableTrainLoop(**cfg, runner=self, dataloader=self._train_dataloader)
+        return super().build_train_loop(loop)
+
+    @staticmethod
+    def build_dataloader(*args, **kwargs) -> DataLoader:
+        loader = Runner.build_dataloader(*args, **kwargs)
+        shield_workers(loader)
+        return loader
+
+    # ------------------------------------------------------------ checkpoints
+    def save_checkpoint(self, *args, **kwargs) -> None:
+        """Called by all processes; the first one writes.
+
+        Raises:
+            BCE3SError: it could not be written, or another process could not go on.
+        """
+        self.call_hook('before_saving')
+        with all_or_none(self), whole_rows(self):
+            super().save_checkpoint(*args, **kwargs)
+
+    def load_checkpoint(self, *args, **kwargs) -> dict:
+        checkpoint = super().load_checkpoint(*args, **kwargs)
+        self._meta = checkpoint.get('meta') or {}
+        return checkpoint
+
+    def resume(self, *args, **kwargs) -> None:
+        """As MMEngine's; also within an epoch, with a config that may have changed: what differs
+        from the checkpoint's is named in one warning, and a changed learning rate takes effect.
+        """
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        groups = self.optim_wrapper.param_groups
+        configured = [group.get('initial_lr', group['lr']) for group in groups]
+        seed = self.seed
+        super().resume(*args, **kwargs)
+        if hasattr(self.train_loop, 'continue_from'):
+            self.train_loop.continue_from(self._meta)
+        changed = changes(self.cfg, self._meta)
+        rates = take_over_rates(
+            self.optim_wrapper, self.param_schedulers, configured, constant=RATE in changed
+        )
+        if text := sentence(changed, (self._meta.get('seed'), seed), rates):
+            self.logger.warning(text)
+
 
 def _is_for_the_console(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(FOR_THE_FILE)
+
+
+def _raise(_record: logging.LogRecord) -> None:
+    """Called where a handler catches the error, which goes on from here."""
+    raise

@@ -178,6 +178,13 @@ class TwoStageHook(CosineLRHook):
         super().__init__(shift, warmup_epochs)
         self.finetune_epochs = finetune_epochs
         self.lr, self.weight_decay, self.freeze_norm = lr, weight_decay, freeze_norm
+        self._loaded_stage = 1
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        checkpoint['meta']['stage'] = 1 + bare_model(runner).finetuning
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._loaded_stage = checkpoint.get('meta', {}).get('stage', 1)
 
     def epochs(self, runner: Runner) -> int:
         return runner.max_epochs - self.finetune_epochs
@@ -197,6 +204,13 @@ class TwoStageHook(CosineLRHook):
                 'TwoStageHook with several processes: the second stage uses the classifier only, '
                 'which DistributedDataParallel must be told: set find_unused_parameters=True in '
                 'the config.'
+            )
+        if self._loaded_stage == 2 and 0 < runner.epoch < first:
+            raise BCE3SError(
+                f'The checkpoint is of the second stage, but epoch {runner.epoch + 1} belongs to '
+                f'the first {first} epochs of this run, the first stage: resume with the '
+                'train_cfg.max_epochs and finetune_epochs it was begun with, or from a checkpoint '
+                'of the first stage.'
             )
         if first == 0 and runner.epoch == 0 and not runner._load_from:
             raise BCE3SError(

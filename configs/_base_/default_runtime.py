@@ -9,12 +9,15 @@ change one by its name: ``--cfg-options default_hooks.checkpoint.interval=10``.
 ``timer``, ``logger``   seconds an iteration; one line every 50 iterations
 ``param_scheduler``     steps MMEngine's schedulers, if the config has any
 ``sampler_seed``        tells the sampler its epoch
-``checkpoint``          every epoch, two kept, each written whole or not at all
+``checkpoint``          every epoch, two kept, each written whole or not at all; within an epoch
+                        with ``interval_iters`` or ``interval_minutes``, and when the run is asked
+                        to stop (SIGTERM, SIGUSR1, Ctrl-C)
 ``safe_checkpoint``     tensors and plain types only, so torch.load(weights_only=True) reads it
 ``checkpoint_guard``    stops where a checkpoint does not fit the model; MMEngine would only warn
 ``resumed_validation``  after a resume, validates the epoch that the checkpoint ended, if due
 ``non_finite``          stops at the first NaN or infinite loss (looked for when a line is logged),
-                        before anything is saved
+                        before anything is saved; ``action='skip'`` leaves such steps out
+``skipped_images``      counts images that cannot be read, where the data set skips them
 ``report``              WORK_DIR/report.json and report.md
 ``progress``            a progress bar on a terminal; nothing in a log or a pipe
 """
@@ -29,7 +32,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     checkpoint=dict(
-        type='CheckpointHook',
+        type='RunCheckpointHook',
         interval=1,
         max_keep_ckpts=2,
         save_last=True,
@@ -39,6 +42,7 @@ default_hooks = dict(
     checkpoint_guard=dict(type='CheckpointGuardHook'),
     resumed_validation=dict(type='ResumedValidationHook'),
     non_finite=dict(type='NonFiniteLossHook', interval=50),
+    skipped_images=dict(type='SkippedImagesHook'),
     report=dict(type='ReportHook'),
     progress=dict(type='ProgressHook'),
 )
@@ -47,7 +51,7 @@ env_cfg = dict(
     cudnn_benchmark=True,  # `randomness.deterministic=True` switches it off again
     tf32=True,  # products of float32 on a GPU
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    dist_cfg=dict(backend='nccl', timeout=600),
 )
 
 # curves: `tensorboard --logdir work_dirs`; the same scalars as JSON lines in vis_data/

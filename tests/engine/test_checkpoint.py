@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import re
 import shutil
 import uuid
 
@@ -13,9 +14,16 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from bce3s.engine.checkpoint import AtomicLocalBackend, load_from_disk, resolve_checkpoint
+from bce3s.engine import checkpoint
+from bce3s.engine.checkpoint import (
+    AtomicLocalBackend,
+    load_from_disk,
+    resolve_checkpoint,
+    survey,
+)
 from bce3s.engine.checkpoint_hooks import (
     CheckpointGuardHook,
     ResumedValidationHook,
@@ -74,10 +82,10 @@ def runner(work_dir, epochs=3, hooks=(), val=False, **kw):
     )
     if val:
         kw.update(val_dataloader=loader, val_cfg=dict(), val_evaluator=Counter())
-    checkpoint = dict(
+    saving = dict(
         type='CheckpointHook', backend_args=dict(backend='atomic'), max_keep_ckpts=2, interval=1
     )
-    checkpoint.update(kw.pop('checkpoint', {}))
+    saving.update(kw.pop('checkpoint', {}))
     return Runner(
         model=kw.pop('model', None) or Toy(),
         work_dir=str(work_dir),
@@ -85,7 +93,7 @@ def runner(work_dir, epochs=3, hooks=(), val=False, **kw):
         train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=kw.pop('val_interval', 1)),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
         param_scheduler=dict(type='LinearLR', start_factor=0.5, end=5, by_epoch=True),
-        default_hooks=dict(checkpoint=checkpoint),
+        default_hooks=dict(checkpoint=saving),
         custom_hooks=[SafeCheckpointHook(max_length=6), CheckpointGuardHook(), *hooks],
         randomness=dict(seed=0),
         log_level='ERROR',
@@ -199,7 +207,7 @@ def test_truncated_checkpoint_is_refused_and_the_one_before_is_taken(tmp_path):
         load_from_disk(last)
     assert resolve_checkpoint(tmp_path, 'auto') == tmp_path / 'epoch_1.pth'
     (tmp_path / 'epoch_1.pth').write_bytes(b'')
-    with pytest.raises(BCE3SError, match=r'None of the checkpoints .*epoch_2\.pth, epoch_1\.pth'):
+    with pytest.raises(BCE3SError, match=r'None of the checkpoints .*epoch_1\.pth, epoch_2\.pth'):
         resolve_checkpoint(tmp_path, 'auto')
 
 
@@ -214,20 +222,94 @@ def test_resolve(tmp_path):
         resolve_checkpoint(tmp_path, str(tmp_path / 'best.pth'))
 
 
-def test_the_newest_is_by_number_and_last_checkpoint_may_be_stale(tmp_path):
-    state = dict(meta={}, state_dict={}, message_hub={}, optimizer={})
-    for epoch in (9, 10):
-        torch.save(state, tmp_path / f'epoch_{epoch}.pth')
+def stand_in(path, iteration, **meta):
+    """What looks like a checkpoint to resume from."""
+    hub = dict(log_scalars={}, runtime_info={}, resumed_keys={})
+    meta = dict(epoch=iteration // 4, iter=iteration, **meta)
+    state = dict(state={}, param_groups=[])
+    torch.save(dict(meta=meta, state_dict=dict(w=torch.arange(99.0)), message_hub=hub,
+                    optimizer=state), path)  # fmt: skip
+
+
+def test_the_newest_is_by_content_not_by_name_or_pointer(tmp_path):
+    stand_in(tmp_path / 'epoch_9.pth', 36)
+    stand_in(tmp_path / 'epoch_10.pth', 40)
+    stand_in(tmp_path / 'iter_38.pth', 38)
     assert resolve_checkpoint(tmp_path, 'auto').name == 'epoch_10.pth'
-    elsewhere = tmp_path / 'elsewhere'
-    elsewhere.mkdir()
-    torch.save(state, elsewhere / 'epoch_9.pth')
-    (tmp_path / 'last_checkpoint').write_text(str(elsewhere / 'epoch_9.pth'))
-    assert resolve_checkpoint(tmp_path, 'auto') == tmp_path / 'epoch_9.pth'
-    (tmp_path / 'last_checkpoint').write_text('/moved/away/epoch_3.pth')
-    assert resolve_checkpoint(tmp_path, 'auto') == tmp_path / 'epoch_10.pth'
+    stand_in(tmp_path / 'iter_41.pth', 41)
+    (tmp_path / 'last_checkpoint').write_text('/moved/away/epoch_9.pth')
+    assert resolve_checkpoint(tmp_path, 'auto') == tmp_path / 'iter_41.pth'
+    stand_in(tmp_path / 'mine.pth', 42)  # of another filename_tmpl
+    (tmp_path / 'last_checkpoint').write_text('mine.pth')
+    assert resolve_checkpoint(tmp_path, 'auto') == tmp_path / 'mine.pth'
     (tmp_path / 'last_checkpoint').write_text('')
-    assert resolve_checkpoint(tmp_path, 'auto') == tmp_path / 'epoch_10.pth'
+    assert resolve_checkpoint(tmp_path, 'auto') == tmp_path / 'iter_41.pth'
+
+
+def test_a_branch_that_was_left_is_older_than_the_one_that_was_taken(tmp_path):
+    stand_in(tmp_path / 'epoch_5.pth', 20, serial=5)
+    stand_in(tmp_path / 'epoch_3.pth', 12, serial=3)
+    assert resolve_checkpoint(tmp_path, 'auto').name == 'epoch_5.pth'
+    stand_in(tmp_path / 'epoch_4.pth', 16, serial=6)  # after --resume epoch_3.pth
+    assert resolve_checkpoint(tmp_path, 'auto').name == 'epoch_4.pth'
+
+
+def changed_in_the_middle(path):
+    """Flips a bit of a tensor: torch.load reads the file without a word."""
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(99.0).numpy().tobytes()) + 200] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)
+
+
+def test_a_changed_bit_is_found_and_said(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(checkpoint, 'print_log', lambda text, *_, **__: said.append(text))
+    stand_in(tmp_path / 'epoch_1.pth', 4)
+    stand_in(tmp_path / 'epoch_2.pth', 8)
+    changed_in_the_middle(tmp_path / 'epoch_2.pth')
+    (tmp_path / 'epoch_3.pth').write_bytes(b'')
+    assert resolve_checkpoint(tmp_path, 'auto').name == 'epoch_1.pth'
+    assert re.match(r'Passed over: \S+epoch_3\.pth cannot be read', said[0])
+    assert re.match(r'Passed over: \S+epoch_2\.pth is damaged: its record \S+/data/0', said[1])
+    sound, damaged = survey(tmp_path)
+    assert [path.name for path, _ in sound] == ['epoch_1.pth']
+    assert sorted(path.name for path in damaged) == ['epoch_2.pth', 'epoch_3.pth']
+    with pytest.raises(BCE3SError, match='is damaged'):  # the way MMEngine takes
+        runner(tmp_path / 'w', load_from=str(tmp_path / 'epoch_2.pth')).load_or_resume()
+
+
+def test_what_was_checked_is_not_read_again(tmp_path, monkeypatch):
+    runner(tmp_path, epochs=1).train()
+    reads = []
+    real = checkpoint.read_whole
+    monkeypatch.setattr(checkpoint, 'read_whole', lambda p: reads.append(p.name) or real(p))
+    path = resolve_checkpoint(tmp_path, 'auto')
+    run = runner(tmp_path, epochs=2, load_from=str(path), resume=True)
+    run.train()
+    assert reads == ['epoch_1.pth']
+    runner(tmp_path, load_from=str(path)).load_or_resume()
+    assert reads == ['epoch_1.pth'] * 2  # only once
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path, monkeypatch):
+    """``Runner.resume`` would run ``meta.config``."""
+    runner(tmp_path, epochs=1).train()
+    crafted = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
+    proof = tmp_path / 'proof'
+    crafted['meta']['config'] = f'import os\nos.system("touch {proof}")\n'
+    crafted['message_hub']['runtime_info']['best_ckpt'] = 'report.json'
+    torch.save(crafted, tmp_path / 'epoch_1.pth')
+    run = runner(tmp_path, epochs=2, load_from=str(tmp_path / 'epoch_1.pth'), resume=True)
+    run.train()
+    assert run.iter == 8
+    assert not proof.exists()
+    assert 'best_ckpt' not in run.message_hub.runtime_info  # it would be removed
+    # and by another way than the disk's: the hook alone
+    monkeypatch.setattr(CheckpointLoader, 'load_checkpoint', lambda *_, **__: crafted)
+    run = runner(tmp_path, epochs=2, load_from='http://nowhere/x.pth', resume=True)
+    run.train()
+    assert not proof.exists()
 
 
 def test_a_copied_run_leaves_the_original_alone(tmp_path):

@@ -1,12 +1,15 @@
 """A loss that is not finite ends the run with a sentence and saves nothing."""
 
 import uuid
+from unittest import mock
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
+from toy_runs import Net, equal, run, state
 
 from bce3s.engine.checkpoint_hooks import SafeCheckpointHook
 from bce3s.engine.non_finite import NonFiniteLossHook
@@ -101,7 +104,7 @@ def test_long_batches_are_shortened(tmp_path):
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     """Spoilt by the last step of the epoch, after its loss was computed."""
-    with pytest.raises(BCE3SError, match=r'layer\.weight is not finite at the end of epoch 1'):
+    with pytest.raises(BCE3SError, match=r'layer\.weight is not finite after iteration 4'):
         train(tmp_path, Diverging(at=4, value=0.5, spoil=True))
     assert not list(tmp_path.glob('*.pth'))
 
@@ -140,3 +143,86 @@ def test_a_loss_that_was_not_read_yet_is_read_before_anything_is_saved(tmp_path)
 def test_a_checkpoint_that_was_refused_is_not_called_a_good_one(tmp_path):
     with pytest.raises(BCE3SError, match='No checkpoint was written yet'):
         train(tmp_path, Diverging(at=4, spoil=True), interval=50)
+
+
+# ------------------------------------------------------------ left out, if told so
+class Before(Hook):
+    """The state before each step, and after it."""
+
+    def __init__(self):
+        self.before, self.after = [], []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.before.append({k: v.clone() for k, v in state(runner).items()})
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.after.append({k: v.clone() for k, v in state(runner).items()})
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_step_is_left_out_to_the_last_bit(tmp_path, value):
+    """Weights, momentum, BatchNorm's statistics and the bank are those of before the batch."""
+    net = Net(bad=lambda step: value if step in (4, 9, 10) else 0.0)
+    hooks = [NonFiniteLossHook(action='skip'), noted := Before()]
+    runner = run(tmp_path, model=net, hooks=hooks, saving=dict(interval_iters=1, max_keep_ckpts=-1))
+    runner.train()
+    for step, (before, after) in enumerate(zip(noted.before, noted.after, strict=True)):
+        assert equal(before, after) == (step in (4, 9, 10)), step
+    info = runner.message_hub.runtime_info
+    assert (info['skipped_steps'], info['skipped_steps_in_a_row']) == (3, 0)
+    losses = runner.message_hub.get_scalar('train/loss').data[0]
+    assert len(losses) == 15
+    assert all(loss - loss == 0 for loss in losses)
+    # and the count goes on after a resume, in the middle of a row
+    net = Net(bad=lambda step: value if step == 0 else 0.0)
+    resumed = run(
+        tmp_path,
+        model=net,
+        hooks=[NonFiniteLossHook(action='skip')],
+        resume=tmp_path / 'iter_10.pth',
+    )
+    resumed.train()
+    assert resumed.message_hub.runtime_info['skipped_steps'] == 3
+    assert equal(state(runner), state(resumed))
+
+
+def test_a_gradient_that_is_not_finite_is_left_out_too(tmp_path):
+    class Steep(Net):
+        def forward(self, inputs, data_samples=None, mode='loss'):
+            losses = super().forward(inputs, data_samples, mode)
+            if self.steps == 3:  # sqrt has no slope at 0
+                losses['loss_b'] = ((self.body[0].weight * 0).sum()).sqrt()
+            return losses
+
+    hooks = [NonFiniteLossHook(action='skip'), noted := Before()]
+    runner = run(tmp_path, epochs=1, model=Steep(), hooks=hooks)
+    with mock.patch.object(runner.logger, 'warning') as said:
+        runner.train()
+    assert equal(noted.before[2], noted.after[2])
+    assert not equal(noted.before[3], noted.after[3])
+    (text,) = [call.args[0] for call in said.call_args_list if 'left out' in call.args[0]]
+    assert text.startswith('Step left out (1 so far): A gradient')
+    assert 'epoch 1, iteration 3' in text
+    assert 'classes 0, 1, 2' in text
+
+
+def test_patience_ends(tmp_path):
+    net = Net(bad=lambda step: float('nan') if step >= 3 else 0.0)
+    with pytest.raises(BCE3SError, match=r'7 steps in a row .*epoch 2, iteration 10.*iter_9\.pth'):
+        run(
+            tmp_path,
+            model=net,
+            hooks=[NonFiniteLossHook(action='skip', patience=7)],
+            saving=dict(interval_iters=3),
+        ).train()
+
+
+def test_no_cost_while_it_only_stops(tmp_path):
+    runner = run(tmp_path, hooks=[NonFiniteLossHook(50)])
+    runner.train()
+    assert 'step' not in vars(runner.optim_wrapper)  # not wrapped
+
+
+def test_an_action_that_is_none():
+    with pytest.raises(BCE3SError, match="action is 'ignore'; use 'stop' or 'skip'"):
+        NonFiniteLossHook(action='ignore')
