@@ -1,5 +1,5 @@
-"""What ``tools/train.py`` and ``tools/test.py`` share: arguments, the config they run, processes,
-errors as sentences.
+"""What ``tools/train.py`` and ``tools/test.py`` share: the config they run, processes, errors as
+sentences.
 
 Nothing here imports torch before the arguments are parsed, so ``--help`` and a wrong argument
 answer at once.
@@ -10,16 +10,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bce3s.arguments import parser
 from bce3s.datasets.workers import worker_death
 from bce3s.errors import BCE3SError
-from bce3s.files import DISK_ERRORS, exclusive, reason
+from bce3s.files import DISK_ERRORS, exclusive, hush_writers, reason
 from bce3s.processes import (
     abandon_processes,
     adopt_environment,
@@ -33,85 +33,14 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
-EXAMPLES = {
-    'train': 'example: python tools/train.py configs/bce3s/digits.py --seed 1 --work-dir runs/1\n\n'
-    'exit status: 0 done, or stopped by SIGTERM or SIGUSR1 with everything saved (continue with\n'
-    '--resume); 1 an error, in one sentence; 2 wrong arguments; 130 stopped by Ctrl-C, everything\n'
-    'saved (a second Ctrl-C stops at once)',
-    'test': 'example: python tools/test.py configs/bce3s/digits.py runs/1/epoch_130.pth',
-}
 
-
-# ------------------------------------------------------------ arguments
-def parser(tool: str) -> argparse.ArgumentParser:
-    """The argument parser of ``tool`` ('train' or 'test')."""
-    what = {
-        'train': 'Train a config, validate it and write its report.',
-        'test': 'Evaluate a checkpoint of a config and write its report.',
-    }[tool]
-    p = argparse.ArgumentParser(
-        prog=f'{tool}.py',
-        description=what,
-        epilog=EXAMPLES[tool],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    p.add_argument('config', help='config file')
-    if tool == 'train':
-        p.add_argument('--work-dir', help='where everything is written (work_dirs/<config name>)')
-        p.add_argument(
-            '--resume',
-            nargs='?',
-            const='auto',
-            metavar='CKPT',
-            help='continue: from CKPT, or else from the newest sound checkpoint in the work dir',
-        )
-        p.add_argument('--amp', action='store_true', help='bfloat16 autocast in the model')
-        p.add_argument(
-            '--auto-scale-lr',
-            action='store_true',
-            help='scale the learning rate with the global batch (auto_scale_lr.base_batch_size)',
-        )
-        p.add_argument('--seed', type=int, help='seed of the run (the config says 0)')
-        p.add_argument(
-            '--overwrite',
-            action='store_true',
-            help='start again in a work dir that holds checkpoints; they are deleted',
-        )
-    else:
-        p.add_argument('checkpoint', help='checkpoint file')
-        p.add_argument(
-            '--work-dir', help='where the report is written (<folder of the checkpoint>/test)'
-        )
-    p.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='change the config: train_cfg.max_epochs=2 model.head.contrastive.tau=0.5',
-    )
-    p.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
-    p.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
-    return p
-
-
+# ------------------------------------------------------------ exit status
 def main(tool: str, argv: list[str] | None = None) -> int:
     """Parses, runs, and prints a :class:`BCE3SError` as one sentence. Returns the exit status."""
     args = parser(tool).parse_args(argv)
     run = {'train': train, 'test': test}[tool]
     hint = '--resume continues from the last checkpoint.' if tool == 'train' else ''
     return run_tool(lambda: run(args), hint)
-
-
-def positive(kind: type) -> Callable[[str], int | float]:
-    """A type of arguments: positive, finite numbers of ``kind`` (int or float)."""
-
-    def number(text: str) -> int | float:
-        value = kind(text)
-        if not 0 < value < float('inf'):
-            raise argparse.ArgumentTypeError(f'{text} is not positive')
-        return value
-
-    return number
 
 
 def run_tool(action: Callable[[], int | None], hint: str = '', folder: Path | str = '') -> int:
@@ -176,16 +105,10 @@ def load_config(path: str, options: list[str]) -> Config:
     Raises:
         BCE3SError: no such file, a syntax error, an unknown key.
     """
-    from mmengine.config import Config
-
+    from bce3s.config_files import read_config
     from bce3s.strict_config import apply_options, check_arguments, check_top_level
 
-    if not Path(path).is_file():
-        raise BCE3SError(f'Config file {path} does not exist. See configs/ for those that do.')
-    try:
-        cfg = Config.fromfile(path)
-    except (SyntaxError, FileNotFoundError) as error:
-        raise BCE3SError(f'Config file {path} cannot be read: {error}') from error
+    cfg = read_config(path)
     check_top_level(cfg)
     apply_options(cfg, options)
     check_arguments(cfg)
@@ -237,20 +160,6 @@ def train(args: argparse.Namespace) -> int:
             'are intact. Make room, then continue with --resume.'
         ) from error
     return 0
-
-
-def hush_writers() -> None:
-    """A thread that cannot write to the disk (TensorBoard's) prints no traceback: it hands its
-    error on to the run, which ends with a sentence. For the rest of the process, for the thread may
-    come to it after the run's end.
-    """
-    before = threading.excepthook
-
-    def hook(args: threading.ExceptHookArgs) -> None:
-        if not (isinstance(args.exc_value, OSError) and args.exc_value.errno in DISK_ERRORS):
-            before(args)
-
-    threading.excepthook = hook
 
 
 def _one_run_at_a_time(work_dir: Path) -> AbstractContextManager:
@@ -364,13 +273,10 @@ def _run(cfg: Config, launcher: str, action: Callable[[Runner], None]) -> None:
         action(runner)
     except Preempted as asked:
         stop = asked.with_traceback(None)  # which holds the runner
-    except (TypeError, KeyError) as error:
-        sentence = explain(error, cfg)
-        if sentence is None:
-            raise
-        raise BCE3SError(sentence) from error
-    except RuntimeError as error:
-        sentence = worker_death(error) or lost_process(error)
+    except BCE3SError:
+        raise
+    except Exception as error:
+        sentence = explain(error, cfg) or worker_death(error) or lost_process(error)
         if sentence is None:
             raise
         raise BCE3SError(sentence) from error

@@ -30,6 +30,13 @@ BUILDER_KEYS = {
     'parameter scheduler': {'convert_to_iter_based'},
 }
 EVERYWHERE = {'type', '_scope_', '_delete_', 'init_cfg'}
+FURTHER_OF = {
+    'train_cfg': {'by_epoch', 'type'},
+    'val_cfg': {'type'},
+    'test_cfg': {'type'},
+    'optim_wrapper': BUILDER_KEYS['optim_wrapper'] | {'type'},
+    'log_processor': {'type'},
+}
 DATALOADER_KEYS = {'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'num_batch_per_epoch'}
 
 
@@ -93,13 +100,60 @@ def _keys(signature: inspect.Signature) -> Keys:
 
 
 @functools.cache
+def targets_of_type(name: str) -> tuple[Callable, ...]:
+    """What the registries have under ``name``; a registry also imports what a name like
+    ``torch.nn.Linear`` stands for.
+    """
+    found = (_named_in(registry, name) for registry in registries())
+    return tuple(target for target in found if target is not None)
+
+
+def is_registered(name: str, kind: str) -> bool:
+    """Whether the registries called ``kind`` have ``name``."""
+    return any(_named_in(r, name) is not None for r in registries() if r.name == kind)
+
+
+def _named_in(registry: Any, name: str) -> Callable | None:
+    try:
+        target = registry.get(name)
+    except Exception:  # a name that is none can raise anything out of an import
+        return None
+    return target if callable(target) else None
+
+
+def readers(path: list[str], node: Any) -> tuple[Callable, ...]:
+    """The classes or functions that get ``node``, the dict at ``path`` in a config, as arguments;
+    empty where that is not known.
+    """
+    from mmengine.optim import OptimWrapper
+    from mmengine.runner import EpochBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
+    from torch.utils.data import DataLoader
+
+    if not path:
+        return (Runner,)
+    if isinstance(node.get('type'), str):
+        return targets_of_type(node['type'])
+    known: dict[str, Callable] = {
+        'train_cfg': EpochBasedTrainLoop,
+        'val_cfg': ValLoop,
+        'test_cfg': TestLoop,
+        'optim_wrapper': OptimWrapper,
+        'randomness': Runner.set_randomness,
+        'log_processor': LogProcessor,
+    }
+    if len(path) == 1 and path[0].endswith('_dataloader'):
+        return (DataLoader,)
+    return (known[path[0]],) if len(path) == 1 and path[0] in known else ()
+
+
+@functools.cache
 def arguments_of_type(name: str) -> Keys | None:
     """What a dict with ``type=name`` may hold; None for an unknown name. A name that is in several
     registries may hold what any of them takes.
     """
     keys = None
     for registry in registries():
-        if (target := registry.get(name)) is not None:
+        if (target := _named_in(registry, name)) is not None:
             further = Keys(frozenset(BUILDER_KEYS.get(registry.name, set()) | EVERYWHERE))
             keys = (keys or further) | further | arguments(target)
     return keys
@@ -111,25 +165,11 @@ def readable(path: list[str], node: Any) -> Keys:
         return Keys(frozenset(runner_keys()))
     if isinstance(node.get('type'), str):
         return arguments_of_type(node['type']) or Keys(frozenset(), open=True)
-    from mmengine.optim import OptimWrapper
-    from mmengine.runner import EpochBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
-    from torch.utils.data import DataLoader
-
-    readers: dict[str, tuple[Callable, set[str]]] = {
-        'train_cfg': (EpochBasedTrainLoop, {'by_epoch', 'type'}),
-        'val_cfg': (ValLoop, {'type'}),
-        'test_cfg': (TestLoop, {'type'}),
-        'optim_wrapper': (OptimWrapper, BUILDER_KEYS['optim_wrapper'] | {'type'}),
-        'randomness': (Runner.set_randomness, set()),
-        'log_processor': (LogProcessor, {'type'}),
-    }
-    if len(path) == 1 and path[0].endswith('_dataloader'):
-        return arguments(DataLoader) | Keys(frozenset(DATALOADER_KEYS))
     if path == ['default_hooks']:  # a further hook may have any name
         return Keys(frozenset(node), open=True)
-    if len(path) == 1 and path[0] in readers:
-        reader, further = readers[path[0]]
-        return arguments(reader) | Keys(frozenset(further))
+    if found := readers(path, node):
+        further = FURTHER_OF.get(path[0], DATALOADER_KEYS if 'dataloader' in path[0] else set())
+        return arguments(found[0]) | Keys(frozenset(further))
     return Keys(frozenset(node))
 
 

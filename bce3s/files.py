@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -88,3 +89,17 @@ def exclusive(folder: Path) -> Iterator[None]:
         file.write(f'process {os.getpid()} on {socket.gethostname()}')
         file.flush()
         yield
+
+
+def hush_writers() -> None:
+    """A thread that cannot write to the disk (TensorBoard's) prints no traceback: it hands its
+    error on to the run, which ends with a sentence. For the rest of the process, for the thread may
+    come to it after the run's end.
+    """
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not (isinstance(args.exc_value, OSError) and args.exc_value.errno in DISK_ERRORS):
+            before(args)
+
+    threading.excepthook = hook

@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from bce3s.config_keys import closest, readable, registered, runner_keys
+from bce3s.config_keys import closest, is_registered, readable, readers, registered, runner_keys
+from bce3s.config_values import building, parse_value, wrong_values
 from bce3s.errors import BCE3SError
 
 
@@ -54,19 +55,35 @@ def check_top_level(cfg: Config) -> None:
 
 
 def check_arguments(cfg: Config) -> None:
-    """Looks for keys that are nearly the name of an argument of what the dict is for.
+    """Looks for keys that are nearly the name of an argument of what the dict is for, and for
+    values of another type than is declared for that argument.
 
-    What is not even near ends in a TypeError when it is built, see :func:`explain`; some builders
-    take out keys of their own first, so only a likely slip is an error here.
+    A key that is not even near ends in a TypeError when it is built, see :func:`explain`; some
+    builders take out keys of their own first, so only a likely slip is an error here.
 
     Raises:
-        BCE3SError: such a key, with file and line and the closest match.
+        BCE3SError: such a key, with file and line and the closest match; or such a value.
     """
+    _check_values(cfg, '', cfg._cfg_dict)
     for path, node in _read_dicts(cfg):
+        _check_values(cfg, path, node)
+        if path == 'optim_wrapper.optimizer' and not is_registered(node['type'], 'optimizer'):
+            raise BCE3SError(_unknown(cfg, node['type'], 'optimizer'))
         keys = readable(path.split('.'), node)
         for key in node:
             if keys.near_miss(key):
                 raise BCE3SError(_wrong_key(cfg, path, node, key, keys.names))
+
+
+def _check_values(cfg: Config, path: str, node: Any) -> None:
+    for key, expected in wrong_values(readers(path.split('.') if path else [], node), node):
+        name, place = f'{path}.{key}' if path else key, where_is(cfg, _setting(key))
+        raise BCE3SError(f'{place}: {name} is {_short(node[key])}, but must be {expected}.')
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f'{text[:97]}...'
 
 
 def _wrong_key(cfg: Config, path: str, node: Any, key: str, known: Any) -> str:
@@ -90,15 +107,52 @@ def apply_options(cfg: Config, options: list[str]) -> None:
             raise BCE3SError(f'--cfg-options {option}: write KEY=VALUE.')
         check_option(cfg, key)
         try:
-            value = DictAction._parse_iterable(text)
-        except AssertionError as error:
-            raise BCE3SError(f'--cfg-options {option}: {error}.') from error
-        cfg.merge_from_dict({key: value})
+            _set(cfg, key.split('.'), parse_value(text), text)
+        except BCE3SError as error:
+            raise BCE3SError(f'--cfg-options {_short(option)}: {error}.') from error
+
+
+def _set(cfg: Config, parts: list[str], value: Any, text: str) -> None:
+    """Like ``Config.merge_from_dict``, which cannot set an element of a list to a plain value.
+
+    ``text``: how ``value`` was written, which is what a name gets (``work_dir=3``).
+    """
+    if parts[-1] == '_delete_':
+        if len(parts) > 1:
+            cfg.merge_from_dict({'.'.join(parts): value})
+        return
+    node: Any = cfg._cfg_dict
+    *above, last = parts
+    for depth, part in enumerate(above):
+        if isinstance(node, list):
+            node = node[int(part)]
+            continue
+        if isinstance(node.get(part), tuple):  # whose elements could not be set
+            node[part] = list(node[part])
+        elif part not in node:
+            node[part] = {}
+        node = node[part]
+        if not isinstance(node, dict | list):
+            raise BCE3SError(f'{".".join(parts[: depth + 1])} is {_short(node)} and has no keys')
+    if isinstance(node, list):
+        node[int(last)] = value
+        return
+    node[last] = value
+    for _, expected in wrong_values(readers(above, node), {last: value}):
+        if 'text' not in expected.split(' or ') or not isinstance(value, int | float):
+            raise BCE3SError(f'it must be {expected}')
+        node[last] = text
 
 
 def check_option(cfg: Config, dotted: str) -> None:
+    """Raises BCE3SError where ``dotted`` names nothing that the config has or something reads."""
     node: Any = cfg
     parts = dotted.split('.')
+    if parts[0] == 'custom_imports':
+        raise BCE3SError(
+            f'--cfg-options {dotted}: imports take effect while the config file is read; write '
+            'custom_imports = dict(imports=[...]) into it.'
+        )
     for depth, part in enumerate(parts):
         path = '.'.join(parts[:depth])
         if isinstance(node, list | tuple):
@@ -123,17 +177,33 @@ def check_option(cfg: Config, dotted: str) -> None:
 
 # ------------------------------------------------------------ explanations
 def explain(error: BaseException, cfg: Config) -> str | None:
-    """The sentence for an error that a config key caused: an unknown ``type`` or argument. None for
-    any other error.
+    """The sentence for an error that a config caused: an unknown ``type`` or argument, or a value
+    that something cannot be built with. None for any other error.
     """
     text = str(error.args[0]) if error.args else ''
     if found := re.search(r'^(\S+) is not in the (?:\S+?::)?(.+?) registry', text):
-        name, kind = found.groups()
-        at = where_is(cfg, rf'[\'"]{re.escape(name)}[\'"]')
-        return f'{at}: no {kind} is called {name!r}.{closest(name, registered(kind))}'
+        return _unknown(cfg, *found.groups())
     if found := re.search(r"\(\) got an unexpected keyword argument '(\w+)'", text):
         return _unexpected(found[1], cfg)
-    return None
+    found = building(error)
+    return _unbuilt(error, *found, cfg) if found else None
+
+
+def _unknown(cfg: Config, name: str, kind: str) -> str:
+    at = where_is(cfg, rf'[\'"]{re.escape(name)}[\'"]')
+    return f'{at}: no {kind} is called {name!r}.{closest(name, registered(kind))}'
+
+
+def _unbuilt(error: BaseException, node: Any, raised: str, cfg: Config) -> str:
+    """For an error out of a constructor: of what, where the config has it, and what it said."""
+    kind = str(node.get('type', 'a part')) if node else 'a part'
+    same = (path for path, own in typed_dicts(cfg._cfg_dict) if own == node)
+    path = next(same, None) or next(
+        (path for path, own in typed_dicts(cfg._cfg_dict) if own.get('type') == kind), 'the config'
+    )
+    place = where_is(cfg, rf'[\'"]{re.escape(kind)}[\'"]')
+    said = (str(error) or type(error).__name__).splitlines()[0][:300]
+    return f'{place}: {kind} (at {path}) cannot be built: {said} ({raised}). Check its values.'
 
 
 def _unexpected(key: str, cfg: Config) -> str | None:

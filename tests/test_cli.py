@@ -410,7 +410,7 @@ def test_whatever_writes_to_a_full_disk_ends_in_a_sentence(call, tmp_path, monke
 def test_a_writing_thread_leaves_the_word_to_the_run():
     code = (
         f'import sys, threading; sys.path.insert(0, {str(ROOT)!r})\n'
-        'from bce3s.cli import hush_writers\n'
+        'from bce3s.files import hush_writers\n'
         'def fail(error): raise error\n'
         'hush_writers()\n'
         'for error in (OSError(28, "full"), OSError(2, "missing")):\n'

@@ -69,7 +69,9 @@ def run(args: argparse.Namespace) -> None:
         report = feature_quality(
             cfg, args.checkpoint, args.unknown, args.k, args.batch_size, options
         )
-    except (TypeError, KeyError) as error:
+    except BCE3SError:
+        raise
+    except Exception as error:
         sentence = explain(error, cfg)
         if sentence is None:
             raise
@@ -80,14 +82,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _key_value(text: str) -> tuple[str, object]:
-    from mmengine.config import DictAction
-
+    from bce3s.config_values import parse_value
     from bce3s.errors import BCE3SError
 
     key, equals, value = text.partition('=')
     if not equals:
         raise BCE3SError(f'--unknown-options {text}: write KEY=VALUE.')
-    return key, DictAction._parse_iterable(value)
+    return key, parse_value(value)
 
 
 if __name__ == '__main__':

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bce3s
+from bce3s.arguments import positive
 from bce3s.benchmark.tables import Table
-from bce3s.cli import positive, run_tool, status_of
+from bce3s.cli import run_tool, status_of
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
 

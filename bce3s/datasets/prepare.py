@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bce3s.cli import positive, run_tool
+from bce3s.arguments import positive
+from bce3s.cli import run_tool
 from bce3s.errors import BCE3SError
 
 CHECKS = ('headers', 'pixels', 'files', 'none')

@@ -1,26 +1,28 @@
-"""Checkpoints that are read without unpickling code, written whole or not at all, and refused where
-they do not fit.
+"""Checkpoints that are read without unpickling code, and refused where they do not fit.
 
-Importing this module makes every local checkpoint that MMEngine loads go through
-:func:`load_for_mmengine`, and registers the storage backend ``atomic`` for
-``CheckpointHook(backend_args=dict(backend='atomic'))``.
+Importing this module makes every checkpoint that MMEngine loads from this machine or by http go
+through :func:`load_from_disk`, every ``torch.load`` of the process read tensors and plain types
+only, and registers the storage backend ``atomic`` (:mod:`bce3s.engine.atomic`).
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import re
+import sys
 import zipfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
+from urllib.parse import urlparse
 
 import torch
-from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils import apply_to
 
+from bce3s.engine.atomic import AtomicLocalBackend
 from bce3s.engine.checkpoint_content import checked
 from bce3s.engine.checkpoint_hooks import (
     CheckpointGuardHook,
@@ -29,7 +31,6 @@ from bce3s.engine.checkpoint_hooks import (
 )
 from bce3s.engine.pickle_check import check_file
 from bce3s.errors import BCE3SError
-from bce3s.files import reason, written_whole
 
 __all__ = [
     'AtomicLocalBackend',
@@ -41,8 +42,10 @@ __all__ = [
     'read_whole',
     'resolve_checkpoint',
     'survey',
-    'write_text',
 ]
+
+
+os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'  # for what others load, torchvision's weights
 
 
 # ------------------------------------------------------------ reading
@@ -140,10 +143,30 @@ def load_for_mmengine(filename: str | Path, map_location: Any = 'cpu') -> dict:
     return checkpoint
 
 
+@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
+def load_from_http(url: str, map_location: Any = 'cpu') -> dict:
+    """Weights at an address (``load_from``), fetched once to torch's cache, then as of
+    :func:`load_from_disk`.
+
+    Raises:
+        BCE3SError: they cannot be fetched, or what was fetched is refused.
+    """
+    path = Path(torch.hub.get_dir(), 'checkpoints', Path(urlparse(url).path).name or 'weights')
+    try:
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), progress=sys.stderr.isatty())
+    except (OSError, ValueError) as error:  # of the network, or of the disk
+        raise BCE3SError(f'{url} cannot be fetched to {path}: {error}.') from error
+    return load_from_disk(path, map_location)
+
+
 def _check_resumable(path: Path) -> None:
     """Loads ``path`` and looks for what a resume needs."""
     checkpoint = read_whole(path)
-    missing = [k for k in ('meta', 'state_dict', 'message_hub', 'optimizer') if k not in checkpoint]
+    missing = [
+        k for k in ('meta', 'state_dict', 'message_hub', 'optimizer') if not checkpoint.get(k)
+    ]
     if missing:
         raise BCE3SError(
             f'{path} has no {", ".join(missing)}, so training cannot be resumed from it (a best_* '
@@ -251,54 +274,3 @@ def resolve_checkpoint(work_dir: str | Path, resume: str | None) -> Path | None:
             'with --resume PATH, or start again with --overwrite.'
         )
     return None
-
-
-# ------------------------------------------------------------ writing
-@register_backend('atomic', force=True)
-class AtomicLocalBackend(LocalBackend):
-    """Files appear whole or not at all: temporary file beside the target, fsync, ``os.replace``.
-
-    What ``CheckpointHook`` removes to make room, it removes BEFORE it writes. Here a removal waits
-    until the next file is safely written, so a full disk never leaves a run without its last
-    checkpoint.
-    """
-
-    _to_remove: ClassVar[set[str]] = set()  # MMEngine makes a new instance for each save
-
-    def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Writes ``obj`` to ``filepath``.
-
-        Raises:
-            BCE3SError: the disk is full or the folder cannot be written; ``filepath`` is as it was.
-        """
-        target = Path(filepath)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(target) as file:
-                file.write(obj)
-        except OSError as error:
-            raise BCE3SError(
-                f'{target} could not be written ({reason(error)}; {len(obj) / 1e6:.1f} '
-                'MB). Checkpoints written earlier are intact. Make room, then continue with '
-                '--resume.'
-            ) from error
-        self._remove_pending(keep=str(target))
-
-    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """Writes text the same way."""
-        self.put(obj.encode(encoding), filepath)
-
-    def remove(self, filepath: str | Path) -> None:
-        """Removes ``filepath`` once the next file is written."""
-        self._to_remove.add(str(filepath))
-
-    @classmethod
-    def _remove_pending(cls, keep: str) -> None:
-        cls._to_remove.discard(keep)
-        while cls._to_remove:
-            Path(cls._to_remove.pop()).unlink(missing_ok=True)
-
-
-def write_text(text: str, path: Path) -> None:
-    """A small file beside the checkpoints, written as they are."""
-    AtomicLocalBackend().put_text(text, path)

@@ -10,7 +10,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
-from bce3s.engine.checkpoint import survey, write_text
+from bce3s.engine.atomic import write_text
+from bce3s.engine.checkpoint import survey
 from bce3s.engine.loops import epoch_size
 from bce3s.engine.preemption import Preempted, highest, stop_requested
 from bce3s.errors import BCE3SError

@@ -12,10 +12,12 @@ from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from bce3s.engine.loops import ResumableTrainLoop
+from bce3s.engine.optimizer_state import check_optimizer
 from bce3s.engine.preemption import all_or_none
 from bce3s.engine.resumed_config import RATE, changes, sentence, take_over_rates
 from bce3s.engine.run_state import bare_model
 from bce3s.engine.sharded_rows import whole_rows
+from bce3s.errors import BCE3SError
 from bce3s.signals import shield_workers
 
 FOR_THE_FILE = (
@@ -51,6 +53,7 @@ class QuietRunner(Runner):
     """
 
     _meta: dict[str, Any]
+    _resuming = False
 
     def setup_env(self, env_cfg: dict) -> None:
         super().setup_env(env_cfg)
@@ -106,12 +109,14 @@ class QuietRunner(Runner):
         with all_or_none(self), whole_rows(self):
             super().save_checkpoint(*args, **kwargs)
 
-    def load_checkpoint(self, *args, **kwargs) -> dict:
-        checkpoint = super().load_checkpoint(*args, **kwargs)
+    def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
+        checkpoint = super().load_checkpoint(filename, *args, **kwargs)
         self._meta = checkpoint.get('meta') or {}
+        if self._resuming and 'optimizer' in checkpoint:
+            check_optimizer(filename, self.optim_wrapper, checkpoint['optimizer'])
         return checkpoint
 
-    def resume(self, *args, **kwargs) -> None:
+    def resume(self, filename: str, *args, **kwargs) -> None:
         """As MMEngine's; also within an epoch, with a config that may have changed: what differs
         from the checkpoint's is named in one warning, and a changed learning rate takes effect.
         """
@@ -119,7 +124,17 @@ class QuietRunner(Runner):
         groups = self.optim_wrapper.param_groups
         configured = [group.get('initial_lr', group['lr']) for group in groups]
         seed = self.seed
-        super().resume(*args, **kwargs)
+        self._resuming = True
+        try:
+            super().resume(filename, *args, **kwargs)
+        except BCE3SError:
+            raise
+        except Exception as error:  # the content of a file can be anything
+            raise BCE3SError(
+                f'{filename} cannot be resumed from with this config ({error}).'
+            ) from error
+        finally:
+            self._resuming = False
         if hasattr(self.train_loop, 'continue_from'):
             self.train_loop.continue_from(self._meta)
         changed = changes(self.cfg, self._meta)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bce3s
+from bce3s.config_files import read_config
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
 from bce3s.reproduction.cells import Cell
@@ -43,15 +44,7 @@ def resolved(cell: Cell) -> Config:
 
 @functools.cache
 def _leaf(config: str) -> Config:
-    from mmengine.config import Config
-
-    path = ROOT / config
-    if not path.is_file():
-        raise BCE3SError(f'Config file {config} does not exist in {ROOT}: see configs/ there.')
-    try:
-        return Config.fromfile(path)
-    except (SyntaxError, OSError) as error:
-        raise BCE3SError(f'Config file {config} cannot be read: {error}') from error
+    return read_config(str(ROOT / config))
 
 
 def _overrides(cell: Cell) -> dict[str, Any]:

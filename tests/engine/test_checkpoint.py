@@ -217,7 +217,8 @@ def test_resolve(tmp_path):
     assert resolve_checkpoint(tmp_path / 'nowhere', 'auto') is None
     with pytest.raises(BCE3SError, match=r'missing\.pth does not exist'):
         resolve_checkpoint(tmp_path, str(tmp_path / 'missing.pth'))
-    torch.save(dict(meta={}, state_dict={}), tmp_path / 'best.pth')
+    weights = dict(meta=dict(epoch=1, iter=4), state_dict=dict(w=torch.ones(1)))
+    torch.save(weights, tmp_path / 'best.pth')
     with pytest.raises(BCE3SError, match='no message_hub, optimizer'):
         resolve_checkpoint(tmp_path, str(tmp_path / 'best.pth'))
 

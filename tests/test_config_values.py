@@ -1,0 +1,174 @@
+"""Values of --cfg-options: how text is read, and what is refused before anything is built."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal, Optional, Union
+
+import pytest
+import torch
+from mmengine.config import DictAction
+
+from bce3s.cli import load_config
+from bce3s.config_values import building, described, fits, parse_value
+from bce3s.errors import BCE3SError
+from bce3s.registry import MODELS
+from bce3s.strict_config import explain
+
+CONFIG = str(Path(__file__).parents[1] / 'configs/bce3s/digits.py')
+
+
+# ------------------------------------------------------------ text -> value
+@pytest.mark.parametrize(
+    'text',
+    [
+        *('1', '1.5', '-3', '1e-3', 'abc', 'None', 'True', 'false', 'nan?', '', '"x"', '1_000'),
+        *('1,2', '[1,2]', '(1,2)', '[(1,2),(3,4)]', '[a, b, c]', '[]', '()', '[[1]]', '1,', '(1,)'),
+    ],
+)
+def test_as_mmengine_reads_it(text):
+    assert parse_value(text) == DictAction._parse_iterable(text)
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        ('(1,2),(3,4)', [(1, 2), (3, 4)]),  # MMEngine: RecursionError
+        ('/data/my images', '/data/my images'),  # without the blank
+        ('9' * 5000, float('inf')),
+        ('[1, [2, (3, x)]]', [1, [2, (3, 'x')]]),
+    ],
+)
+def test_where_mmengine_fails(text, value):
+    assert parse_value(text) == value
+
+
+@pytest.mark.parametrize('text', ['[1,2', '1)', '(1]', '[(])', '[' * 50 + ']' * 50])
+def test_brackets_that_do_not_belong_together(text):
+    with pytest.raises(BCE3SError, match='rackets'):
+        parse_value(text)
+
+
+def test_long_text_is_read_in_linear_time():
+    assert len(parse_value(','.join('1' * 100_000))) == 100_000
+
+
+# ------------------------------------------------------------ value against annotation
+@pytest.mark.parametrize(
+    ('kind', 'good', 'bad'),
+    [
+        (int, [1, -1], [1.5, 'a', True, None, [1]]),
+        (float, [1, 0.5], ['a', True, None]),
+        (bool, [True, 0], [2, 'a', None]),
+        (str, ['a'], [1, None]),
+        (Optional[int], [None, 1], ['a', 1.5]),  # noqa: UP045
+        (int | None, [None, 1], ['a']),
+        (Union[float, torch.Tensor], [1, 0.5], ['fast', None]),  # noqa: UP007
+        (tuple[float, ...], [[1, 2.5], (), (1,)], ['a', 1, ['a']]),
+        (tuple[int, int], [[1, 2]], [[1], [1, 2, 3]]),
+        (list[str], [['a']], [[1], 'a']),
+        (dict | None, [None, {}], [1, 'a', []]),
+        (Literal['a', 'b'], ['a'], ['c', 1]),
+        (torch.nn.Module | dict, [{}], [1, 'a']),
+        (torch.dtype, ['float32'], [1]),
+        (Any, [1, 'a', None, []], []),
+    ],
+)
+def test_fits(kind, good, bad):
+    assert all(fits(value, kind) for value in good)
+    assert not any(fits(value, kind) for value in bad)
+
+
+def test_described():
+    assert described(int | None) == 'an integer or None'
+    assert described(Union[torch.nn.Module, dict]) == 'a dict'  # noqa: UP007
+    assert described(tuple[float, ...]) == 'a list (a number)'
+    assert described(Literal['a', 'b']) == "'a' or 'b'"
+
+
+# ------------------------------------------------------------ a whole config
+@pytest.mark.parametrize(
+    ('option', 'words'),
+    [
+        ('train_cfg.max_epochs=abc', 'it must be an integer'),
+        ('train_cfg.max_epochs=0', 'it must be at least 1'),
+        ('train_cfg.max_epochs=1e2', 'it must be an integer'),
+        ('optim_wrapper.optimizer.lr=fast', 'it must be a number'),
+        ('model.head.num_classes=-1', 'it must be at least 1'),
+        ('train_dataloader.batch_size=0', 'it must be at least 1'),
+        ('train_dataloader.num_workers=two', 'it must be an integer'),
+        ('optim_wrapper.optimizer.type=-1', 'it must be the name of a class'),
+        ('optim_wrapper.optimizer.type=', 'it must be the name of a class'),
+        (
+            'optim_wrapper.optimizer.type=Adamm',
+            "no optimizer is called 'Adamm'. Did you mean 'Adam",
+        ),
+        ('model=5', 'it must be a dict'),
+        ('model.backbone=resnet', 'it must be a dict'),
+        ('model.data_preprocessor.mean=a', 'it must be a list'),
+        ('randomness.seed=x', 'it must be an integer or None'),
+        ('custom_hooks=4', 'it must be a list'),
+        ('custom_hooks.0=4', 'custom_hooks is .*must be a list'),
+        ('custom_hooks.0.lr=fast', 'it must be a number'),
+        ('default_hooks.checkpoint.interval=often', 'it must be an integer'),
+        ('model.__class__=x', 'has no key'),
+        ('__class__.x=1', 'has no key'),
+        ('a..b=1', 'has no key'),
+        ('train_cfg.max_epochs.x=1', 'has no keys'),
+        ('custom_imports.imports=os', 'while the config file is read'),
+        ('_base_=x.py', 'has no key'),
+        ('model.head.joint=((', 'Imbalanced brackets'),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(option, words):
+    with pytest.raises(BCE3SError, match=words) as caught:
+        load_config(CONFIG, [option])
+    said = str(caught.value)
+    assert option.partition('=')[0].partition('.')[0] in said or 'is called' in said
+
+
+def test_sound_values_are_set():
+    options = ['train_cfg.max_epochs=3', 'work_dir=3', 'model.data_preprocessor.mean=1,2.5']
+    options += ['load_from=None', 'optim_wrapper.optimizer.nesterov=True']
+    cfg = load_config(CONFIG, options)
+    assert (cfg.train_cfg.max_epochs, cfg.work_dir, cfg.load_from) == (3, '3', None)
+    assert cfg.model.data_preprocessor.mean == [1, 2.5]
+    assert (
+        load_config(CONFIG, ['model.data_preprocessor.mean.0=7']).model.data_preprocessor.mean[0]
+        == 7
+    )
+
+
+def test_a_value_in_the_file_is_named_with_its_line(tmp_path):
+    path = tmp_path / 'a.py'
+    path.write_text(f"_base_ = {CONFIG!r}\n\ntrain_cfg = dict(\n    max_epochs='ten')\n")
+    with pytest.raises(
+        BCE3SError, match=r"a\.py:4: train_cfg\.max_epochs is 'ten', but must be an"
+    ):
+        load_config(str(path), [])
+
+
+# ------------------------------------------------------------ what cannot be built
+def unbuilt(*options):
+    cfg = load_config(CONFIG, list(options))
+    with pytest.raises(Exception) as caught:  # noqa: PT011  (whatever the part raises)
+        MODELS.build(dict(cfg.model, _scope_='bce3s'))
+    return explain(caught.value, cfg)
+
+
+@pytest.mark.parametrize(
+    ('option', 'words'),
+    [
+        ('model.head.joint.type=torch.nn.Linear', r'torch\.nn\.Linear takes no argument'),
+        ('model.backbone.type=torch.nn.Linear', r'torch\.nn\.Linear'),
+        ('model.head.joint.type=Nothing', "no model is called 'Nothing'"),
+        ('model.head.joint._delete_=True', 'cannot be built'),
+    ],
+)
+def test_what_cannot_be_built_is_one_sentence(option, words):
+    assert re.search(words, unbuilt(option))
+
+
+def test_an_error_of_no_constructor_is_left_alone():
+    error = ValueError('of the training')
+    assert building(error) is None
+    assert explain(error, load_config(CONFIG, [])) is None
