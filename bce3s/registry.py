@@ -44,7 +44,6 @@ DATA_SAMPLERS = _child('data sampler', _parent.DATA_SAMPLERS, 'bce3s.datasets.sa
 TRANSFORMS = _child('transform', _parent.TRANSFORMS, 'bce3s.augmentation')
 BATCH_AUGMENTS = _child('batch augment', _parent.BATCH_AUGMENTS, 'bce3s.augmentation')
 MODELS = _child('model', _parent.MODELS, 'mmpretrain.models', 'bce3s.models')
-MODEL_WRAPPERS = _child('model_wrapper', _parent.MODEL_WRAPPERS, 'bce3s.models.data_parallel')
 HOOKS = _child('hook', _parent.HOOKS, 'bce3s.engine')
 METRICS = _child('metric', _parent.METRICS, 'bce3s.evaluation.metrics')
 OPTIMIZERS = _child('optimizer', _parent.OPTIMIZERS, 'mmpretrain.engine', 'bce3s.engine.lazy_sgd')
@@ -53,5 +52,6 @@ OPTIM_WRAPPERS = _child('optim_wrapper', _parent.OPTIM_WRAPPERS, 'mmpretrain.eng
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', _parent.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpretrain.engine'
 )
+MODEL_WRAPPERS = _child('model_wrapper', _parent.MODEL_WRAPPERS, 'mmpretrain.models')
 VISUALIZERS = _child('visualizer', _parent.VISUALIZERS, 'mmpretrain.visualization')
 VISBACKENDS = _child('vis_backend', _parent.VISBACKENDS, 'mmpretrain.visualization')

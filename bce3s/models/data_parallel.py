@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
+from mmengine.registry import MODEL_WRAPPERS  # the one in which the Runner looks
 from torch import Tensor, nn
-
-from bce3s.registry import MODEL_WRAPPERS
 
 if TYPE_CHECKING:
     from bce3s.models.classifier import LongTailedClassifier

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import Target
+from fuzzing import Target
 from hypothesis import strategies as st
 from mutations import edited, edits, mutated, replaced, texts, values
 from torch import nn

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from checkpoints import folder
-from harness import Target
+from fuzzing import Target
 from hypothesis import strategies as st
 from mutations import edited, edits, mutated, replaced, values
 from PIL import Image

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from checkpoints import folder
-from harness import Target
+from fuzzing import Target
 from hypothesis import strategies as st
 from mutations import edited, edits, texts
 

@@ -24,7 +24,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents
 import checkpoints  # noqa: E402, I001
 import data  # noqa: E402
 import options  # noqa: E402
-from harness import Failure, Outcome, Target, explore, keep  # noqa: E402
+from fuzzing import Failure, Outcome, Target, explore, keep  # noqa: E402
 
 TARGETS: dict[str, Target] = {
     target.name: target for module in (data, checkpoints, options) for target in module.TARGETS

@@ -5,7 +5,7 @@ import pickle
 
 import checkpoints
 import pytest
-from harness import EXAMPLES, Target, check, examples, explore
+from fuzzing import EXAMPLES, Target, check, examples, explore
 from hypothesis import strategies as st
 from run import TARGETS, main
 
