@@ -71,7 +71,7 @@ class Job:
 
     @property
     def has_checkpoint(self) -> bool:
-        return any(self.folder.glob('epoch_*.pth'))
+        return any(any(self.folder.glob(name)) for name in ('epoch_*.pth', 'iter_*.pth'))
 
     @property
     def epochs_done(self) -> int:

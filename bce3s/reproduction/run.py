@@ -25,7 +25,7 @@ from bce3s.reproduction.results import NOTE
 FINISHED, FAILED, HALTED, WAITING = 'finished', 'failed', 'halted', 'not started'
 LOG = 'console.log'
 WAIT = 0.1  # seconds between two looks at the runs
-CHECKPOINTS = ('epoch_*.pth', 'best_*.pth', 'last_checkpoint')
+CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth', 'last_checkpoint')
 
 
 @dataclass(frozen=True)
