@@ -195,7 +195,7 @@ def train_share(rank, root):
 
 
 def test_two_processes_count_what_one_counts(root):
-    torch.multiprocessing.start_processes(train_share, (root,), nprocs=2, start_method='fork')
+    torch.multiprocessing.start_processes(train_share, (root,), nprocs=2, start_method='spawn')
     for rank in (0, 1):
         assert torch.load(root / f'{rank}.pt', weights_only=True) == [4, 2]
     assert report(root)['skipped_images'] == {'train': 4, 'test': 1}

@@ -1,6 +1,7 @@
 """A few hundred cases of every target; what was found before; a hundred thousand when asked to."""
 
 import ast
+import logging
 import pickle
 
 import checkpoints
@@ -12,6 +13,12 @@ from run import TARGETS, main
 from bce3s.errors import BCE3SError
 
 FEW = {'options_build': 25, 'checkpoint_content': 60}
+
+
+@pytest.fixture(autouse=True)
+def _logs_again():
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize('name', TARGETS)

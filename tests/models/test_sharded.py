@@ -23,6 +23,7 @@ from torch import distributed
 from torch.nn import functional as F
 
 from bce3s.engine.lazy_sgd import check_sampling
+from bce3s.engine.runner import QuietRunner
 from bce3s.engine.sharded_rows import take_own_rows, whole_rows
 from bce3s.errors import BCE3SError
 from bce3s.models import TripartiteHead
@@ -77,6 +78,8 @@ def sharded_runs(variants):
     runs = {}
     for variant in variants:
         model = make_model(variant, **options(variant, shard=True))
+        model.init_weights = lambda: None
+        QuietRunner._init_model_weights(SimpleNamespace(model=model))  # the first rank's for all
         optim = optimizer(model, variant)
         start = saved_start(model, optim)
         losses = train(model, variant, optim)
