@@ -6,22 +6,10 @@ loaders (and set ``model.head.num_classes``). Training: random crop to 224, flip
 256, centre crop 224. The validation images are the test set, as usual on ImageNet.
 """
 
-train_dataloader = dict(
-    batch_size=128,
-    num_workers=8,
-    pin_memory=True,  # in a thread of the loader, so that the copy to a GPU waits for nothing
-    collate_fn=dict(type='default_collate'),
-    sampler=dict(type='NaturalSampler'),
-    batch_sampler=dict(type='GlobalBatchSampler'),
-    dataset=dict(type='ImageFolder', data_root='data/imagenet', split='train'),
-)
-val_dataloader = dict(
-    batch_size=250,
-    num_workers=8,
-    pin_memory=True,
-    collate_fn=dict(type='default_collate'),
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='ImageFolder', data_root='data/imagenet', split='test'),
-)
-val_cfg = dict()
-val_evaluator = dict(type='LongTailedMetric')
+_base_ = './image_files.py'
+
+_images = dict(type='ImageFolder', data_root='data/imagenet', duplicates='warn')
+
+train_dataloader = dict(batch_size=128, dataset=dict(split='train', **_images))
+val_dataloader = dict(batch_size=250, dataset=dict(split='test', **_images))
+auto_scale_lr = dict(base_batch_size=128)
