@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from bce3s.arguments import parser
 from bce3s.datasets.workers import worker_death
 from bce3s.errors import BCE3SError
-from bce3s.files import DISK_ERRORS, exclusive, hush_writers, reason
+from bce3s.files import DISK_ERRORS, checkpoints_in, exclusive, hush_writers, reason
 from bce3s.processes import (
     abandon_processes,
     adopt_environment,
@@ -141,15 +141,27 @@ def _train_config(args: argparse.Namespace) -> Config:
 def train(args: argparse.Namespace) -> int:
     """``tools/train.py``; returns its exit status."""
     adopt_environment(args.launcher)
-    cfg = _train_config(args)
+    cfg, signals = _train_config(args), StopSignals()
     hush_writers()
     try:
-        with StopSignals(), _one_run_at_a_time(Path(cfg.work_dir)):
-            _train(cfg, args)
-    except Preempted as stop:
+        with signals:
+            return _train_in(cfg, args)
+    except (Preempted, Exception) as error:
+        stop = error if isinstance(error, Preempted) else None
+        if stop is None and not signals.patient:  # somebody's `except:` has made it another error
+            stop = signals.early
+        if stop is None:
+            raise
         if os.environ.get('RANK', '0') == '0':
             print(stop, flush=True)
         return stop.status
+
+
+def _train_in(cfg: Config, args: argparse.Namespace) -> int:
+    """Trains in the work dir, which nobody else does at the time; returns the exit status."""
+    try:
+        with _one_run_at_a_time(Path(cfg.work_dir)):
+            _train(cfg, args)
     except FailedElsewhere:
         return 1
     except OSError as error:
@@ -172,7 +184,7 @@ def _train(cfg: Config, args: argparse.Namespace) -> None:
     resume, overwrite = args.resume, args.overwrite
     if resume is None and cfg.get('resume'):  # asked for in the config
         resume, cfg.load_from = cfg.get('load_from') or 'auto', None
-    held = _held_checkpoints(work_dir)
+    held = checkpoints_in(work_dir)
     if int(os.environ.get('TORCHELASTIC_RESTART_COUNT') or 0):  # torchrun starts it once more
         overwrite = False
         resume = 'auto' if held or resume is None else resume
@@ -241,11 +253,6 @@ def test(args: argparse.Namespace) -> None:
         runner.test()
 
     _run(cfg, args.launcher, begin)
-
-
-def _held_checkpoints(work_dir: Path) -> list[Path]:
-    patterns = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth', 'last_checkpoint')
-    return [path for pattern in patterns for path in sorted(work_dir.glob(pattern))]
 
 
 def _delete(files: list[Path]) -> None:

@@ -64,6 +64,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Those of a run, and the file that names the last one."""
+    patterns = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth', 'last_checkpoint')
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+
+
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Keeps a second run out of ``folder`` until the block ends or this process dies.

@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     environ = dict(os.environ)
     # torch would take all cores in every process (or, under torchrun, one)
     threads = environ.setdefault('OMP_NUM_THREADS', str(max(1, cores() // int(gpus))))
+    # A store for each start: in one that is kept, processes that begin again find the addresses of
+    # those before them.
+    environ.setdefault('TORCH_DISABLE_SHARE_RDZV_TCP_STORE', '1')
     environ.setdefault('MKL_NUM_THREADS', threads)  # or MMEngine would set it, and say so
     command = [sys.executable, str(ROOT / 'tools' / 'launch.py'), AGENT, *options, *script]
     return supervise(command, environ)

@@ -49,6 +49,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self.patient = False
+        self.early: Preempted | None = None
         self._before: dict[signal.Signals, object] = {}
         self._process = os.getpid()
 
@@ -84,7 +85,10 @@ class StopSignals:
         if not first and number == signal.SIGINT and 'LOCAL_RANK' not in os.environ:
             raise KeyboardInterrupt
         if first and not self.patient:
-            raise Preempted(self.received.name, 'before the first iteration; nothing was lost.')
+            self.early = Preempted(
+                self.received.name, 'before the first iteration; nothing was lost.'
+            )
+            raise self.early
 
 
 def be_patient() -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -433,3 +434,18 @@ def test_the_help_has_the_exit_statuses(capsys):
     text = ' '.join(capsys.readouterr().out.split())
     assert 'exit status: 0 done, or stopped by SIGTERM or SIGUSR1' in text
     assert '130 stopped by Ctrl-C' in text
+
+
+def test_a_stop_at_start_up_that_somebody_swallows_is_one(call, monkeypatch):
+    """MMEngine formats a config under a bare `except:`, which makes any exception a SyntaxError."""
+
+    def start_up(*_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        except BaseException:
+            raise SyntaxError('cannot format the config') from None
+
+    monkeypatch.setattr(cli, '_train', start_up)
+    status, _ = call()
+    assert status == 0

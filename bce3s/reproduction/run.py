@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bce3s.errors import BCE3SError
-from bce3s.files import written_whole
+from bce3s.files import checkpoints_in, written_whole
 from bce3s.reproduction.children import INTERRUPTED, Child, Start, train_arguments
 from bce3s.reproduction.configuration import check, write_config
 from bce3s.reproduction.cost import Costs
@@ -25,7 +25,6 @@ from bce3s.reproduction.results import NOTE
 FINISHED, FAILED, HALTED, WAITING = 'finished', 'failed', 'halted', 'not started'
 LOG = 'console.log'
 WAIT = 0.1  # seconds between two looks at the runs
-CHECKPOINTS = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth', 'last_checkpoint')
 
 
 @dataclass(frozen=True)
@@ -214,7 +213,7 @@ def _clear(folder: Path) -> None:
     """Takes a run away that is to be trained again with another config. The checkpoints go first
     and the note, which names the config, last: cut short, it is still known as the old one.
     """
-    old = [path for pattern in CHECKPOINTS for path in sorted(folder.glob(pattern))]
+    old = checkpoints_in(folder)
     for path in (*old, *(folder / name for name in ('report.json', 'measures.json', NOTE))):
         path.unlink(missing_ok=True)
 
