@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bce3s.arguments import parser
-from bce3s.datasets.workers import worker_death
+from bce3s.datasets.workers import not_fetched, worker_death
 from bce3s.errors import BCE3SError
 from bce3s.files import DISK_ERRORS, checkpoints_in, exclusive, hush_writers, reason
 from bce3s.processes import (
@@ -141,11 +141,11 @@ def _train_config(args: argparse.Namespace) -> Config:
 def train(args: argparse.Namespace) -> int:
     """``tools/train.py``; returns its exit status."""
     adopt_environment(args.launcher)
-    cfg, signals = _train_config(args), StopSignals()
+    signals = StopSignals()
     hush_writers()
     try:
         with signals:
-            return _train_in(cfg, args)
+            return _train_in(_train_config(args), args)
     except (Preempted, Exception) as error:
         stop = error if isinstance(error, Preempted) else None
         if stop is None and not signals.patient:  # somebody's `except:` has made it another error
@@ -283,7 +283,9 @@ def _run(cfg: Config, launcher: str, action: Callable[[Runner], None]) -> None:
     except BCE3SError:
         raise
     except Exception as error:
-        sentence = explain(error, cfg) or worker_death(error) or lost_process(error)
+        sentence = (
+            explain(error, cfg) or worker_death(error) or lost_process(error) or not_fetched(error)
+        )
         if sentence is None:
             raise
         raise BCE3SError(sentence) from error

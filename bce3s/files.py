@@ -75,12 +75,19 @@ def exclusive(folder: Path) -> Iterator[None]:
     """Keeps a second run out of ``folder`` until the block ends or this process dies.
 
     Raises:
-        BCE3SError: another process holds the folder.
+        BCE3SError: another process holds the folder, or it cannot be made or written to.
     """
     import fcntl
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / '.lock').open('a+') as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / '.lock').open('a+')
+    except OSError as error:
+        raise BCE3SError(
+            f'{folder} is no folder that can be written to ({reason(error)}): give another '
+            '--work-dir.'
+        ) from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -115,7 +115,7 @@ def _join(cfg: Config, backend: str, rank: int, size: int) -> None:
     except (RuntimeError, ValueError) as error:
         where = ':'.join(os.environ.get(k, '?') for k in ('MASTER_ADDR', 'MASTER_PORT'))
         raise BCE3SError(
-            f'Process {rank} of {size} could not join the others at {where} within {seconds:g} s '
+            f'Process {rank} of {size} could not join the others at {where} '
             f'({_first_line(error)}). Are all machines started with the same MASTER_ADDR, PORT and '
             'number of processes, and is the port open between them? Where a machine has several '
             'networks, GLOO_SOCKET_IFNAME (CPU) or NCCL_SOCKET_IFNAME (GPU) names the interface.'

@@ -25,6 +25,7 @@ __all__ = [
     'TRANSFORMS',
     'VISBACKENDS',
     'VISUALIZERS',
+    'WEIGHT_INITIALIZERS',
 ]
 
 
@@ -53,5 +54,6 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', _parent.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpretrain.engine'
 )
 MODEL_WRAPPERS = _child('model_wrapper', _parent.MODEL_WRAPPERS, 'mmpretrain.models')
+WEIGHT_INITIALIZERS = _child('weight initializer', _parent.WEIGHT_INITIALIZERS, 'mmpretrain.models')
 VISUALIZERS = _child('visualizer', _parent.VISUALIZERS, 'mmpretrain.visualization')
 VISBACKENDS = _child('vis_backend', _parent.VISBACKENDS, 'mmpretrain.visualization')

@@ -449,3 +449,19 @@ def test_a_stop_at_start_up_that_somebody_swallows_is_one(call, monkeypatch):
     monkeypatch.setattr(cli, '_train', start_up)
     status, _ = call()
     assert status == 0
+
+
+@pytest.mark.parametrize('work', ['file', 'file/below'])
+def test_a_work_dir_that_cannot_be_made(call, tmp_path, work):
+    (tmp_path / 'file').write_text('')
+    status, error = call(work=work)
+    assert status == 1
+    assert re.search(r'^error: \S+ is no folder that can be written to .*--work-dir', error)
+    assert 'Traceback' not in error
+
+
+def test_a_checkpoint_beyond_the_end(call):
+    assert call(text='train_cfg = dict(by_epoch=True, max_epochs=3)\n')[0] == 0
+    status, error = call('--resume', text='train_cfg = dict(by_epoch=True, max_epochs=1)\n')
+    assert status == 1
+    assert 'saved in epoch 3, but this run has 1: there is nothing to train' in error

@@ -37,8 +37,7 @@ def parser() -> argparse.ArgumentParser:
         '--k',
         nargs='+',
         type=int,
-        default=[1, 5, 10, 20],
-        help='numbers of neighbours (default: 1 5 10 20)',
+        help='numbers of neighbours (default: those of 1 5 10 20 that the data set allows)',
     )
     p.add_argument('--out', help='where to write (<folder of the checkpoint>/features)')
     p.add_argument('--batch-size', type=int, default=500, help='images at a time (default: 500)')

@@ -44,7 +44,7 @@ def look_at(path: str, how: str) -> Look:
         # O_NONBLOCK: a pipe would be waited for
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return Look('is missing')
+        return Look('links to a file that is not there' if os.path.islink(path) else 'is missing')
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         return Look(f'cannot be opened ({getattr(error, "strerror", None) or error})')
     try:

@@ -158,7 +158,9 @@ class ImageFiles(Dataset):
 
 
 # --------------------------------------------------------------------------- before the first step
-def check_split(images: Images, train: Images | None, how: str, duplicates: str, root: str) -> None:
+def check_split(
+    images: Images, train: Images | None, how: str, duplicates: str, root: str, skip: bool = False
+) -> None:
     """Checks every image of a split, and that none of them is a training image too; collective.
 
     The same path is found always, the same content under another name where this process has
@@ -171,6 +173,7 @@ def check_split(images: Images, train: Images | None, how: str, duplicates: str,
         duplicates: whether the same content in training and test is an error (``'stop'``) or a
             warning (``'warn'``).
         root: where the images should be.
+        skip: whether images that cannot be read are a warning, for they will be skipped.
 
     Raises:
         BCE3SError: everything that was found.
@@ -192,6 +195,12 @@ def check_split(images: Images, train: Images | None, how: str, duplicates: str,
                 'data_root.'
             )
         )
+    if skip and problems:
+        warn(
+            f'{len(problems):,} images of {images.source} cannot be read and will be skipped',
+            [f'{where}: {what}' for where, what in problems.found],
+        )
+        problems = Problems()
     if train is not None:
         _check_overlap(images, marks, train, duplicates, problems)
     problems.raise_all(f'Images of {images.source} cannot be used: mend, replace or remove them')

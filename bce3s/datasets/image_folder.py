@@ -13,6 +13,7 @@ from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+LEFT_BY_MACS = ('._', '__MACOSX')
 
 
 @DATASETS.register_module()
@@ -74,7 +75,8 @@ class ImageFolder(ImageFiles):
         )
         images = train if split == 'train' else test
         super().__init__(images, split == 'train', metainfo, size, resize, unreadable)
-        check_split(images, train if test else None, check, duplicates, str(root))
+        others = train if test else None
+        check_split(images, others, check, duplicates, str(root), unreadable == 'skip')
 
 
 def check_duplicates(name: str, duplicates: str) -> None:
@@ -137,7 +139,8 @@ def _labelled(folder: Path, found: list[list[str]], labels: list[int] | range) -
 def _classes(folder: Path) -> list[str]:
     """The names of the folders in ``folder``, sorted."""
     try:
-        classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        folders = (entry.name for entry in os.scandir(folder) if entry.is_dir())
+        classes = sorted(name for name in folders if not name.startswith(LEFT_BY_MACS))
         if not classes:
             raise FileNotFoundError('there is no folder in it')
     except OSError as error:
@@ -167,6 +170,8 @@ def _images(folder: Path, problems: Problems, passed_over: Counter) -> list[str]
     images = []
     for where, names in sorted(found):
         for name in names:
+            if name.startswith(LEFT_BY_MACS):
+                continue
             if name.lower().endswith(EXTENSIONS):
                 images.append(os.path.join(where, name))
             else:

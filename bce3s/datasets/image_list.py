@@ -96,7 +96,7 @@ class ImageList(ImageFiles):
         images = _images(own, root)
         super().__init__(images, split == 'train', metainfo, size, resize, unreadable)
         others = None if split == 'train' else _images(train, root)
-        check_split(images, others, check, duplicates, str(root))
+        check_split(images, others, check, duplicates, str(root), unreadable == 'skip')
 
 
 def _check_arguments(lists: dict[str, str], split: str) -> None:

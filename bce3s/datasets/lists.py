@@ -210,8 +210,9 @@ def _columns(header: list[str], path: Path, columns: Sequence[str] | None) -> tu
         if len(at) != 1:
             raise BCE3SError(
                 f'The header of {path} has {"no" if not at else "more than one"} column called '
-                f'{" or ".join(candidates)} ({", ".join(map(_shown, header[:20]))}): name the '
-                'columns of paths and labels, columns=(PATH, LABEL).'
+                f'{" or ".join(candidates)} ({", ".join(map(_shown, header[:20]))}): the first '
+                'line must name the columns, separated by commas (.csv) or tabs (.tsv); those of '
+                'paths and labels may have other names, dataset.columns=(PATH, LABEL).'
             )
         found.append(at[0])
     return found[0], found[1]

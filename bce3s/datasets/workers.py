@@ -1,8 +1,9 @@
-"""What becomes of a run whose loader loses a worker process."""
+"""What others' errors mean for a run: a worker process that died, a file that was not fetched."""
 
 from __future__ import annotations
 
 import re
+from urllib.error import URLError
 
 _KILLED = re.compile(r'DataLoader worker \(pid (\d+)\) is killed by signal: (.+?)\.(?: |$)')
 _GONE = re.compile(r'DataLoader worker \(pid\(s\) ([\d, ]+)\) exited unexpectedly')
@@ -34,4 +35,18 @@ def _remedy() -> str:
     return (
         'Continue with --resume, with a smaller train_dataloader.num_workers or prefetch_factor if '
         'it happens again.'
+    )
+
+
+def not_fetched(error: BaseException) -> str | None:
+    """A sentence for pretrained weights that could not be fetched (``init_cfg`` of a backbone);
+    None: another error.
+    """
+    if not isinstance(error, URLError):
+        return None
+    return (
+        f'Something that the config names by its address, such as the pretrained weights of '
+        f'model.backbone.init_cfg, cannot be fetched ({error.reason}). Put the file into the '
+        "folder 'hub/checkpoints' of torch's cache (TORCH_HOME, ~/.cache/torch), or train without: "
+        '--cfg-options model.backbone.init_cfg=None.'
     )

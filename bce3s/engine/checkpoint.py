@@ -80,7 +80,7 @@ def load_from_disk(filename: str | Path, map_location: Any = 'cpu') -> dict:
             f'{path} does not fit into the memory ({path.stat().st_size / 1e6:.1f} MB).'
         ) from error
     except Exception as error:  # a damaged file can raise anything
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = f'{type(error).__name__}: {error}'.splitlines()[0][:200]
         raise BCE3SError(
             f'{path} cannot be read as a checkpoint ({reason}): it is truncated or another kind of '
             'file. Use an earlier checkpoint.'

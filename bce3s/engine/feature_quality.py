@@ -29,6 +29,8 @@ from bce3s.evaluation.retrieval import METRICS, evaluate_retrieval, neighbours, 
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
 from bce3s.registry import DATASETS, MODELS
 
+NEIGHBOURS = (1, 5, 10, 20)
+
 # The scores of "being known" that are compared.
 MAX_LOGIT = 'largest logit'
 MAX_SOFTMAX = 'largest softmax probability'
@@ -89,7 +91,7 @@ def feature_quality(
     cfg: Config,
     checkpoint: str | Path,
     unknown: Sequence[str] = (),
-    ks: Sequence[int] = (1, 5, 10, 20),
+    ks: Sequence[int] | None = None,
     batch_size: int = 500,
     unknown_options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def feature_quality(
         checkpoint: file.
         unknown: data sets whose classes the model does not know, see
             :func:`~.unknown_sets.unknown_config`.
-        ks: numbers of neighbours.
+        ks: numbers of neighbours; None: those of ``NEIGHBOURS`` that the sets allow.
         batch_size: images at a time.
         unknown_options: further arguments of these data sets.
 
@@ -115,7 +117,7 @@ def feature_quality(
     search = searcher()  # without faiss nothing need be begun
     model, meta = load_model(cfg, checkpoint)
     train_set, test_set, loader = _datasets(cfg)
-    _check_ks(ks, train_set, test_set)
+    ks = _checked_ks(ks, train_set, test_set)
     others = {
         spec: unknown_dataset(spec, loader.dataset, test_set, unknown_options)
         for spec in dict.fromkeys(unknown)
@@ -152,15 +154,18 @@ def feature_quality(
     }
 
 
-def _check_ks(ks: Sequence[int], train_set: Dataset, test_set: Dataset) -> None:
+def _checked_ks(ks: Sequence[int] | None, train_set: Dataset, test_set: Dataset) -> Sequence[int]:
     """Before anything is computed. Each test image has one neighbour fewer among its own set."""
     most = min(len(train_set), len(test_set) - 1)
+    if ks is None:
+        ks = [k for k in NEIGHBOURS if k <= max(1, most)]
     wrong = [k for k in ks if not 1 <= k <= most]
     if wrong or not ks:
         raise BCE3SError(
             f'--k {" ".join(map(str, wrong))}: there are {len(train_set)} training and '
             f'{len(test_set)} test images, so the number of neighbours is between 1 and {most}.'
         )
+    return ks
 
 
 # --------------------------------------------------------------------------------------- closed set

@@ -51,11 +51,13 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         what this run would count.
 
         Raises:
-            BCE3SError: it was saved within an epoch that was cut into other batches.
+            BCE3SError: it was saved within an epoch that was cut into other batches, or beyond the
+            last one of this run.
         """
         for sampler in self._samplers():
             if hasattr(sampler, 'seed'):  # it was built with the config's, the checkpoint's counts
                 sampler.seed = self.runner.seed
+        self._require_epochs(self._epoch)
         here = epoch_size(self.dataloader)
         saved = meta.get('epoch_size')
         if saved is None:  # by MMEngine or an earlier version: at the end of an epoch
@@ -63,14 +65,23 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 return
             saved = dict(batches=self._iter // max(1, self._epoch))
         done = self._iter - self._epoch * saved['batches']
+        self._require_epochs(self._epoch + (done > 0))
         if done == 0:
             self._iter = self._epoch * here['batches']
         elif saved != here:
             raise BCE3SError(
                 f'The checkpoint was saved within epoch {self._epoch + 1}, after {done} of '
-                f'{_cut(saved)}; in this run an epoch has {_cut(here)}. Resume with batch_size '
-                'times processes as they were, or from the end of an epoch: --resume '
-                'WORK_DIR/epoch_N.pth.'
+                f'{_cut(saved)}; in this run an epoch has {_cut(here)}. Resume with the same '
+                'training set and batch_size times processes, or from the end of an epoch: '
+                '--resume WORK_DIR/epoch_N.pth.'
+            )
+
+    def _require_epochs(self, number: int) -> None:
+        if number > self._max_epochs:
+            raise BCE3SError(
+                f'The checkpoint was saved in epoch {number}, but this run has {self._max_epochs}: '
+                'there is nothing to train. Raise train_cfg.max_epochs, or evaluate it with '
+                'tools/test.py.'
             )
 
     def _samplers(self) -> list[Any]:

@@ -32,6 +32,7 @@ PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmpretrain', 'numpy')
 NOT_THE_EXPERIMENT = {
     *('work_dir', 'resume', 'load_from', 'launcher', 'randomness', 'experiment_name', 'env_cfg'),
     *('log_level', 'log_processor', 'default_hooks', 'visualizer', 'vis_backends'),
+    'model_wrapper_cfg',
 }
 
 
@@ -172,6 +173,7 @@ def _run(runner: Runner) -> dict[str, Any]:
         'versions': versions(),
         'device': _device(bare_model(runner)),
         'precision': _precision(bare_model(runner)),
+        'skipped_steps': runner.message_hub.get_info('skipped_steps', 0),
     }
 
 

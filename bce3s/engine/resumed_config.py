@@ -39,7 +39,7 @@ def _settings(text: Any) -> dict[str, str]:
         for node in ast.parse(text).body:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 name = node.targets[0].id
-                if name not in NOT_THE_EXPERIMENT | {'model_wrapper_cfg'}:
+                if name not in NOT_THE_EXPERIMENT:
                     _flatten(name, node.value, found)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}

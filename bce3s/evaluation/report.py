@@ -141,10 +141,12 @@ def _data_line(report: dict[str, Any]) -> str:
 
 
 def _skipped(report: dict[str, Any]) -> str:
-    """What could not be read, if anything: of reports of earlier versions nothing is known."""
+    """What was left out, if anything: of reports of earlier versions nothing is known."""
     counts = dict(report.get('skipped_images') or {})
     drawn, left_out = counts.pop('train', 0), counts.get(report['split'], 0)
     text = ''
+    if steps := report.get('skipped_steps'):
+        text += f' {steps} training steps were not finite and were left out.'
     if drawn:
         text += (
             f' In training an image that cannot be read was drawn {drawn} times; another one of '

@@ -94,7 +94,7 @@ def test_what_is_no_image(tmp_path, monkeypatch):
         'pipe.jpg': 'is no regular file',
         'folder.jpg': 'is a folder, not an image',
         'loop.jpg': 'cannot be opened (Too many levels of symbolic links)',
-        'gone.jpg': 'is missing',
+        'gone.jpg': 'links to a file that is not there',
         'empty.jpg': 'is empty',
         'text.jpg': 'cannot be read as an image (damaged, or no image)',
     }

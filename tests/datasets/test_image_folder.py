@@ -431,3 +431,18 @@ def test_all_processes_say_the_same(root, split):
         assert first.count('is empty') == 3
     else:
         assert ('4 images' if split == 'test' else 'gone/train is not a folder') in first
+
+
+def test_what_macs_leave_behind_is_no_class_and_no_image(root):
+    (root / 'train/__MACOSX').mkdir()
+    (root / 'train/bee/._0.png').write_bytes(b'Mac')
+    assert len(build(root)) == 9
+
+
+def test_images_that_will_be_skipped_are_a_warning(root):
+    (root / 'train/cat/0.png').write_bytes(b'')
+    with pytest.raises(BCE3SError, match='is empty'):
+        build(root)
+    dataset = build(root, unreadable='skip')
+    assert len(dataset) == 9
+    assert dataset[4]['data_samples']['skipped']

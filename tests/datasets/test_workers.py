@@ -3,11 +3,12 @@
 import os
 import signal
 import time
+from urllib.error import URLError
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from bce3s.datasets.workers import worker_death
+from bce3s.datasets.workers import not_fetched, worker_death
 
 
 class Deadly(Dataset):
@@ -44,3 +45,10 @@ def test_other_errors_are_left_alone():
     )
     gone = RuntimeError('DataLoader worker (pid(s) 3, 17) exited unexpectedly')
     assert worker_death(gone).startswith('Processes that read images (3, 17) ended unexpectedly.')
+
+
+def test_weights_that_cannot_be_fetched():
+    sentence = not_fetched(URLError('no network'))
+    assert 'cannot be fetched (no network)' in sentence
+    assert 'init_cfg=None' in sentence
+    assert not_fetched(OSError('full')) is None
