@@ -1,8 +1,6 @@
-"""What ``tools/train.py`` and ``tools/test.py`` share: the config they run, processes, errors as
-sentences.
+"""What ``tools/train.py`` and ``tools/test.py`` share: config, processes, errors as sentences.
 
-Nothing here imports torch before the arguments are parsed, so ``--help`` and a wrong argument
-answer at once.
+Nothing here imports torch before the arguments are parsed, so ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -60,8 +58,7 @@ def run_tool(action: Callable[[], int | None], hint: str = '', folder: Path | st
 
 def prepare_process() -> None:
     """What holds for every tool, before torch and MMEngine are imported."""
-    # Every torch.load of this process, MMEngine's and its hub's too, reads tensors and plain types
-    # only.
+    # Every torch.load of this process, MMEngine's too, reads tensors and plain types only.
     os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     # mmcv-lite is what the requirements ask for; its advice to install mmcv does not apply.
@@ -283,12 +280,10 @@ def _run(cfg: Config, launcher: str, action: Callable[[Runner], None]) -> None:
     except BCE3SError:
         raise
     except Exception as error:
-        sentence = (
-            explain(error, cfg) or worker_death(error) or lost_process(error) or not_fetched(error)
-        )
-        if sentence is None:
+        said = explain(error, cfg), worker_death(error), lost_process(error), not_fetched(error)
+        if not any(said):
             raise
-        raise BCE3SError(sentence) from error
+        raise BCE3SError(next(filter(None, said))) from error
     del runner
     if stop is None or stop.agreed:
         stop_processes()
