@@ -1,4 +1,4 @@
-"""What torchrun is told, and where signals go; torch is not imported for it."""
+"""What torchrun is told, and where signals go; one run through it."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import launching
 import pytest
 
 from bce3s.errors import BCE3SError
@@ -126,3 +127,12 @@ def test_torchrun_ends_when_its_launcher_is_killed(launched):
     while Path(f'/proc/{torchrun}').exists() and time.monotonic() < end:
         time.sleep(0.02)
     assert not Path(f'/proc/{torchrun}').exists()
+
+
+def test_two_processes_train_to_their_report(tmp_path):
+    options = ('train_cfg.max_epochs=2', 'custom_hooks.0.finetune_epochs=1')
+    printed = launching.train(tmp_path, '--cfg-options', *options, 'model.micro_batches=2')
+    assert printed.rstrip().endswith('report.md')
+    assert 'Traceback' not in printed
+    assert 'Failed to search registry' not in printed
+    assert (tmp_path / 'report.json').exists()
