@@ -10,6 +10,9 @@ from real_data import real_data_root
 @pytest.fixture(autouse=True, scope='session')
 def _one_thread():
     torch.set_num_threads(1)
+    # The first backward pass counts the devices, and where it finds one nothing can be forked any
+    # more: it must not be in a test with a fake GPU.
+    torch.zeros((), requires_grad=True).backward()
 
 
 @pytest.fixture(scope='session')
