@@ -21,13 +21,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[2])]
 
-import checkpoints  # noqa: E402, I001
-import data  # noqa: E402
+import checkpoints  # noqa: E402
+import inputs  # noqa: E402
 import options  # noqa: E402
 from fuzzing import Failure, Outcome, Target, explore, keep  # noqa: E402
 
 TARGETS: dict[str, Target] = {
-    target.name: target for module in (data, checkpoints, options) for target in module.TARGETS
+    target.name: target for module in (inputs, checkpoints, options) for target in module.TARGETS
 }
 BLOCK = 1000
 MEMORY = 2 << 30  # bytes that a case may take beside what the process has
