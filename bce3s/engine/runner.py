@@ -15,8 +15,7 @@ from bce3s.engine.loops import ResumableTrainLoop
 from bce3s.engine.optimizer_state import check_optimizer
 from bce3s.engine.preemption import all_or_none
 from bce3s.engine.resumed_config import RATE, changes, sentence, take_over_rates
-from bce3s.engine.run_state import bare_model
-from bce3s.engine.sharded_rows import whole_rows
+from bce3s.engine.sharded_rows import model_and_shards, whole_rows
 from bce3s.errors import BCE3SError
 from bce3s.signals import shield_workers
 
@@ -78,10 +77,9 @@ class QuietRunner(Runner):
     # ------------------------------------------------------------ training
     def _init_model_weights(self) -> None:
         """As MMEngine's, but rows that lie on the ranks (``head.shard``) stay where they are."""
-        model = bare_model(self)
+        model, shards = model_and_shards(self)
         model.init_weights()
-        sharded = getattr(getattr(model, 'head', None), 'shards', None) is not None
-        own = model._ddp_params_and_buffers_to_ignore if sharded else ()
+        own = () if shards is None else model._ddp_params_and_buffers_to_ignore
         for name, value in model.state_dict().items():
             if name not in own:
                 broadcast(value)

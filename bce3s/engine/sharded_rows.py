@@ -28,7 +28,7 @@ def whole_rows(runner: Runner) -> Iterator[None]:
     """While it lasts, model and optimiser of the first rank hold whole matrices, in the memory of
     the host, to be saved; all ranks must enter it together. Without shards nothing happens.
     """
-    model, shards = _model_and_shards(runner)
+    model, shards = model_and_shards(runner)
     if shards is None:
         yield
         return
@@ -48,7 +48,7 @@ def whole_rows(runner: Runner) -> Iterator[None]:
 
 def take_own_rows(runner: Runner, checkpoint: dict) -> None:
     """Cut the whole matrices of a checkpoint, before it is loaded, down to this rank's rows."""
-    model, shards = _model_and_shards(runner)
+    model, shards = model_and_shards(runner)
     if shards is None:
         return
 
@@ -110,7 +110,8 @@ def _clip_over_ranks(
     return total
 
 
-def _model_and_shards(runner: Runner) -> tuple[nn.Module, Shards | None]:
+def model_and_shards(runner: Runner) -> tuple[nn.Module, Shards | None]:
+    """The model without its wrapper, and how its classes lie on the ranks, if they do."""
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     return model, getattr(getattr(model, 'head', None), 'shards', None)
 
