@@ -18,7 +18,8 @@ from torch import nn
 from bce3s.cli import load_config
 from bce3s.datasets.in_memory import DigitsLT
 from bce3s.engine.feature_extraction import extract, feature_batches
-from bce3s.engine.feature_quality import feature_quality, load_model
+from bce3s.engine.feature_quality import feature_quality
+from bce3s.engine.run_directory import load_model
 from bce3s.engine.unknown_sets import FittedImages, unknown_config, unknown_dataset
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.feature_report import (

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
-from torch import nn
 from torch.utils.data import Dataset
 
 from bce3s.datasets.long_tailed import Thresholds
-from bce3s.engine.checkpoint import load_from_disk
-from bce3s.engine.checkpoint_hooks import compare_states
 from bce3s.engine.feature_extraction import Extracted, extract
 from bce3s.engine.report_hook import config_name, versions
+from bce3s.engine.run_directory import load_model
 from bce3s.engine.unknown_sets import display_name, unknown_dataset
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.feature_arrays import split_means
@@ -27,7 +23,7 @@ from bce3s.evaluation.nearest_class_mean import nearest_class_mean
 from bce3s.evaluation.open_set import evaluate_open_set
 from bce3s.evaluation.retrieval import METRICS, evaluate_retrieval, neighbours, searcher
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
-from bce3s.registry import DATASETS, MODELS
+from bce3s.registry import DATASETS
 
 NEIGHBOURS = (1, 5, 10, 20)
 
@@ -42,23 +38,6 @@ class Scored(NamedTuple):
 
     values: np.ndarray
     preds: np.ndarray
-
-
-def load_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The model of ``cfg`` with the checkpoint's weights, on a GPU if there is one, and the
-    checkpoint's ``meta``.
-
-    Raises:
-        BCE3SError: no checkpoint, not a safe one, or one of another architecture.
-    """
-    saved = load_from_disk(checkpoint)
-    model = MODELS.build(cfg.model)
-    weights = saved.get('state_dict', saved)
-    weights = {re.sub(r'^module\.', '', name): value for name, value in weights.items()}
-    compare_states(model.state_dict(), weights)
-    model.load_state_dict(weights)
-    model.to('cuda' if torch.cuda.is_available() else 'cpu')
-    return model.eval(), saved.get('meta') or {}
 
 
 def _datasets(cfg: Config) -> tuple[Dataset, Dataset, ConfigDict]:

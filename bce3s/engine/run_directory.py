@@ -1,0 +1,124 @@
+"""What a training run left in its folder: config, newest sound checkpoint, report."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+from torch.utils.data import Dataset
+
+from bce3s.cli import load_config
+from bce3s.engine.checkpoint import load_from_disk, survey
+from bce3s.engine.checkpoint_hooks import compare_states
+from bce3s.errors import BCE3SError
+from bce3s.evaluation.report import read_report
+from bce3s.registry import DATASETS, MODELS
+
+LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A run that has trained, whole or in part.
+
+    Attributes:
+        folder: its work dir.
+        config: the one that it was trained with, options included.
+        checkpoint: the newest sound one, or the one asked for.
+    """
+
+    folder: Path
+    config: Config
+    checkpoint: Path
+
+    @classmethod
+    def open(cls, folder: str | Path, checkpoint: str | Path | None = None) -> RunDirectory:
+        """Finds config and checkpoint; reads neither weights nor data.
+
+        Args:
+            folder: work dir of the run.
+            checkpoint: file to be used instead of the newest sound one.
+
+        Raises:
+            BCE3SError: no such folder, no config in it, no sound checkpoint.
+        """
+        folder = Path(folder).expanduser()
+        if not folder.is_dir():
+            raise BCE3SError(f'{folder} is no folder: give the work dir of a training run.')
+        config = load_config(str(_config_in(folder)), [])
+        path = _newest(folder) if checkpoint is None else Path(checkpoint).expanduser()
+        if not path.is_file():
+            raise BCE3SError(f'Checkpoint {path} does not exist. Check the path.')
+        return cls(folder, config, path)
+
+    def report(self) -> dict[str, Any]:
+        """``report.json`` of the run; see :func:`~bce3s.evaluation.report.read_report`."""
+        return read_report(self.folder)
+
+    def model(self) -> tuple[nn.Module, dict[str, Any]]:
+        """The model in evaluation mode and the checkpoint's ``meta``; see :func:`load_model`."""
+        return load_model(self.config, self.checkpoint)
+
+    @property
+    def splits(self) -> list[str]:
+        """Which of ``train``, ``val`` and ``test`` the config has loaders of."""
+        return [split for split, key in LOADERS.items() if self.config.get(key) is not None]
+
+    def dataset(self, split: str) -> Dataset:
+        """The data set of the loader of ``split``, which need not be called so itself: benchmarks
+        without validation data are validated on their test images.
+
+        Raises:
+            BCE3SError: the config has no such loader, or the data are not there any more.
+        """
+        loader = self.config.get(LOADERS[split])
+        if loader is None:
+            raise BCE3SError(f'The config of {self.folder} has no {LOADERS[split]}.')
+        init_default_scope(self.config.get('default_scope', 'bce3s'))
+        return DATASETS.build(loader.dataset)
+
+
+def _config_in(folder: Path) -> Path:
+    """The config that the run wrote down; where there are several, the one written last."""
+    found = sorted(folder.glob('*.py'), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise BCE3SError(
+            f'{folder} holds no config (NAME.py), which every training run writes there: give the '
+            'work dir of a run.'
+        )
+    return found[-1]
+
+
+def _newest(folder: Path) -> Path:
+    sound, damaged = survey(folder)
+    if sound:
+        return sound[-1][0]
+    names = ', '.join(path.name for path in damaged)
+    raise BCE3SError(
+        f'{folder} holds no sound checkpoint{f" (damaged: {names})" if names else ""}: the run has '
+        'not saved one yet, or they were removed.'
+    )
+
+
+def load_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The model of ``cfg`` with the checkpoint's weights, on a GPU if there is one, and the
+    checkpoint's ``meta``.
+
+    Raises:
+        BCE3SError: no checkpoint, not a safe one, or one of another architecture.
+    """
+    init_default_scope(cfg.get('default_scope', 'bce3s'))
+    saved = load_from_disk(checkpoint)
+    model = MODELS.build(cfg.model)
+    weights = saved.get('state_dict', saved)
+    weights = {re.sub(r'^module\.', '', name): value for name, value in weights.items()}
+    compare_states(model.state_dict(), weights)
+    model.load_state_dict(weights)
+    model.to('cuda' if torch.cuda.is_available() else 'cpu')
+    return model.eval(), saved.get('meta') or {}
