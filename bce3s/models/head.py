@@ -148,7 +148,9 @@ class TripartiteHead(BaseModule):
         self.register_buffer('class_weights', torch.ones(num_classes), persistent=False)
 
     def set_class_counts(self, counts: Sequence[int]) -> None:
-        """Tell how many training samples each of the K classes has."""
+        """Tell how many training samples each of the K classes has; losses that have a
+        ``set_class_counts(counts)`` are told, (K,) int64, too.
+        """
         if len(counts) != self.num_classes:
             raise BCE3SError(
                 f'The head has {self.num_classes} classes, the training set {len(counts)}: set '
@@ -156,6 +158,9 @@ class TripartiteHead(BaseModule):
             )
         self.class_counts.copy_(torch.as_tensor(counts))
         self.class_weights.copy_(class_balanced_weights(self.class_counts, self.beta))
+        for loss in (self.joint, self.contrastive, self.uniformity, self.finetune):
+            if hasattr(loss, 'set_class_counts'):
+                loss.set_class_counts(self.class_counts)
 
     def forward(self, feats: Tensor) -> Tensor:
         """Features (B, d) -> logits (B, K)."""
