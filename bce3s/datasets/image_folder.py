@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from bce3s.datasets.checks import Problems, agreed, printable
 from bce3s.datasets.file_checks import check_how
 from bce3s.datasets.image_files import ImageFiles, Images, check_split, warn
+from bce3s.datasets.tables import EXTENSIONS
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 LEFT_BY_MACS = ('._', '__MACOSX')
+OWN_FIGURE = 'class_frequencies.png'  # how tools/prepare_data.py calls its figure, at the end
 
 
 @DATASETS.register_module()
@@ -40,7 +42,8 @@ class ImageFolder(ImageFiles):
             TRAINING folder, on the test set too) and ``subset`` (``size``, the number of images).
 
     Raises:
-        BCE3SError: a folder that is missing or has no class, a ``resize`` below ``size``; all of
+        BCE3SError: a folder that is missing or has fewer than two classes, a ``resize`` below
+            ``size``; all of
             them at once: classes without a training image, classes that only the test has, folders
             that link to a folder above them; and then all images that the check finds fault with,
             each with its path; on access an image that cannot be read.
@@ -89,7 +92,9 @@ def _scan(folders: dict[str, Path], split: str) -> tuple[Images, list[str], Imag
     """Training images, names of the classes, test images if they are asked for."""
     problems, passed_over = Problems(), Counter()
     classes = _classes(folders['train'])
-    found = [_images(folders['train'] / name, problems, passed_over) for name in classes]
+    if len(classes) < 2:
+        raise BCE3SError(_one_class(folders['train'], classes[0]))
+    found = [images_below(folders['train'] / name, problems, passed_over) for name in classes]
     for name, paths in zip(classes, found, strict=True):
         if not paths:
             problems.add(folders['train'] / name, f'class {name!r} holds no image: {_remedy()}')
@@ -109,6 +114,25 @@ def _scan(folders: dict[str, Path], split: str) -> tuple[Images, list[str], Imag
     return train, classes, test
 
 
+def _one_class(folder: Path, name: str) -> str:
+    """What to say where a folder holds one folder only: often it is the folder above the right
+    one.
+    """
+    below: list[str] = []
+    with suppress(OSError):
+        below = [entry.name for entry in os.scandir(folder / name) if entry.is_dir()]
+    if len(below) > 1:
+        found = ', '.join(map(repr, sorted(below)[:3])) + (', ...' if len(below) > 3 else '')
+        return printable(
+            f'{folder} holds one folder only, {name!r}, which holds folders itself ({found}): '
+            f'name that one, {folder / name}.'
+        )
+    return printable(
+        f'{folder} holds one class only, {name!r}: to tell classes apart two are needed, each in a '
+        'folder of its own.'
+    )
+
+
 def _remedy() -> str:
     return f'give it some ({", ".join(EXTENSIONS)}), or remove its folder'
 
@@ -126,7 +150,7 @@ def _test_set(folder: Path, classes: list[str], problems: Problems, passed_over:
             )
     passed_over.clear()  # those of this split are told
     names = [name for name in names if name in numbers]
-    found = [_images(folder / name, problems, passed_over) for name in names]
+    found = [images_below(folder / name, problems, passed_over) for name in names]
     return _labelled(folder, found, [numbers[name] for name in names])
 
 
@@ -152,7 +176,7 @@ def _classes(folder: Path) -> list[str]:
     return classes
 
 
-def _images(folder: Path, problems: Problems, passed_over: Counter) -> list[str]:
+def images_below(folder: Path, problems: Problems, passed_over: Counter) -> list[str]:
     """The images in ``folder`` and below it, each folder's in the order of their names."""
     found, above = [], {}
 
@@ -172,7 +196,7 @@ def _images(folder: Path, problems: Problems, passed_over: Counter) -> list[str]
         for name in names:
             if name.startswith(LEFT_BY_MACS):
                 continue
-            if name.lower().endswith(EXTENSIONS):
+            if name.lower().endswith(EXTENSIONS) and not name.endswith(OWN_FIGURE):
                 images.append(os.path.join(where, name))
             else:
                 passed_over[os.path.splitext(name)[1].lower() or name] += 1

@@ -5,10 +5,8 @@ Neither torch nor MMEngine is imported here.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
-import io
 import re
 import zlib
 from collections.abc import Sequence
@@ -17,11 +15,10 @@ from os.path import normpath
 from pathlib import Path
 
 from bce3s.datasets.checks import Problems
+from bce3s.datasets.tables import DELIMITERS, read_table, shown
+from bce3s.datasets.tables import PATH_COLUMNS as PATH_COLUMNS
 from bce3s.errors import BCE3SError
 
-PATH_COLUMNS = ('path', 'file', 'filename', 'image')
-LABEL_COLUMNS = ('label', 'class', 'category')
-DELIMITERS = {'.csv': ',', '.tsv': '\t'}
 MAX_LABEL = 9_999_999  # a larger one is no class: counts are kept for every class up to it
 MAX_BYTES = 1 << 30  # of a list, unpacked; the largest published one has 30 MB
 
@@ -58,18 +55,18 @@ def read_list(
     classes: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
 ) -> ImageEntries:
-    """Reads ``path label`` lines, or a table (``.csv``, ``.tsv``) with a header; each may be
-    ``.gz``.
+    """Reads ``path label`` lines, or a table (``.csv``, ``.tsv``); each may be ``.gz``.
 
     A line is split at its last run of blanks, so names may hold spaces; in a table they may hold
     anything. UTF-8 with or without BOM; LF, CRLF or CR; empty lines are passed over. A table's
-    labels are whole numbers, or all of them names.
+    labels are whole numbers, or all of them names; how its cells are separated and whether it has a
+    header: :mod:`bce3s.datasets.tables`.
 
     Args:
         path: of the list.
         classes: names of the training set's classes, for the table of another split.
         columns: a table's columns of paths and of labels, if they are not called as in
-            ``PATH_COLUMNS`` and ``LABEL_COLUMNS``.
+            ``tables.PATH_COLUMNS`` and ``tables.LABEL_COLUMNS``.
 
     Raises:
         BCE3SError: the list is missing, no file or empty; and, all of them at once and each with
@@ -82,7 +79,7 @@ def read_list(
     text = _decoded(content, path, problems)
     kind = Path(path.stem if path.suffix == '.gz' else path.name).suffix.lower()
     if kind in DELIMITERS:
-        paths, raw, lines = _table(text, path, DELIMITERS[kind], columns, problems)
+        paths, raw, lines = read_table(text, path, DELIMITERS[kind], columns, problems)
         labels, names = _labels_of_table(raw, lines, path, classes, problems)
     else:
         paths, raw, lines = _lines(text, path, problems)
@@ -156,66 +153,10 @@ def _lines(text: str, path: Path, problems: Problems) -> tuple[list[str], list[s
     found = _LINE.findall(text)
     for number, (_, _, rest) in enumerate(found, 1):
         if rest:
-            problems.add(f'{path}:{number}', f'{_shown(rest)} has no label: expected "path label"')
+            problems.add(f'{path}:{number}', f'{shown(rest)} has no label: expected "path label"')
     lines = [number for number, (name, _, _) in enumerate(found, 1) if name]
     entries = [entry for entry in found if entry[0]]
     return [name for name, _, _ in entries], [label for _, label, _ in entries], lines
-
-
-def _table(
-    text: str,
-    path: Path,
-    delimiter: str,
-    columns: Sequence[str] | None,
-    problems: Problems,
-) -> tuple[list[str], list[str], list[int]]:
-    """Paths, labels as written, line numbers of a table."""
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
-    rows, before = [], 0
-    try:
-        for row in reader:
-            if any(map(str.strip, row)):
-                rows.append((before + 1, row))
-            before = reader.line_num
-    except csv.Error as error:
-        problems.add(f'{path}:{before + 1}', f'is no row of a table ({error})')
-    if not rows:
-        return [], [], []
-    (_, header), *rows = rows
-    at_path, at_label = _columns(header, path, columns)
-    paths, labels, lines = [], [], []
-    for line, row in rows:
-        if len(row) != len(header):
-            problems.add(
-                f'{path}:{line}', f'has {len(row)} cells where the header has {len(header)}'
-            )
-        elif not row[at_path]:
-            problems.add(f'{path}:{line}', 'has no path')
-        else:
-            paths.append(row[at_path])
-            labels.append(row[at_label].strip())
-            lines.append(line)
-    return paths, labels, lines
-
-
-def _columns(header: list[str], path: Path, columns: Sequence[str] | None) -> tuple[int, int]:
-    """Where a table has its paths and its labels."""
-    if columns is not None and (isinstance(columns, str) or len(columns) != 2):
-        raise BCE3SError(f'columns is {columns!r}; give two names, of paths and of labels.')
-    names = [name.strip().casefold() for name in header]
-    wanted = [PATH_COLUMNS, LABEL_COLUMNS] if columns is None else [(name,) for name in columns]
-    found = []
-    for candidates in wanted:
-        at = [i for i, name in enumerate(names) if name in {c.casefold() for c in candidates}]
-        if len(at) != 1:
-            raise BCE3SError(
-                f'The header of {path} has {"no" if not at else "more than one"} column called '
-                f'{" or ".join(candidates)} ({", ".join(map(_shown, header[:20]))}): the first '
-                'line must name the columns, separated by commas (.csv) or tabs (.tsv); those of '
-                'paths and labels may have other names, dataset.columns=(PATH, LABEL).'
-            )
-        found.append(at[0])
-    return found[0], found[1]
 
 
 def _labels_of_table(
@@ -235,7 +176,7 @@ def _labels_of_table(
             problems.add(f'{path}:{line}', 'has no label')
         elif label not in numbers:
             problems.add(
-                f'{path}:{line}', f'{_shown(label)} is a class that the training set does not have'
+                f'{path}:{line}', f'{shown(label)} is a class that the training set does not have'
             )
     return [numbers.get(label, -1) for label in raw], names
 
@@ -259,10 +200,10 @@ def _wrong_number(text: str) -> str:
     if not text:
         return 'has no label'
     if re.fullmatch(r'-[0-9]+', text):
-        return f'the label {_shown(text)} is negative: classes are numbered from 0'
+        return f'the label {shown(text)} is negative: classes are numbered from 0'
     if _NUMBER.fullmatch(text):
-        return f'the label {_shown(text)} is above {MAX_LABEL:,}'
-    return f'the label {_shown(text)} is no whole number'
+        return f'the label {shown(text)} is above {MAX_LABEL:,}'
+    return f'the label {shown(text)} is no whole number'
 
 
 def _check_paths(paths: list[str], lines: list[int], source: Path, problems: Problems) -> None:
@@ -274,12 +215,7 @@ def _check_paths(paths: list[str], lines: list[int], source: Path, problems: Pro
     for name, line in zip(normal, lines, strict=True):
         if name in first:
             problems.add(
-                f'{source}:{line}', f'{_shown(name)} is listed already in line {first[name]}'
+                f'{source}:{line}', f'{shown(name)} is listed already in line {first[name]}'
             )
         else:
             first[name] = line
-
-
-def _shown(text: str, most: int = 80) -> str:
-    """Quoted, cut where it is long."""
-    return repr(text if len(text) <= most else f'{text[:most]}...')

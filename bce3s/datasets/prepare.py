@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bce3s.arguments import positive
 from bce3s.cli import run_tool
+from bce3s.datasets.prepare_own import Datasets, image_lists, inspected, own_data, training_command
 from bce3s.errors import BCE3SError
 
 CHECKS = ('headers', 'pixels', 'files', 'none')
@@ -23,9 +24,8 @@ EXAMPLES = """examples:
   python tools/prepare_data.py imagenet_lt --archives /downloads --lists-from /lists
   python tools/prepare_data.py cifar100_lt --imbalance-factor 50
   python tools/prepare_data.py folder data/mine            # data/mine/{train,val}/CLASS/*.jpg
-  python tools/prepare_data.py list train.csv test.csv --data-root data/mine
+  python tools/prepare_data.py list train.csv test.csv --data-root data/mine --columns file species
 """
-Datasets = Callable[[str, str], Any]  # (split, how to check) -> data set
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,7 +72,23 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--no-verify', action='store_true', help='accept copies of CIFAR etc. in another order'
     )
-    p.add_argument('--no-figure', action='store_true', help='draw no class_frequencies.png')
+    p.add_argument(
+        '--columns', nargs=2, metavar=('PATH', 'LABEL'), help="of list: a table's columns"
+    )
+    p.add_argument(
+        '--inspect',
+        action='store_true',
+        help='of folder and list: decode every image, name duplicates, doubtful labels and others',
+    )
+    figure = p.add_mutually_exclusive_group()
+    figure.add_argument(
+        '--figure',
+        type=Path,
+        metavar='FILE.png',
+        help='where the class frequencies are drawn (benchmarks: DIR/NAME/class_frequencies.png; '
+        'your own: NAME_class_frequencies.png in the current folder)',
+    )
+    figure.add_argument('--no-figure', action='store_true', help='draw nothing')
     return p
 
 
@@ -82,6 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
     if args.paths and args.name not in ('folder', 'list'):
         p.error(f'{args.name} takes no PATH')
+    if args.columns and args.name != 'list':
+        p.error('--columns is for list')
+    if args.inspect and args.name not in ('folder', 'list'):
+        p.error('--inspect is for folder and list')
     return run_tool(lambda: prepare(args), 'What is done stays; the same command goes on.')
 
 
@@ -97,18 +117,14 @@ def prepare(args: argparse.Namespace) -> None:
     elif args.name in IN_MEMORY:
         root = (args.data_root or Path('data')).expanduser()
         try:
-            _show(args, _in_memory(args, root), root / args.name, ('train', 'test'))
+            figure = root / args.name / 'class_frequencies.png'
+            _show(args, _in_memory(args, root), figure, ('train', 'test'))
         except BCE3SError as error:
             if 'verify=False' in str(error):
                 raise BCE3SError(f'{error}. For this tool: --no-verify') from error
             raise
-    elif args.name == 'folder':
-        root = _one_folder(args.paths)
-        datasets, splits = _folder(root)
-        _show_and_check(args, datasets, root, splits)
-    elif args.name == 'list':
-        datasets, root, splits = _lists(args)
-        _show_and_check(args, datasets, root, splits)
+    elif args.name in ('folder', 'list'):
+        _own(args)
     else:
         known = ', '.join([*ON_DISK, *IN_MEMORY])
         raise BCE3SError(f"{args.name!r} is no data set: use {known}, 'folder' or 'list'.")
@@ -125,8 +141,8 @@ def _benchmark(args: argparse.Namespace) -> None:
     root = base / args.name
     folders = [root, *([args.archives] if args.archives else []), base]
     entries = obtain_lists(benchmark, manifest, root, folders, say, args.lists_from)
-    datasets = _image_lists(root, {s: e.source.name for s, e in entries.items()}, args.name)
-    _show(args, datasets, root, tuple(entries))
+    datasets = image_lists(root, {s: e.source.name for s, e in entries.items()}, args.name)
+    _show(args, datasets, root / 'class_frequencies.png', tuple(entries))
 
     paths = [path for listed in entries.values() for path in listed.paths]
     missing = obtain_images(benchmark, root, paths, folders, say, Progress, args.download_images)
@@ -136,15 +152,6 @@ def _benchmark(args: argparse.Namespace) -> None:
     if missing and args.check != 'none':
         problems.append(instructions(benchmark, root, missing, len(paths), folders))
     _raise(problems)
-
-
-def _image_lists(root: Path, lists: dict[str, str], manifest: str | None) -> Datasets:
-    def datasets(split: str, check: str) -> Any:
-        from bce3s.datasets.image_list import ImageList
-
-        return ImageList(str(root), lists, split, manifest, check=check)
-
-    return datasets
 
 
 # ------------------------------------------------------------ other data
@@ -164,47 +171,27 @@ def _in_memory(args: argparse.Namespace, root: Path) -> Datasets:
     return datasets
 
 
-def _one_folder(paths: Sequence[str]) -> Path:
-    if len(paths) != 1:
-        raise BCE3SError('folder takes one DIR: python tools/prepare_data.py folder DIR')
-    return Path(paths[0]).expanduser()
-
-
-def _folder(root: Path) -> tuple[Datasets, tuple[str, ...]]:
-    """``root/train`` and ``root/val`` (or ``root/test``); or one split, its classes in ``root``."""
-    train = 'train' if (root / 'train').is_dir() else '.'
-    test = next((name for name in ('val', 'test') if (root / name).is_dir()), None)
-    with_test = test is not None and train != '.'
-
-    def datasets(split: str, check: str) -> Any:
-        from bce3s.datasets.image_folder import ImageFolder
-
-        return ImageFolder(str(root), split, train, test or 'val', check=check)
-
-    return datasets, ('train', 'test') if with_test else ('train',)
-
-
-def _lists(args: argparse.Namespace) -> tuple[Datasets, Path, tuple[str, ...]]:
-    splits = {1: ('train',), 2: ('train', 'test'), 3: ('train', 'val', 'test')}.get(len(args.paths))
-    if splits is None:
-        raise BCE3SError('list takes TRAIN, TRAIN TEST or TRAIN VAL TEST')
-    paths = [Path(path).expanduser().resolve() for path in args.paths]
-    root = (args.data_root or paths[0].parent).expanduser()
-    return _image_lists(root, dict(zip(splits, map(str, paths), strict=True)), None), root, splits
-
-
 # ------------------------------------------------------------ showing and checking
-def _show_and_check(
-    args: argparse.Namespace, datasets: Datasets, folder: Path, splits: Sequence[str]
-) -> None:
-    _show(args, datasets, folder, splits)
+def _own(args: argparse.Namespace) -> None:
+    """Images of one's own: shown, looked at if wanted, checked; what to do next."""
+    datasets, root, splits = own_data(args)
+    figure = Path(f'{root.resolve().name or "images"}_class_frequencies.png')
+    if len(_show(args, datasets, figure, splits)) < 2:
+        raise BCE3SError('These are images of one class: to tell classes apart two are needed.')
+    if args.inspect:
+        say(f'{inspected(datasets, root, splits, Progress("looking at the images"))}\n')
     _raise(_check(args, datasets, splits))
+    say(training_command(args, root))
 
 
 def _show(
-    args: argparse.Namespace, datasets: Datasets, folder: Path, splits: Sequence[str]
-) -> None:
-    """Prints the class frequencies and draws them into ``folder``."""
+    args: argparse.Namespace, datasets: Datasets, figure: Path, splits: Sequence[str]
+) -> list[int]:
+    """Prints the class frequencies and draws them into ``figure``, or where it is asked for.
+
+    Returns:
+        The training images of each class.
+    """
     from bce3s.datasets.frequencies import images_of_classes, summary
 
     built = {split: datasets(split, 'none') for split in splits}
@@ -212,19 +199,24 @@ def _show(
     images = images_of_classes(facts['class_counts'], {s: d.labels for s, d in built.items()})
     say(f'\n{args.name}: {summary(images, facts["classes"])}\n')
     if args.no_figure:
-        return
+        return images['train']
     from bce3s.datasets.frequency_figure import draw_frequencies
     from bce3s.files import written_whole
 
-    path = folder / 'class_frequencies.png'
-    title = args.name if args.name not in ('folder', 'list') else folder.resolve().name
+    path = args.figure.expanduser() if args.figure else figure
+    title = args.name
+    if args.name in ('folder', 'list'):
+        title = figure.name.removesuffix('_class_frequencies.png')
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path, shared=True) as file:
             file.write(draw_frequencies(title, images))
     except OSError as error:
-        raise BCE3SError(f'{path} cannot be written ({error}): use --no-figure') from error
+        raise BCE3SError(
+            f'{path} cannot be written ({error}): use --figure FILE.png or --no-figure.'
+        ) from error
     say(f'{path}: drawn')
+    return images['train']
 
 
 def _check(args: argparse.Namespace, datasets: Datasets, splits: Sequence[str]) -> list[str]:

@@ -15,8 +15,10 @@ from torchvision import transforms
 from torchvision.transforms import functional as tf
 
 from bce3s.datasets import decoding
-from bce3s.datasets.decoding import Crop, random_crop, read_centre, read_random_crop
+from bce3s.datasets.decoding import random_crop, read_centre, read_random_crop
 from bce3s.datasets.jpeg_headers import ORIENTATION, jpeg_header
+from bce3s.datasets.pixels import Crop, decode
+from bce3s.datasets.pixels import upright as upright_pixels
 from bce3s.errors import BCE3SError
 
 
@@ -83,7 +85,7 @@ def no_pillow(monkeypatch):
     def refuse(*_):
         raise AssertionError('decoded by Pillow')
 
-    monkeypatch.setattr(decoding, '_decode_by_pillow', refuse)
+    monkeypatch.setattr(decoding, 'decode_by_pillow', refuse)
 
 
 # ---------------------------------------------------------------------------------------- JPEG
@@ -119,9 +121,9 @@ def test_stopping_below_the_crop_changes_no_pixel_of_it(tmp_path, subsampling, g
     path = save(tmp_path / 'a.jpg', pixels[..., 0] if grey else pixels, quality=95, **options)
     data = content(path)
     header = jpeg_header(data)
-    whole = decoding._decode(data, header)
+    whole = decode(data, header)
     for bottom in range(1, 101):
-        part = decoding._decode(data, header, Crop(0, 0, bottom, 64))
+        part = decode(data, header, Crop(0, 0, bottom, 64))
         assert len(part) == (bottom + 2 if bottom <= 66 else 100)
         assert np.array_equal(part[:bottom], whole[:bottom])
     assert capfd.readouterr().err == ''  # libjpeg has nothing to warn of
@@ -132,7 +134,7 @@ def test_stopping_early_in_a_flat_jpeg(tmp_path):
     path = save(tmp_path / 'a.jpg', np.full((100, 20, 3), 77, np.uint8), subsampling=2)
     data = content(path)
     for bottom in range(1, 101):
-        part = decoding._decode(data, jpeg_header(data), Crop(0, 0, bottom, 20))
+        part = decode(data, jpeg_header(data), Crop(0, 0, bottom, 20))
         assert (part[:bottom] == 77).all()
 
 
@@ -143,7 +145,7 @@ def test_large_jpegs_are_decoded_smaller(tmp_path, monkeypatch, side, reduction)
     path = save(tmp_path / 'a.jpg', photo(side, side), quality=92)
     crop = Crop(0, 0, side, side, True)
     monkeypatch.setattr(decoding, 'random_crop', lambda *_: crop)
-    assert decoding._reduction(crop, 64) == reduction
+    assert decoding.reduction_for(crop, 64) == reduction
     expected = tensor(ImageOps.mirror(tf.resize(Image.open(path), [64, 64])))
     assert off(read_random_crop(path, 64, 0), expected).float().mean() < 0.6
     assert off(read_centre(path, 64, 64), expected.flip(2)).max() <= 1  # never in the test
@@ -158,7 +160,7 @@ def test_smaller_crops_lie_where_they_should(tmp_path, reduction):
     path = save(tmp_path / 'a.jpg', pixels, quality=98)
     crop = Crop(side // 5 + 1, side // 7 + 3, side * 3 // 5, side // 2)
     data = content(path)
-    part = decoding._decode(data, jpeg_header(data), crop, reduction)
+    part = decode(data, jpeg_header(data), crop, reduction)
     out = decoding._resized_crop(part, decoding._shrunk(crop, reduction), 40, bgr=True)
     box = crop.top, crop.left, crop.height, crop.width
     expected = tensor(tf.resized_crop(Image.open(path), *box, [40, 40]))
@@ -196,7 +198,7 @@ def test_jpegs_are_turned_upright(tmp_path, orientation):
 def test_other_files_are_turned_upright(tmp_path, suffix, orientation):
     options = dict(lossless=True) if suffix == 'webp' else {}
     path = save(tmp_path / f'a.{suffix}', photo(), exif=exif(orientation), **options)
-    upright = Image.fromarray(decoding._upright(photo(), orientation))
+    upright = Image.fromarray(upright_pixels(photo(), orientation))
     assert_read_as(path, upright)
 
 
@@ -224,7 +226,7 @@ def test_the_orientation_of_xmp_counts_where_exif_has_none(tmp_path, suffix, tag
         options['xmp'] = xmp(6)
     path = save(tmp_path / f'a.{suffix}', photo(), exif=tags, **options)
     stored = Image.fromarray(np.array(Image.open(path).convert('RGB')))
-    upright = Image.fromarray(decoding._upright(np.array(stored), orientation))
+    upright = Image.fromarray(upright_pixels(np.array(stored), orientation))
     assert_read_as(path, upright, seeds=2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -446,3 +447,24 @@ def test_images_that_will_be_skipped_are_a_warning(root):
     dataset = build(root, unreadable='skip')
     assert len(dataset) == 9
     assert dataset[4]['data_samples']['skipped']
+
+
+def test_our_own_figure_is_passed_over(root, log):
+    (root / 'train/bee/mine_class_frequencies.png').write_bytes(
+        (root / 'train/bee/0.png').read_bytes()
+    )
+    assert len(build(root)) == 9
+    assert log == [f'1 files below {root}/train are passed over:\n  1 .png']
+
+
+def test_one_class(root):
+    for name in ('ant', 'bee'):
+        shutil.rmtree(root / 'train' / name)
+    with pytest.raises(BCE3SError, match="train holds one class only, 'cat': to tell classes"):
+        build(root)
+    for name in ('a', 'b', 'c', 'd'):
+        (root / 'train/cat' / name).mkdir()
+    with pytest.raises(
+        BCE3SError, match=r"folders itself \('a', 'b', 'c', ...\): name .*train/cat\."
+    ):
+        build(root)

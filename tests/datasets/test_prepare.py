@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import shlex
 import tarfile
 from dataclasses import replace
 
@@ -326,20 +327,88 @@ def own_images(root, names):
         put((root / name).parent, {name.rpartition('/')[2]: jpeg(name)})
 
 
-def test_a_folder(tmp_path, capsys):
-    own_images(tmp_path, ['train/cat/1.jpg', 'train/cat/2.jpg', 'train/dog/1.jpg', 'val/dog/9.jpg'])
-    assert main(['folder', str(tmp_path)]) == 0
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The current folder, another one than that of the images."""
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    return tmp_path / 'here'
+
+
+def test_a_folder(tmp_path, capsys, here):
+    root = tmp_path / 'my pets'
+    own_images(root, ['train/cat/1.jpg', 'train/cat/2.jpg', 'train/dog/1.jpg', 'val/dog/9.jpg'])
+    before = sorted(root.rglob('*'))
+    assert main(['folder', str(root)]) == 0
     said = capsys.readouterr().out
     assert 'most frequent 0 (cat): 2, 1 (dog): 1' in ' '.join(said.split())
-    assert Image.open(tmp_path / 'class_frequencies.png').format == 'PNG'
-    (tmp_path / 'train/dog/1.jpg').write_bytes(b'')
-    (tmp_path / 'val/dog/9.jpg').write_bytes(b'')
-    assert main(['folder', str(tmp_path), '--no-figure']) == 1
-    said = capsys.readouterr().err
-    assert 'train/dog/1.jpg' in said
-    assert 'val/dog/9.jpg' in said
-    assert main(['folder', str(tmp_path / 'train'), '--no-figure', '--check', 'none']) == 0
+    command = f"tools/train.py configs/bce3s/my_folder.py --cfg-options 'data_root={root}'"
+    assert said.endswith(f'{command}\n')
+    assert Image.open(here / 'my pets_class_frequencies.png').format == 'PNG'
+    assert sorted(root.rglob('*')) == before  # nothing is written to the images
+    (root / 'train/dog/1.jpg').write_bytes(b'')
+    (root / 'val/dog/9.jpg').write_bytes(b'')
+    assert main(['folder', str(root), '--no-figure']) == 1
+    said = capsys.readouterr()
+    assert 'train/dog/1.jpg' in said.err
+    assert 'val/dog/9.jpg' in said.err
+    assert 'tools/train.py' not in said.out
+    assert main(['folder', str(root / 'train'), '--no-figure', '--check', 'none']) == 0
     assert main(['folder', str(tmp_path / 'nothing')]) == 1
+
+
+def test_the_figure_is_no_image_one_level_up(tmp_path, capsys, monkeypatch):
+    own_images(tmp_path, ['a/cat/1.jpg', 'a/dog/1.jpg', 'b/1.jpg'])
+    monkeypatch.chdir(tmp_path / 'a')
+    assert main(['folder', '.']) == 0
+    assert (tmp_path / 'a/a_class_frequencies.png').is_file()
+    assert main(['folder', str(tmp_path), '--no-figure']) == 0
+    assert '0 (a): 2, 1 (b): 1' in capsys.readouterr().out
+
+
+def test_where_the_figure_goes(tmp_path, capsys, here):
+    own_images(tmp_path / 'mine', ['cat/1.jpg', 'dog/1.jpg'])
+    call = ['folder', str(tmp_path / 'mine'), '--figure']
+    assert main([*call, 'figures/tail.png']) == 0
+    assert (here / 'figures/tail.png').is_file()
+    (here / 'file').write_text('')
+    assert main([*call, 'file/tail.png']) == 1
+    assert 'file/tail.png cannot be written' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*call, 'a.png', '--no-figure'])
+
+
+@pytest.mark.usefixtures('here')
+def test_folders_of_one_class(tmp_path, capsys):
+    own_images(tmp_path / 'up', ['mine/cat/1.jpg', 'mine/dog/1.jpg'])
+    assert main(['folder', str(tmp_path / 'up')]) == 1
+    said = capsys.readouterr().err
+    assert "one folder only, 'mine', which holds folders itself ('cat', 'dog'): name that" in said
+    assert str(tmp_path / 'up/mine') in said
+    assert main(['folder', str(tmp_path / 'up/mine')]) == 0
+    own_images(tmp_path / 'single', ['train/cat/1.jpg', 'val/cat/2.jpg'])
+    assert main(['folder', str(tmp_path / 'single')]) == 1
+    assert "train holds one class only, 'cat': to tell" in capsys.readouterr().err
+    (tmp_path / 'single/one.csv').write_text('path,label\ntrain/cat/1.jpg,cat\n')
+    assert main(['list', str(tmp_path / 'single/one.csv'), '--no-figure']) == 1
+    assert 'images of one class: to tell' in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures('here')
+def test_inspection(tmp_path, capsys):
+    names = [f'{split}/{name}/{i}.jpg' for split in ('train', 'val') for name in 'ab' for i in '12']
+    own_images(tmp_path, names)
+    (tmp_path / 'train/a/3.jpg').write_bytes((tmp_path / 'train/b/1.jpg').read_bytes())
+    assert main(['folder', str(tmp_path), '--no-figure', '--inspect']) == 0
+    said = capsys.readouterr().out
+    assert '1 pair of pictures is the same under two labels' in said
+    assert '  train/b/1.jpg and train/a/3.jpg\n' in said
+    assert '2 classes have under 5 training images' in said
+    assert main(['folder', str(tmp_path), '--no-figure']) == 0
+    assert 'under two labels' not in capsys.readouterr().out
+    (tmp_path / 'l.csv').write_text('train/a/1.jpg;x\ntrain/b/2.jpg;y\nval/a/1.jpg;x\n')
+    assert main(['list', str(tmp_path / 'l.csv'), '--no-figure', '--inspect']) == 0
+    assert 'under 5 training images (1 of them one only)' in capsys.readouterr().out
 
 
 def test_lists_of_ones_own(tmp_path, capsys):
@@ -348,12 +417,33 @@ def test_lists_of_ones_own(tmp_path, capsys):
     (tmp_path / 'test.csv').write_text('path,label\nc.jpg,dog\n')
     call = ['list', str(tmp_path / 'train.csv'), str(tmp_path / 'test.csv'), '--no-figure']
     assert main([*call, '--data-root', str(tmp_path / 'images')]) == 0
-    assert '1 (dog): 1' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert '1 (dog): 1' in said
+    assert 'trains on lists called train.csv' in said  # the images are elsewhere
     assert main(call) == 1  # relative to the list
     assert 'train.csv' in capsys.readouterr().err
     (tmp_path / 'images/c.jpg').write_bytes(jpeg('a 1.jpg'))
     assert main([*call, '--data-root', str(tmp_path / 'images')]) == 1
     assert 'training image' in capsys.readouterr().err
+
+
+def test_tables_of_other_shapes(tmp_path, capsys):
+    own_images(tmp_path, ['a 1.jpg', 'b.jpg'])
+    (tmp_path / 'train.csv').write_text('file name;kind of animal\na 1.jpg;cat\nb.jpg;dog\n')
+    call = ['list', str(tmp_path / 'train.csv'), '--no-figure']
+    assert main(call) == 1
+    assert '--columns PATH LABEL' in capsys.readouterr().err
+    assert main([*call, '--columns', 'file name', 'kind of animal']) == 0
+    command = capsys.readouterr().out.splitlines()[-1]
+    options = shlex.split(command.partition('--cfg-options ')[2])
+    assert options == [f'data_root={tmp_path}', 'own_data.columns=(file name,kind of animal)']
+    (tmp_path / 'mine.csv').write_text('a 1.jpg;cat\nb.jpg;dog\n')
+    assert main(['list', str(tmp_path / 'mine.csv'), '--no-figure']) == 0
+    assert capsys.readouterr().out.endswith(f'--cfg-options data_root={tmp_path}/mine.csv\n')
+    for arguments in (['folder', 'a', '--columns', 'a', 'b'], ['digits_lt', '--inspect']):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
 
 
 def test_a_data_set_in_memory(tmp_path, capsys):
