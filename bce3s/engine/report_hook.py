@@ -22,7 +22,8 @@ from bce3s.engine.schedule import TwoStageHook
 from bce3s.engine.skipped_images import SKIPPED
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.metrics import LongTailedMetric
-from bce3s.evaluation.report import build_report, format_table, write_report
+from bce3s.evaluation.rejection import measure_rejection
+from bce3s.evaluation.report import build_report, format_table, read_report, write_report
 from bce3s.evaluation.selection import LAST, add_to_history, history_row
 from bce3s.registry import HOOKS
 
@@ -44,7 +45,9 @@ class ReportHook(Hook):
     end. The history of validations lies in the message hub as plain values: checkpoints keep it,
     a resumed run continues it, and an epoch that is validated again replaces its row. A test
     reports its checkpoint: the epoch is the checkpoint's, and the selection ``last``, or
-    ``best on <split>`` if the file's name begins with ``best_``.
+    ``best on <split>`` if the file's name begins with ``best_``. What rejection does is measured at
+    the threshold of the report beside that checkpoint, if it was chosen for the same epoch and
+    classes on another split; otherwise at one of the evaluation data themselves.
 
     Args:
         figure_interval: seconds that pass at least between two drawings of ``report.png`` (half a
@@ -95,7 +98,8 @@ class ReportHook(Hook):
         selection = f'best on {_split(metric)}' if best else LAST
         row = history_row(self._loaded.get('epoch'), None, metric.summary)
         train = self._loaded.get('dataset_meta') or {}
-        self._write(runner, metric, [row], selection, train, final=True)
+        chosen = _chosen_before(runner._load_from, row['epoch'], metric)
+        self._write(runner, metric, [row], selection, train, final=True, chosen=chosen)
         self._print(runner)
 
     def _write(
@@ -106,8 +110,9 @@ class ReportHook(Hook):
         selection: str,
         train: dict[str, Any],
         final: bool,
+        chosen: tuple[str, float] | None = None,
     ) -> None:
-        data = _data(metric, train)
+        data = _data(metric, train, chosen)
         # of a test alone nothing is known about the training
         skipped = runner.message_hub.get_info(SKIPPED, {})
         data['skipped_images'] = {**skipped, data['split']: metric.skipped}
@@ -149,17 +154,46 @@ def _stage(runner: Runner) -> int:
     return 1 + int(getattr(bare_model(runner), 'finetuning', False))
 
 
-def _data(metric: LongTailedMetric, train: dict[str, Any]) -> dict[str, Any]:
-    """``train``: metainfo of the training set, whose subset is the one to be named."""
+def _classes(metric: LongTailedMetric) -> list[str]:
+    counts = metric.class_counts
+    return [str(name) for name in metric.dataset_meta.get('classes', range(len(counts)))]
+
+
+def _chosen_before(
+    checkpoint: str | None, epoch: int | None, metric: LongTailedMetric
+) -> tuple[str, float] | None:
+    """Split and threshold of the report beside ``checkpoint``, if it is of this network and not
+    chosen on the data that are evaluated now.
+    """
+    try:
+        report = read_report(Path(checkpoint or '').parent)
+    except BCE3SError:
+        return None
+    found = report.get('rejection') or {}
+    fits = report.get('epoch') == epoch is not None and report.get('classes') == _classes(metric)
+    if not fits or found.get('threshold') is None or found.get('chosen_on') == _split(metric):
+        return None
+    return str(found['chosen_on']), float(found['threshold'])
+
+
+def _data(
+    metric: LongTailedMetric, train: dict[str, Any], chosen: tuple[str, float] | None
+) -> dict[str, Any]:
+    """``train``: metainfo of the training set, whose subset is the one to be named. ``chosen``:
+    see :func:`~bce3s.evaluation.rejection.measure_rejection`.
+    """
     meta, counts = metric.dataset_meta, metric.class_counts
     thresholds = {'many': metric.thresholds.many, 'few': metric.thresholds.few}
     return {
         'dataset': str(meta.get('dataset', 'data set')),
         'split': _split(metric),
-        'classes': [str(name) for name in meta.get('classes', range(len(counts)))],
+        'classes': _classes(metric),
         'class_counts': counts,
         'thresholds': thresholds,
         'subset': train.get('subset', meta.get('subset')),
+        'rejection': measure_rejection(
+            metric.extremes, counts, metric.thresholds, _split(metric), chosen
+        ),
     }
 
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS, evaluate
+from bce3s.evaluation.rejection import Extremes
 from bce3s.registry import METRICS
 
 LOGGED = (*COLUMNS, 'accuracy', 'macro_f1')
@@ -26,8 +28,9 @@ class LongTailedMetric(BaseMetric):
     figures appear as ``all_flip_tta`` and so on. After an evaluation ``summary`` holds the full
     result of ``accuracy.evaluate`` as ``summary['plain']`` and, if the model gave flip predictions,
     ``summary['flip_tta']``; ``skipped`` is the number of images that could not be read and are left
-    out. Each sample counts once, whatever the number of processes and however the sampler shares
-    them out; every process computes the same.
+    out; ``extremes`` is what :mod:`~bce3s.evaluation.rejection` needs of the scores, in the order
+    of the samples' indices, ``None`` if the model gives none. Each sample counts once, whatever the
+    number of processes and however the sampler shares them out; every process computes the same.
 
     Args:
         many: a class with MORE training samples than this is Many.
@@ -45,6 +48,7 @@ class LongTailedMetric(BaseMetric):
         self.thresholds = Thresholds(many=many, few=few)
         self.summary: dict[str, dict[str, Any]] = {}
         self.skipped = 0
+        self.extremes: Extremes | None = None
 
     @property
     def class_counts(self) -> list[int]:
@@ -58,11 +62,13 @@ class LongTailedMetric(BaseMetric):
         return [int(count) for count in counts]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep (index, label, pred, pred with flip TTA or None, skipped): one entry a sample."""
+        """Keep (index, label, pred, pred with flip TTA or None, own score and largest other one or
+        None, skipped): one entry a sample.
+        """
         skipped = _skipped(data_batch, len(data_samples))
         self.results.extend(
-            (s['index'], s['label'], s['pred'], s.get('pred_flip_tta'), out)
-            for s, out in zip(data_samples, skipped, strict=True)
+            (s['index'], s['label'], s['pred'], s.get('pred_flip_tta'), scores, out)
+            for s, scores, out in zip(data_samples, _extremes(data_samples), skipped, strict=True)
         )
 
     def evaluate(self, size: int) -> dict[str, float]:
@@ -77,10 +83,10 @@ class LongTailedMetric(BaseMetric):
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
         """Evaluate each sample once (padding repeats some); return the numbers to be logged."""
-        once = {int(entry[0]): entry for entry in results}.values()
-        kept = [entry[:4] for entry in once if not entry[4]]
+        once = {int(entry[0]): entry for entry in results}
+        kept = [once[index][1:5] for index in sorted(once) if not once[index][5]]
         self.skipped = len(once) - len(kept)
-        _, labels, preds, flipped = map(list, zip(*kept, strict=True)) if kept else ([],) * 4
+        labels, preds, flipped, pairs = map(list, zip(*kept, strict=True)) if kept else ([],) * 4
         sets = {'plain': preds}
         if flipped and flipped[0] is not None:
             sets['flip_tta'] = flipped
@@ -88,6 +94,7 @@ class LongTailedMetric(BaseMetric):
             name: evaluate(_ints(labels), _ints(values), self.class_counts, self.thresholds)
             for name, values in sets.items()
         }
+        self.extremes = None if None in pairs else _gathered(pairs, labels)
         return {
             key if name == 'plain' else f'{key}_{name}': figures[key]
             for name, figures in self.summary.items()
@@ -101,6 +108,22 @@ def _skipped(data_batch: Any, size: int) -> list[bool]:
     samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
     flags = samples.get('skipped') if isinstance(samples, dict) else None
     return [False] * size if flags is None else flags.tolist()
+
+
+def _extremes(data_samples: Sequence[dict]) -> list[tuple[float, float] | None]:
+    """Of each sample the score of its class and the largest of the others, where it has scores."""
+    if not data_samples or not all('scores' in sample for sample in data_samples):
+        return [None] * len(data_samples)
+    scores = torch.stack([sample['scores'] for sample in data_samples])
+    # a label of other data is found when all are evaluated
+    labels = _ints([sample['label'] for sample in data_samples]).clip(0, scores.shape[1] - 1)
+    found = Extremes.of(scores, labels)
+    return list(zip(found.own.tolist(), found.other.tolist(), strict=True))
+
+
+def _gathered(pairs: list[tuple[float, float]], labels: list[int]) -> Extremes:
+    own, other = np.array(pairs, dtype=np.float32).reshape(-1, 2).T
+    return Extremes(own, other, _ints(labels))
 
 
 def _ints(values: list) -> np.ndarray:

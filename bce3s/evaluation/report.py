@@ -35,7 +35,8 @@ def build_report(
         summary: ``LongTailedMetric.summary`` of the headline's evaluation.
         history: rows of ``history_row`` by epoch, the headline's last.
         data: ``dataset``, ``split``, ``classes``, ``class_counts``, ``thresholds`` (dict),
-            ``subset`` (dict or None) and ``skipped_images`` (split -> number).
+            ``subset`` (dict or None), ``rejection`` (``measure_rejection``) and ``skipped_images``
+            (split -> number).
         run: ``seed``, ``config``, ``versions`` and whatever else is known of the run.
         selection: how the headline's epoch was chosen.
     """
@@ -157,6 +158,35 @@ def _skipped(report: dict[str, Any]) -> str:
     return text
 
 
+def _rejection(report: dict[str, Any]) -> list[str]:
+    """What "none of these" does to images of known classes; nothing where it is not known."""
+    found = report.get('rejection')
+    if found is None:
+        return []
+    if found['threshold'] is None or found['false_rejection']['all'] is None:
+        text = 'There are too few images that are classified right to choose a threshold on.'
+        return ['## None of these', text]
+    where = (
+        f'It was chosen on these images; the figures are those of each half of them at the '
+        f'threshold that the other half chose (cross-fitted). That one threshold classifies '
+        f'{percent(found["uniform_accuracy"])} % of them (uniform accuracy).'
+        if found['cross_fitted']
+        else f'It was chosen on the {found["chosen_on"]} set and classifies '
+        f'{percent(found["uniform_accuracy"])} % of these images (uniform accuracy).'
+    )
+    text = (
+        'An image is none of the classes if its largest score is at most the uniform threshold, '
+        f'{found["threshold"]:.4f}. {where} Every image of the {found["measured_on"]} set is of a '
+        'known class, so each rejection is a false one; percent, means of per-class figures.'
+    )
+    rows = [
+        ['Falsely rejected', *(percent(found['false_rejection'][name]) for name in COLUMNS)],
+        ['Not rejected and right', *(percent(found['accuracy'][name]) for name in COLUMNS)],
+    ]
+    table = markdown_table(['', *(name.capitalize() for name in COLUMNS)], rows)
+    return ['## None of these', text, table]
+
+
 def _worst_classes(report: dict[str, Any], number: int = 10) -> str:
     counts, accuracies = report['class_counts'], report['per_class']
     tested = [k for k, accuracy in enumerate(accuracies) if accuracy is not None]
@@ -215,6 +245,7 @@ def format_markdown(report: dict[str, Any]) -> str:
         '![accuracy of each class](report.png)',
         '## The worst classes',
         _worst_classes(report),
+        *_rejection(report),
         '## How it was made',
         _origin(report),
     ]

@@ -88,10 +88,17 @@ COUNTER = itertools.count()
 
 
 def make_runner(
-    work_dir, epochs=4, metric=LongTailedMetric, seed=3, hooks=(), best='all', **kwargs
+    work_dir,
+    epochs=4,
+    metric=LongTailedMetric,
+    seed=3,
+    hooks=(),
+    best='all',
+    model=ToyModel,
+    **kwargs,
 ):
     return Runner(
-        model=ToyModel(SCRIPT),
+        model=model(SCRIPT),
         work_dir=str(work_dir),
         train_dataloader=loader(),
         val_dataloader=loader(),
@@ -263,6 +270,11 @@ def test_an_evaluator_without_the_metric_is_a_sentence(tmp_path):
 
     with pytest.raises(BCE3SError, match='LongTailedMetric'):
         make_runner(tmp_path, metric=Other).train()
+
+
+def test_a_model_without_scores_has_no_rejection(finished):
+    assert read(finished[0])['rejection'] is None
+    assert 'None of these' not in (finished[0] / 'report.md').read_text()
 
 
 def test_digest_ignores_seed_and_place_only():

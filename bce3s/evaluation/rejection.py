@@ -1,0 +1,165 @@
+r"""None of these: an image is rejected if its largest logit is at most ONE threshold t.
+
+.. math:: \text{reject } x \iff \max_j z_j(x) \le t
+
+The t is the one of the uniform accuracy (:mod:`bce3s.evaluation.uniform_accuracy`), for which
+:math:`z_y > t \ge \max_{j \ne y} z_j` holds for as many images as possible: to choose it takes
+images of known classes only. BCE trains for such a t and CE does not, but either has one. All
+images here are of known classes, so every rejection is a false one; images of unknown classes are a
+matter of :mod:`bce3s.evaluation.open_set`. Figures are in percent.
+
+Two numbers an image are enough: :math:`z_y` and :math:`\max_{j \ne y} z_j`. An image is right if
+the former is strictly larger. Scores are compared in float32, as the network gives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bce3s.datasets.long_tailed import Thresholds
+from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.arrays import as_matrix, as_tensor, row_blocks
+from bce3s.evaluation.cross_fitting import halves
+from bce3s.evaluation.feature_arrays import split_means
+from bce3s.evaluation.uniform_accuracy import exact_uniform_accuracy
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """Of each image, in the order of the data set.
+
+    Attributes:
+        own: (N,) float32, z_y.
+        other: (N,) float32, the largest of the other logits; -inf if there is one class only.
+        labels: (N,) int64.
+    """
+
+    own: NDArray[np.float32]
+    other: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, logits: Any, labels: Any) -> Extremes:
+        """From logits (N, K) and labels (N,) in 0..K-1; NaN stays NaN."""
+        logits, labels = as_matrix('logits', logits), as_tensor(labels)
+        own, other = torch.empty(2, len(logits))
+        for rows in row_blocks(logits):
+            own[rows], other[rows] = _extremes(logits[rows], labels[rows].to(logits.device))
+        return cls(own.numpy(), other.numpy(), labels.cpu().numpy().astype(np.int64))
+
+    def at(self, rows: Any) -> Extremes:
+        """Of some images: a mask, or indices."""
+        return Extremes(self.own[rows], self.other[rows], self.labels[rows])
+
+    @property
+    def largest(self) -> NDArray[np.float32]:
+        """(N,) the largest logit."""
+        return np.maximum(self.own, self.other)
+
+    @property
+    def finite(self) -> bool:
+        """Whether a threshold can be chosen: no NaN or infinity, but for the lack of others."""
+        return bool(np.isfinite(self.own).all() and (self.other < np.inf).all())
+
+
+def _extremes(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Without a copy of the logits: if the own is the largest, the second is the other."""
+    own = logits.gather(1, labels[:, None])[:, 0]
+    if logits.shape[1] == 1:
+        return own, torch.full_like(own, -torch.inf)
+    values, classes = logits.topk(2, dim=1)
+    return own, torch.where(classes[:, 0] != labels, values[:, 0], values[:, 1])
+
+
+def uniform_threshold(extremes: Extremes) -> float | None:
+    """Of the uniform accuracy; ``None`` if there is no image, or none that is classified right."""
+    if not len(extremes.labels):
+        return None
+    return exact_uniform_accuracy(extremes.own, extremes.other).threshold
+
+
+def cross_fitted_thresholds(extremes: Extremes) -> NDArray[np.float64] | None:
+    """(N,) for each image the threshold that the half without it chose, see
+    :func:`~.cross_fitting.halves`; ``None`` where a half has no image that is classified right.
+    """
+    half = halves(extremes.labels)
+    chosen = [uniform_threshold(extremes.at(half == h)) for h in (0, 1)]
+    return None if None in chosen else np.array(chosen)[1 - half]
+
+
+def rejected(largest: Any, threshold: Any) -> NDArray[np.bool_]:
+    """(N,) whether each image is none of the classes.
+
+    Args:
+        largest: (N,) largest logits.
+        threshold: one number, or one for each image.
+    """
+    return np.asarray(largest, dtype=np.float64) <= threshold
+
+
+def measure_rejection(
+    extremes: Extremes | None,
+    class_counts: Sequence[int],
+    thresholds: Thresholds | None,
+    split: str,
+    chosen: tuple[str, float] | None = None,
+) -> dict[str, Any] | None:
+    """The ``rejection`` of ``report.json``.
+
+    Args:
+        extremes: of the evaluation data; ``None`` if the model gave no scores.
+        class_counts: (K,) TRAINING images of each class.
+        thresholds: where Many ends and Few begins.
+        split: what the evaluation data are called.
+        chosen: another split and the threshold that was chosen there. ``None``: the threshold is
+            chosen on these images, and what it does is measured on halves, each at the threshold of
+            the other.
+
+    Returns:
+        ``threshold``; ``chosen_on``, ``measured_on``, ``cross_fitted``; ``uniform_accuracy``, the
+        share of these images that the threshold classifies (own score above it, all others not);
+        ``false_rejection`` with ``all``, ``many``, ``medium``, ``few`` (means of per-class shares)
+        and ``plain`` (all images alike); ``accuracy``, not rejected and right, of the first four.
+        ``None`` where a split is empty or no threshold classifies anything. Without finite scores
+        of some image all of it is ``None``.
+    """
+    if extremes is None or not len(extremes.labels) or not extremes.finite:
+        return None
+    if chosen is None:
+        on, threshold, at = split, uniform_threshold(extremes), cross_fitted_thresholds(extremes)
+    else:
+        (on, threshold), at = chosen, np.float64(chosen[1])
+    rejections = np.full(len(extremes.labels), np.nan) if at is None else _percent(extremes, at)
+    right = (extremes.own > extremes.other) & (rejections == 0)
+    hits = np.where(np.isnan(rejections), np.nan, 100.0 * right)
+    false, accuracy = (
+        split_means(values, extremes.labels, class_counts, thresholds)
+        for values in (rejections, hits)
+    )
+    return {
+        'threshold': threshold,
+        'chosen_on': on,
+        'measured_on': split,
+        'cross_fitted': chosen is None,
+        'uniform_accuracy': _uniform_accuracy(extremes, threshold),
+        'false_rejection': false,
+        'accuracy': {name: accuracy[name] for name in COLUMNS},
+    }
+
+
+def _percent(extremes: Extremes, threshold: Any) -> NDArray[np.float64]:
+    return 100.0 * rejected(extremes.largest, threshold)
+
+
+def _uniform_accuracy(extremes: Extremes, threshold: float | None) -> float:
+    if threshold is None:
+        return 0.0
+    classified = (extremes.own.astype(np.float64) > threshold) & (extremes.other <= threshold)
+    return float(100.0 * classified.mean())
