@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from bce3s.engine.feature_extraction import extract
 from bce3s.engine.run_directory import LOADERS, RunDirectory
 from bce3s.errors import BCE3SError
-from bce3s.files import written_whole
+from bce3s.files import reason, written_whole
 
 FOLDER = 'outputs'
 ARRAYS = ('features', 'logits', 'labels', 'weight', 'bias')
@@ -47,7 +49,8 @@ class Outputs:
 def run_outputs(run: RunDirectory, split: str, batch_size: int = 500) -> Outputs:
     """Outputs of the images of the loader of ``split``; read from ``FOLDER/<split>.npz`` where that
     is of the same checkpoint, else computed (each image goes through the network once, without
-    augmentation) and written there. A folder that cannot be written to is no error.
+    augmentation) and written there. Where the folder cannot be written to, the log says so: they
+    are computed anew each time.
 
     Raises:
         BCE3SError: no such loader, data that are gone, a checkpoint that does not fit, a model
@@ -111,5 +114,5 @@ def _write(path: Path, key: list, outputs: Outputs) -> None:
         path.parent.mkdir(exist_ok=True)
         with written_whole(path, shared=True) as file:
             np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
-    except OSError:
-        return
+    except OSError as error:
+        print_log(f'{path} cannot be kept ({reason(error)}).', 'current', logging.WARNING)

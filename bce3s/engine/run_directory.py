@@ -43,7 +43,8 @@ class RunDirectory:
 
         Args:
             folder: work dir of the run.
-            checkpoint: file to be used instead of the newest sound one.
+            checkpoint: file to be used instead of the newest sound one; its path, or its name in
+                ``folder``.
 
         Raises:
             BCE3SError: no such folder, no config in it, no sound checkpoint.
@@ -52,9 +53,7 @@ class RunDirectory:
         if not folder.is_dir():
             raise BCE3SError(f'{folder} is no folder: give the work dir of a training run.')
         config = load_config(str(_config_in(folder)), [])
-        path = _newest(folder) if checkpoint is None else Path(checkpoint).expanduser()
-        if not path.is_file():
-            raise BCE3SError(f'Checkpoint {path} does not exist. Check the path.')
+        path = _newest(folder) if checkpoint is None else _named(folder, checkpoint)
         return cls(folder, config, path)
 
     def report(self) -> dict[str, Any]:
@@ -93,6 +92,14 @@ def _config_in(folder: Path) -> Path:
             'work dir of a run.'
         )
     return found[-1]
+
+
+def _named(folder: Path, checkpoint: str | Path) -> Path:
+    path = Path(checkpoint).expanduser()
+    for candidate in (path, folder / path):
+        if candidate.is_file():
+            return candidate
+    raise BCE3SError(f'Checkpoint {path} does not exist. Check the path.')
 
 
 def _newest(folder: Path) -> Path:

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import ConfigDict
-from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import Dataset, default_collate
 
+from bce3s.datasets.fitted import check_channels, fitted
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
 
@@ -23,7 +21,6 @@ NAMED = {
     'fashion-mnist': 'FashionMNISTLT',
     'mnist': 'MNISTLT',
 }
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def unknown_config(spec: str, known: ConfigDict) -> ConfigDict:
@@ -108,10 +105,8 @@ def unknown_dataset(
 
 
 class FittedImages(Dataset):
-    """The images of another data set with the channels and the size of the known ones.
-
-    Grey becomes colour by repeating the channel, colour becomes grey by its luma (BT.601); the size
-    is changed by bilinear interpolation with antialiasing, whatever the proportions.
+    """The images of another data set with the channels and the size of the known ones, see
+    :func:`~bce3s.datasets.fitted.fitted`.
 
     Args:
         dataset: with uint8 images (C, H, W) as ``inputs``.
@@ -124,36 +119,21 @@ class FittedImages(Dataset):
     def __init__(self, dataset: Dataset, shape: Sequence[int]) -> None:
         self.dataset, self.shape = dataset, tuple(shape)
         self.metainfo = dataset.metainfo
-        channels = dataset[0]['inputs'].shape[0]
-        if channels != shape[0] and {channels, shape[0]} != {1, 3}:
-            raise BCE3SError(
-                f'Images of {channels} channels cannot be made images of {shape[0]}: only grey and '
-                'colour are converted.'
-            )
+        check_channels(dataset[0]['inputs'].shape[0], shape[0])
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = self.dataset[index]
-        return {**sample, 'inputs': self._fit(sample['inputs'][None])[0]}
+        return {**sample, 'inputs': fitted(sample['inputs'][None], self.shape)[0]}
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
         if hasattr(self.dataset, '__getitems__'):
             batch = self.dataset.__getitems__(indices)
         else:
             batch = default_collate([self.dataset[i] for i in indices])
-        return {**batch, 'inputs': self._fit(batch['inputs'])}
-
-    def _fit(self, images: Tensor) -> Tensor:
-        channels, *size = self.shape
-        values = images.float()
-        if values.shape[1] > channels:
-            values = (values * torch.tensor(LUMA).view(-1, 1, 1)).sum(dim=1, keepdim=True)
-        if list(values.shape[2:]) != size:
-            values = F.interpolate(values, size, mode='bilinear', antialias=True)
-        values = values.expand(-1, channels, -1, -1)
-        return values.round().clamp(0, 255).to(torch.uint8)
+        return {**batch, 'inputs': fitted(batch['inputs'], self.shape)}
 
 
 def display_name(spec: str, known_name: str) -> str:

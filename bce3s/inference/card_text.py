@@ -1,0 +1,29 @@
+"""Words of a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+UNKNOWN = 'unknown'
+
+
+def known(value: Any) -> str:
+    """The value, or that it is unknown."""
+    return UNKNOWN if value is None or value == '' else str(value)
+
+
+def cell(text: Any) -> str:
+    """Of a Markdown table."""
+    return str(text).replace('|', '\\|').replace('\n', ' ')
+
+
+def listed(lines: Sequence[str]) -> str:
+    """A Markdown list."""
+    return '\n'.join(f'- {line}' for line in lines)
+
+
+def counted(number: int, what: str) -> str:
+    """``1 class``, ``20 classes``."""
+    plural = what + ('es' if what.endswith('s') else 's')
+    return f'{number:,} {what if number == 1 else plural}'

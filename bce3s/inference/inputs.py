@@ -1,0 +1,160 @@
+"""How a picture becomes what the network sees: as the evaluation of its training does it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+from PIL import Image
+from torch import Tensor
+
+from bce3s.datasets.decoding import centre, read_centre
+from bce3s.datasets.fitted import fitted
+from bce3s.datasets.image_files import ImageFiles
+from bce3s.datasets.in_memory import CIFAR10LT, MNISTLT, DigitsLT
+from bce3s.datasets.pixels import pixels_of_file, pixels_of_picture
+from bce3s.engine.run_directory import LOADERS, RunDirectory
+from bce3s.errors import BCE3SError
+from bce3s.registry import DATASETS
+
+CENTRE, FIT = 'centre', 'fit'
+SHAPES = {CIFAR10LT: (3, 32, 32), DigitsLT: (1, 8, 8), MNISTLT: (1, 28, 28)}  # and their subclasses
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What the network takes, and how a picture is brought to it.
+
+    Attributes:
+        channels, height, width: of its uint8 images (C, H, W).
+        resize: of the shorter side, before the centre is cropped; None with ``'fit'``.
+        kind: ``'centre'``, of a run on image files: the shorter side is resized, the centre
+            cropped, see :func:`~bce3s.datasets.decoding.read_centre`; ``'fit'``, of a run on a
+            data set in memory: the whole picture is resized, whatever its proportions, and made
+            grey or coloured, see :func:`~bce3s.datasets.fitted.fitted`.
+    """
+
+    channels: int
+    height: int
+    width: int
+    resize: int | None
+    kind: str
+
+    @classmethod
+    def of(cls, run: RunDirectory) -> InputSpec:
+        """That of a run's evaluation, by its config alone; the data of a data set that is not one
+        of ours must be there, for their first image to be looked at.
+
+        Raises:
+            BCE3SError: no loader in the config, an unknown data set, or one of another kind whose
+                data are gone.
+        """
+        split = next((s for s in ('val', 'test', 'train') if s in run.splits), None)
+        if split is None:
+            raise BCE3SError(
+                f'The config of {run.folder} has no loader: what its network takes is unknown.'
+            )
+        init_default_scope(run.config.get('default_scope', 'bce3s'))
+        config = run.config[LOADERS[split]].dataset
+        kind = DATASETS.get(config.type) if isinstance(config.type, str) else config.type
+        if kind is None:
+            raise BCE3SError(f'The config of {run.folder} has an unknown data set, {config.type}.')
+        if issubclass(kind, ImageFiles):
+            size, resize = (_argument(kind, config, name) for name in ('size', 'resize'))
+            return cls(3, size, size, resize, CENTRE)
+        known = next((shape for base, shape in SHAPES.items() if issubclass(kind, base)), None)
+        shape = known or tuple(run.dataset(split)[0]['inputs'].shape)
+        return cls(*shape, None, FIT)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.channels, self.height, self.width
+
+
+def _argument(kind: type, config: ConfigDict, name: str) -> int:
+    """What the config says, or else the constructor."""
+    default = inspect.signature(kind).parameters[name].default
+    return int(config.get(name, default))
+
+
+def to_uint8(image: Any, spec: InputSpec) -> Tensor:
+    """A picture as the network takes it.
+
+    Files are read, pictures and arrays treated, as the evaluation does: upright by their EXIF
+    orientation, without alpha, resized (and cropped) as ``spec`` says. A tensor of the network's
+    own shape is taken as it is.
+
+    Args:
+        image: a path; a PIL image; a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); a uint8
+            tensor (C, H, W) of 1, 3 or 4 channels.
+        spec: see :class:`InputSpec`.
+
+    Returns:
+        (C, H, W) uint8, on the CPU.
+
+    Raises:
+        BCE3SError: a file that cannot be read as an image, or none of the above.
+    """
+    if isinstance(image, str | os.PathLike):
+        path = str(Path(image).expanduser())
+        if spec.kind == CENTRE:
+            return read_centre(path, spec.height, spec.resize)
+        return _prepared(pixels_of_file(path), spec)
+    if isinstance(image, Tensor):
+        if image.dtype == torch.uint8 and tuple(image.shape) == spec.shape:
+            return image.cpu()
+        return _prepared(_pixels_of_tensor(image), spec)
+    if isinstance(image, Image.Image):
+        return _prepared(pixels_of_picture(image), spec)
+    return _prepared(_pixels_of_array(image), spec)
+
+
+def _prepared(pixels: np.ndarray, spec: InputSpec) -> Tensor:
+    """(H, W, 1 or 3) -> (C, H, W)."""
+    if spec.kind == CENTRE:
+        return centre(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), spec.height, spec.resize)
+    return fitted(_channels_first(pixels)[None], spec.shape)[0]
+
+
+def _pixels_of_tensor(image: Tensor) -> np.ndarray:
+    if image.dim() != 3 or image.shape[0] not in (1, 3, 4):
+        raise BCE3SError(
+            f'A tensor of the shape {tuple(image.shape)} is no image: give (C, H, W) with 1, 3 or '
+            '4 channels.'
+        )
+    return _pixels_of_array(image.permute(1, 2, 0).cpu().numpy())
+
+
+def _pixels_of_array(image: Any) -> np.ndarray:
+    """(H, W, 1 or 3), without alpha."""
+    if not isinstance(image, np.ndarray):
+        raise BCE3SError(
+            f'A {type(image).__name__} is no image: give a path, a PIL image, a uint8 array '
+            '(H, W, C) or a uint8 tensor (C, H, W).'
+        )
+    if image.dtype != np.uint8:
+        raise BCE3SError(
+            f'An image of {image.dtype} has no fixed range: give uint8, 0 to 255 (of values from 0 '
+            'to 1: multiply by 255 and round).'
+        )
+    pixels = image[..., None] if image.ndim == 2 else image
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
+        raise BCE3SError(
+            f'An array of the shape {image.shape} is no image: give (H, W) or (H, W, C) with 1, 3 '
+            'or 4 channels.'
+        )
+    return pixels[..., :3] if pixels.shape[2] == 4 else pixels
+
+
+def _channels_first(pixels: np.ndarray) -> Tensor:
+    """(H, W, C) -> (C, H, W)."""
+    pixels = pixels if pixels.flags.writeable else pixels.copy()  # torch warns of the others
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)

@@ -1,0 +1,265 @@
+"""What is known of an exported model, as plain values: ``model.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from torch import Tensor, nn
+
+import bce3s
+from bce3s.datasets.image_files import ImageFiles
+from bce3s.datasets.long_tailed import split_of
+from bce3s.engine.report_hook import config_name
+from bce3s.engine.run_directory import LOADERS, RunDirectory
+from bce3s.errors import BCE3SError
+from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.report import read_report
+from bce3s.inference.export import BATCHES, Exported
+from bce3s.inference.export_formats import INPUT, OUTPUT
+from bce3s.inference.inputs import InputSpec
+from bce3s.inference.predictor import class_facts, score_kind, split_thresholds
+from bce3s.registry import DATASETS
+
+PACKAGES = ('torch', 'mmengine', 'mmpretrain', 'numpy', 'onnx', 'onnxscript', 'onnxruntime')
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Images to compare with, and what is known of where they are from.
+
+    Attributes:
+        images: (8, C, H, W) uint8.
+        source: of them, ``DigitsLT, test`` or ``random pixels``.
+        counts: (K,) images of each class in the evaluation data; None: not known.
+    """
+
+    images: Tensor
+    source: str
+    counts: list[int] | None = None
+
+
+def evaluated(run: RunDirectory, spec: InputSpec, num_classes: int) -> Evaluated:
+    """Eight images of the run's evaluation data, from its beginning to its end; random ones where
+    the data are not there any more.
+    """
+    number = sum(BATCHES)
+    try:
+        dataset = _unchecked(run)
+        at = torch.linspace(0, len(dataset) - 1, number).round().long().tolist()
+        images = torch.stack([dataset[i]['inputs'] for i in at])
+        if tuple(images.shape[1:]) == spec.shape and images.dtype == torch.uint8:
+            labels = torch.as_tensor(dataset.labels)
+            counts = torch.bincount(labels, minlength=num_classes).tolist()
+            meta = dataset.metainfo
+            return Evaluated(images, f'{meta["dataset"]}, {meta["split"]}', counts)
+    except (BCE3SError, OSError, AttributeError, KeyError, IndexError, RuntimeError):
+        pass
+    generator = torch.Generator().manual_seed(0)
+    shape = (number, *spec.shape)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return Evaluated(images, 'random pixels')
+
+
+def _unchecked(run: RunDirectory) -> Any:
+    """The evaluation data; of files only those that are asked for are looked at."""
+    split = next(s for s in ('val', 'test', 'train') if s in run.splits)
+    config = run.config[LOADERS[split]].dataset
+    kind = DATASETS.get(config.type) if isinstance(config.type, str) else config.type
+    if issubclass(kind, ImageFiles):
+        taken = inspect.signature(kind).parameters
+        quiet = {k: v for k, v in dict(check='none', duplicates='warn').items() if k in taken}
+        config = ConfigDict({**config, **quiet})
+    dataset = DATASETS.build(config)
+    return dataset.unaugmented() if hasattr(dataset, 'unaugmented') else dataset
+
+
+# ------------------------------------------------------------ facts
+def model_facts(
+    run: RunDirectory, model: nn.Module, meta: dict[str, Any], spec: InputSpec, data: Evaluated
+) -> dict[str, Any]:
+    """Everything but the files: what goes into ``model.json`` and the card.
+
+    Args:
+        run: whose report may be missing.
+        model, meta: of its checkpoint.
+        spec, data: see there.
+
+    Raises:
+        BCE3SError: a checkpoint whose classes do not fit its head.
+    """
+    classes, counts = class_facts(run, model, meta)
+    thresholds = split_thresholds(run)
+    reports, problem = _reports(run, meta, counts)
+    report = reports[0] if reports else None
+    preprocessor = model.data_preprocessor
+    return dict(
+        name=Path(report['config'] if report else run.config.filename).stem,
+        input=dict(name=INPUT, dtype='uint8', layout='NCHW', **asdict(spec)),
+        normalisation=dict(
+            inside=True,
+            mean=_rounded(preprocessor.mean.flatten() / 255),
+            std=_rounded(preprocessor.std.flatten() / 255),
+            pad=preprocessor.pad,
+        ),
+        output=dict(name=OUTPUT, dtype='float32', score=score_kind(model)),
+        classes=classes,
+        class_counts=counts,
+        splits=split_of(counts, thresholds).tolist(),
+        thresholds=dict(many=thresholds.many, few=thresholds.few),
+        rejection=_rejection(reports, meta),
+        network=_network(run, model),
+        training=_training(run, report, meta),
+        results=_results(report, meta, data),
+        no_results=problem,
+        checkpoint=dict(name=run.checkpoint.name, sha256=sha256(run.checkpoint)),
+        versions=_versions(),
+    )
+
+
+def files_facts(exported: Sequence[Exported], source: str) -> list[dict[str, Any]]:
+    """Of each file: what it is, its checksum, and how near its logits are to the model's."""
+    return [
+        dict(
+            file=one.path.name,
+            format=one.format.title,
+            bytes=one.path.stat().st_size,
+            sha256=sha256(one.path),
+            largest_difference=one.agreement.difference,
+            largest_logit=one.agreement.scale,
+            same_top1=one.agreement.same,
+            compared=one.agreement.images,
+            compared_on=source,
+        )
+        for one in exported
+    ]
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal, of a file's bytes."""
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 6) for value in values.tolist()]
+
+
+def _reports(
+    run: RunDirectory, meta: dict[str, Any], counts: list[int]
+) -> tuple[list[dict[str, Any]], str]:
+    """The run's report and that of ``tools/test.py``, one of this checkpoint first; and why there
+    is none.
+    """
+    found, problem = [], ''
+    for folder in (run.folder, run.folder / 'test'):
+        try:
+            report = read_report(folder)
+        except BCE3SError as error:
+            problem = problem or str(error)
+            continue
+        if report.get('class_counts') == counts:
+            found.append(report)
+        else:
+            problem = f'The report of {folder.name} is of other classes than the checkpoint.'
+    return sorted(found, key=lambda report: not _same_epoch(report, meta)), problem
+
+
+def _same_epoch(report: dict[str, Any], meta: dict[str, Any]) -> bool:
+    return meta.get('epoch') is not None and report.get('epoch') == meta['epoch']
+
+
+def _rejection(reports: list[dict[str, Any]], meta: dict[str, Any]) -> dict[str, Any] | None:
+    """Of a report of this checkpoint; the threshold of another one is of no use."""
+    found = (report.get('rejection') for report in reports if _same_epoch(report, meta))
+    return next((rejection for rejection in found if rejection), None)
+
+
+def _network(run: RunDirectory, model: nn.Module) -> dict[str, Any]:
+    backbone = run.config.model.backbone
+    depth = f'depth {backbone.depth}' if 'depth' in backbone else backbone.get('arch')
+    parts = [part for part in (model.backbone, getattr(model, 'neck', None)) if part is not None]
+    values = [p for part in (*parts, model.head.classifier) for p in part.parameters()]
+    return dict(
+        backbone=str(backbone.type) + (f' ({depth})' if depth is not None else ''),
+        features=model.head.classifier.in_features,
+        parameters=sum(p.numel() for p in values),
+        head=type(model.head).__name__,
+        losses={
+            name: type(loss).__name__
+            for name in ('joint', 'contrastive', 'uniformity')
+            if (loss := getattr(model.head, name, None)) is not None
+        },
+    )
+
+
+def _training(
+    run: RunDirectory, report: dict[str, Any] | None, meta: dict[str, Any]
+) -> dict[str, Any]:
+    report, data, config = report or {}, meta.get('dataset_meta') or {}, run.config
+    time, cfg = str(meta.get('time') or ''), config.train_cfg if 'train_cfg' in config else {}
+    start = config.get('load_from') or _pretrained(config.model.backbone.get('init_cfg'))
+    return dict(
+        dataset=data.get('dataset', report.get('dataset')),
+        subset=data.get('subset', report.get('subset')),
+        config=report.get('config') or config_name(config.filename),
+        config_sha256=report.get('config_sha256'),
+        seed=meta.get('seed', report.get('seed')),
+        epoch=meta.get('epoch'),
+        max_epochs=(cfg or {}).get('max_epochs'),
+        stage=meta.get('stage'),
+        date=f'{time[:4]}-{time[4:6]}-{time[6:8]}' if time[:8].isdigit() else None,
+        started_from=start if start is None or '://' in str(start) else Path(start).name,
+        device=report.get('device'),
+        precision=report.get('precision'),
+        skipped_steps=report.get('skipped_steps'),
+        versions=report.get('versions'),
+    )
+
+
+def _pretrained(init: Any) -> str | None:
+    for entry in init if isinstance(init, list | tuple) else [init or {}]:
+        if entry.get('type') == 'Pretrained':
+            return entry.get('checkpoint')
+    return None
+
+
+def _results(
+    report: dict[str, Any] | None, meta: dict[str, Any], data: Evaluated
+) -> dict[str, Any] | None:
+    """The figures of this checkpoint's epoch, per class where the report has them."""
+    if report is None:
+        return None
+    common = dict(dataset=report['dataset'], split=report['split'], epoch=meta.get('epoch'))
+    whole = data.source == f'{report["dataset"]}, {report["split"]}'
+    counts = data.counts if whole else None
+    common |= dict(
+        report_epoch=report['epoch'],
+        images_per_class=counts,
+        validations=len(report.get('history') or []),
+        precision=report.get('precision'),
+    )
+    if _same_epoch(report, meta):
+        keys = (*COLUMNS, 'accuracy', 'balanced_accuracy', 'per_class', 'selection', 'samples')
+        return common | {key: report.get(key) for key in keys} | dict(other=report['other'])
+    row = next((r for r in report.get('history', []) if r['epoch'] == meta.get('epoch')), {})
+    return common | {column: row.get(column) for column in COLUMNS}
+
+
+def _versions() -> dict[str, str]:
+    """Of what the export was made with."""
+    found = {'bce3s': bce3s.__version__, 'python': platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

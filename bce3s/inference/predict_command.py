@@ -1,0 +1,220 @@
+"""What ``tools/predict.py`` does: predictions of images, on the terminal and in a file.
+
+Nothing here imports torch before the arguments are parsed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bce3s.arguments import positive
+from bce3s.cli import run_tool
+from bce3s.errors import BCE3SError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from bce3s.engine.run_directory import RunDirectory
+    from bce3s.inference.predictor import Prediction, Predictor
+    from bce3s.inference.summary import Summary
+    from bce3s.inference.writing import PredictionFile
+
+MOST_WORKERS = 8
+EXAMPLES = """examples:
+  python tools/predict.py work_dirs/my_folder photo.jpg
+  python tools/predict.py work_dirs/my_folder photos/ --out predictions.csv
+  python tools/predict.py work_dirs/my_folder list.csv --out predictions.json --threshold none
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog='predict.py',
+        description='The class of each image, its score and how common the class was in the '
+        'training; or "none of these", where no logit is above the threshold.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument('run', metavar='RUN', help='work dir of a training run')
+    p.add_argument(
+        'paths',
+        nargs='+',
+        metavar='PATH',
+        help='an image; a folder, with all images below it; or a list of paths (.txt, .csv, .tsv), '
+        'whose labels, if any, are not looked at',
+    )
+    p.add_argument(
+        '--out',
+        type=Path,
+        metavar='FILE',
+        help='NAME.csv or NAME.json, written as predictions come; an older one is replaced',
+    )
+    p.add_argument(
+        '--threshold',
+        type=_threshold,
+        default='uniform',
+        metavar='T',
+        help='uniform (the default: that of the report), none (reject no image), or a number that '
+        'the largest logit must exceed',
+    )
+    p.add_argument(
+        '--top', type=positive(int), default=5, help='classes an image in the file (default: 5)'
+    )
+    p.add_argument('--checkpoint', help='instead of the newest one of RUN')
+    p.add_argument('--device', help='such as cpu or cuda:1 (default: a GPU if there is one)')
+    p.add_argument('--batch-size', type=positive(int), default=64, help='images (default: 64)')
+    p.add_argument(
+        '--workers',
+        type=_workers,
+        help='processes that read images (default: one a core, up to '
+        f'{MOST_WORKERS}; 0 for a few images)',
+    )
+    p.add_argument(
+        '--data-root',
+        metavar='DIR',
+        help='what paths in lists are relative to (default: the folder of the list, or the '
+        'data_root of the training)',
+    )
+    return p
+
+
+def _threshold(text: str) -> str | float | None:
+    if text in ('uniform', 'none'):
+        return None if text == 'none' else text
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+_threshold.__name__ = 'threshold (uniform, none or a number)'  # in argparse's sentence
+
+
+def _workers(text: str) -> int:
+    return 0 if int(text) == 0 else positive(int)(text)
+
+
+_workers.__name__ = 'number of processes'
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 1 if something is missing or wrong, or an image cannot be read."""
+    args = parser().parse_args(argv)
+    return run_tool(lambda: predict(args), _kept(args.out))
+
+
+def _kept(out: Path | None) -> str:
+    return f'What is done is in {out}.' if out else 'With --out FILE what is done is kept.'
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Raises BCE3SError where something is missing or wrong, in the end also for images that
+    cannot be read; what else can be done is done before.
+    """
+    from bce3s.engine.run_directory import RunDirectory
+    from bce3s.inference.found_images import find_images
+    from bce3s.inference.writing import PredictionFile
+
+    run = RunDirectory.open(args.run, args.checkpoint)
+    images = find_images(args.paths, args.data_root, _trained_on(run.config))
+    _keep_inputs(args)
+    with PredictionFile(args.out) if args.out else nullcontext() as file:
+        predictor = _predictor(args, run, len(images))
+        if file is not None:
+            file.begin(_facts(predictor), predictor.top)
+        summary = _predict(predictor, images, file)
+    print(summary.text())
+    if args.out:
+        print(f'\n{args.out}: {summary.images:,} rows')
+    if summary.errors:
+        raise BCE3SError(_unread(summary, args.out))
+
+
+def _keep_inputs(args: argparse.Namespace) -> None:
+    for path in args.paths:
+        if args.out and args.out.exists() and args.out.samefile(Path(path).expanduser()):
+            raise BCE3SError(
+                f'--out {args.out} would replace what is to be read: name another file.'
+            )
+
+
+def _trained_on(config: Config) -> str | None:
+    """The ``data_root`` of the images that the run was trained on."""
+    loader = config.get('train_dataloader') or {}
+    return (loader.get('dataset') or {}).get('data_root') or config.get('data_root')
+
+
+def _predictor(args: argparse.Namespace, run: RunDirectory, images: int) -> Predictor:
+    from bce3s.inference import Predictor
+    from bce3s.inference.threshold import ThresholdWarning
+
+    workers = args.workers
+    if workers is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+        workers = 0 if images <= args.batch_size else min(cores, MOST_WORKERS)
+    with warnings.catch_warnings(record=True) as notes:
+        predictor = Predictor(
+            run,
+            threshold=args.threshold,
+            device=args.device,
+            batch_size=args.batch_size,
+            workers=workers,
+            top=args.top,
+        )
+    for note in notes:
+        if issubclass(note.category, ThresholdWarning):
+            print(f'note: {note.message}', file=sys.stderr)
+        else:
+            warnings.warn_explicit(note.message, note.category, note.filename, note.lineno)
+    return predictor
+
+
+def _facts(predictor: Predictor) -> dict:
+    """What a file of predictions says of where they come from."""
+    return dict(
+        run=str(predictor.run.folder),
+        checkpoint=predictor.run.checkpoint.name,
+        score=predictor.score,
+        threshold=predictor.threshold,
+        classes=predictor.classes,
+    )
+
+
+def _predict(predictor: Predictor, images: list[str], file: PredictionFile | None) -> Summary:
+    from tqdm import tqdm
+
+    from bce3s.inference.summary import Summary
+
+    tqdm.monitor_interval = 0  # no thread: reading processes are forked
+    summary = Summary(predictor)
+    bar = tqdm(total=len(images), unit=' images', disable=None, leave=False)  # on a terminal only
+    with bar:
+        for part in _parts(predictor.stream(images, errors='keep'), predictor.batch_size):
+            if file is not None:
+                file.write(part)
+            summary.add(part)
+            bar.update(len(part))
+    return summary
+
+
+def _parts(predictions: Iterator[Prediction], size: int) -> Iterator[list[Prediction]]:
+    while part := list(islice(predictions, size)):
+        yield part
+
+
+def _unread(summary: Summary, out: Path | None) -> str:
+    number = len(summary.errors)
+    every = 'None of the' if number == summary.images else f'{number:,} of'
+    where = f' {out} says why of each and has the results of all others.' if out else ''
+    return (
+        f'{every} {summary.images:,} images cannot be read. The first: {summary.errors[0]}{where}'
+    )

@@ -1,0 +1,262 @@
+"""The classes of images, or "none of these", by the network of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bce3s.datasets.long_tailed import Thresholds, split_of
+from bce3s.engine.run_directory import RunDirectory
+from bce3s.errors import BCE3SError
+from bce3s.inference.inputs import InputSpec
+from bce3s.inference.reading import Batch, Name, batches
+from bce3s.inference.threshold import UNIFORM, chosen_threshold
+from bce3s.models.losses.joint import BCEJoint
+from bce3s.strict_config import explain
+
+SIGMOID, SOFTMAX = 'sigmoid', 'softmax'
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of one image.
+
+    Attributes:
+        image: its path, or its position among the images given.
+        label: the name of its class; None: it is none of them, or it could not be read.
+        known: whether it is one of the classes.
+        best: the most likely class, known or not.
+        score: of ``best``, in [0, 1]: the sigmoid of its logit where the network was trained with
+            BCE, its softmax where it was trained with CE.
+        logit: of ``best``, which is compared with the threshold.
+        split: ``many``, ``medium`` or ``few``, by the training images of ``best``.
+        top: the most likely classes with their scores, ``best`` first.
+        error: why the image could not be read; then all of the above but ``image`` is empty.
+    """
+
+    image: Name
+    label: str | None = None
+    known: bool = False
+    best: str | None = None
+    score: float | None = None
+    logit: float | None = None
+    split: str | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+
+class Predictor:
+    """Says of each image which class it has, or that it has none of them.
+
+    An image is none of these iff its largest logit is at most the threshold. The uniform one is
+    that of the run's report, chosen on its validation data.
+
+    >>> predictor = Predictor('work_dirs/digits')  # doctest: +SKIP
+    >>> predictor(['a.png', 'b.jpg'])[0].label  # doctest: +SKIP
+    '7'
+
+    Args:
+        run: work dir of a training run, or what was found in one.
+        checkpoint: of a work dir, file to be used instead of its newest sound one.
+        threshold: ``'uniform'``; a number that the largest logit must exceed; or None, which
+            accepts every image.
+        device: such as ``'cpu'`` or ``'cuda'``; None: a GPU if there is one.
+        batch_size: images that go through the network at a time.
+        workers: processes that read a list of images; 0: it is read in this one.
+        top: how many classes :attr:`Prediction.top` has.
+
+    Attributes:
+        run: :class:`RunDirectory`. input: what the network takes, :class:`InputSpec`.
+        classes, class_counts, splits: (K,) names, TRAINING images, and ``many``, ``medium`` or
+            ``few`` by them.
+        threshold: of the logits, or None. rejection: what the report says of the uniform one.
+        score: ``'sigmoid'`` or ``'softmax'``.
+        device, model, meta: the network, where it is, and what its checkpoint says of itself.
+
+    Raises:
+        BCE3SError: no such run, no checkpoint, one that does not fit the config, a report without
+            a threshold, an unknown device, or an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        run: str | Path | RunDirectory,
+        checkpoint: str | Path | None = None,
+        threshold: str | float | None = UNIFORM,
+        device: str | torch.device | None = None,
+        batch_size: int = 64,
+        workers: int = 0,
+        top: int = 5,
+    ) -> None:
+        for name, value, least in (('batch_size', batch_size, 1), ('workers', workers, 0)):
+            _require_whole(name, value, least)
+        _require_whole('top', top, 1)
+        device = None if device is None else _checked(device)
+        found = isinstance(run, RunDirectory)
+        self.run = run if found else RunDirectory.open(run, checkpoint)
+        self.input = InputSpec.of(self.run)
+        self.model, self.meta = _loaded(self.run)
+        self.device = next(self.model.parameters()).device if device is None else device
+        self.model.to(self.device)
+        self.score = score_kind(self.model)
+        self.classes, self.class_counts = class_facts(self.run, self.model, self.meta)
+        self.splits = split_of(self.class_counts, split_thresholds(self.run)).tolist()
+        self._asked = threshold
+        self.threshold, self.rejection = chosen_threshold(
+            self.run, threshold, self.meta.get('epoch')
+        )
+        self.batch_size, self.workers, self.top = batch_size, workers, min(top, len(self.classes))
+
+    def __repr__(self) -> str:
+        how = ' (uniform)' if self._asked == UNIFORM else ''
+        threshold = 'none' if self.threshold is None else f'{self.threshold:.4g}{how}'
+        return (
+            f'Predictor({str(self.run.folder)!r}, {self.run.checkpoint.name}, '
+            f'{len(self.classes)} classes, threshold {threshold}, {self.device})'
+        )
+
+    def __call__(self, images: Any, errors: str = 'raise') -> list[Prediction]:
+        """Predictions of images, in their order.
+
+        Args:
+            images: one or several (a list, also of mixed kinds; a generator; an array of 4
+                dimensions): paths, PIL images, uint8 arrays (H, W) or (H, W, C), uint8 tensors
+                (C, H, W), see :func:`~bce3s.inference.inputs.to_uint8`.
+            errors: what to do with an image that cannot be read: ``'raise'``, or ``'keep'`` it with
+                a sentence, :attr:`Prediction.error`.
+
+        Raises:
+            BCE3SError: an image that cannot be read, or what is no image.
+        """
+        return list(self.stream(images, errors))
+
+    def stream(self, images: Any, errors: str = 'raise') -> Iterator[Prediction]:
+        """As :meth:`__call__`, one after the other: no more than a few batches are in memory."""
+        if errors not in ('raise', 'keep'):
+            raise BCE3SError(f"errors is {errors!r}: give 'raise' or 'keep'.")
+        for batch in batches(images, self.input, self.batch_size, self.workers):
+            error = next(filter(None, batch.errors), None)
+            if error and errors == 'raise':
+                raise BCE3SError(error)
+            yield from self._predictions(batch)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, K) float32 on the CPU, of (N, C, H, W) uint8 as the network takes them.
+
+        Raises:
+            BCE3SError: the memory of the GPU is full, or the network gives no finite numbers.
+        """
+        try:
+            with torch.no_grad():
+                data = dict(inputs=images, data_samples={})
+                inputs = self.model.data_preprocessor(data, training=False)['inputs']
+                logits = self.model.head(self.model.features(inputs)).float().cpu()
+        except torch.OutOfMemoryError as error:
+            raise BCE3SError(
+                f'The memory of {self.device} is full: use a smaller batch size than '
+                f'{self.batch_size}.'
+            ) from error
+        if not logits.isfinite().all():
+            raise BCE3SError(
+                f'The network of {self.run.checkpoint} gives scores that are not finite: use an '
+                'earlier checkpoint.'
+            )
+        return logits
+
+    def _predictions(self, batch: Batch) -> Iterator[Prediction]:
+        known = iter(()) if batch.images is None else self._rows(self.logits(batch.images))
+        for name, error in zip(batch.names, batch.errors, strict=True):
+            if error is None:
+                yield Prediction(name, **next(known))
+            else:
+                yield Prediction(name, error=error)
+
+    def _rows(self, logits: Tensor) -> Iterator[dict[str, Any]]:
+        values, top = logits.topk(self.top)  # (N, top)
+        scores = logits.double()
+        scores = scores.sigmoid() if self.score == SIGMOID else scores.softmax(1)
+        columns = values[:, 0], top, scores.gather(1, top)
+        for logit, classes, shares in zip(*(column.tolist() for column in columns), strict=True):
+            known = self.threshold is None or logit > self.threshold
+            names = [self.classes[k] for k in classes]
+            yield dict(
+                label=names[0] if known else None,
+                known=known,
+                best=names[0],
+                score=shares[0],
+                logit=logit,
+                split=self.splits[classes[0]],
+                top=tuple(zip(names, shares, strict=True)),
+            )
+
+
+def score_kind(model: nn.Module) -> str:
+    """``'sigmoid'`` or ``'softmax'``: what makes scores of the logits, by the loss.
+
+    Raises:
+        BCE3SError: the head is none of this project.
+    """
+    joint = getattr(model.head, 'joint', None)
+    if joint is None:
+        raise BCE3SError(
+            f'The head {type(model.head).__name__} has no joint loss, so that nothing says what '
+            'its scores are: predictions need a TripartiteHead.'
+        )
+    return SIGMOID if isinstance(joint, BCEJoint) else SOFTMAX
+
+
+def _require_whole(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise BCE3SError(f'{name} is {value!r}: give a whole number, at least {least}.')
+
+
+def _checked(device: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BCE3SError(f'The device {device} cannot be used ({reason}): try cpu.') from error
+    return device
+
+
+def _loaded(run: RunDirectory) -> tuple[nn.Module, dict[str, Any]]:
+    try:
+        return run.model()
+    except BCE3SError:
+        raise
+    except Exception as error:  # a config of another version
+        sentence = explain(error, run.config)
+        if sentence is None:
+            raise
+        raise BCE3SError(sentence) from error
+
+
+def class_facts(
+    run: RunDirectory, model: nn.Module, meta: dict[str, Any]
+) -> tuple[list[str], list[int]]:
+    """Names and training images of the classes, as the checkpoint says, or else its head."""
+    data = meta.get('dataset_meta') or {}
+    counts = data.get('class_counts') or model.head.class_counts.tolist()
+    names = data.get('classes') or range(len(counts))
+    if not len(names) == len(counts) == model.head.num_classes:
+        raise BCE3SError(
+            f'{run.checkpoint} names {len(names)} classes with {len(counts)} counts, its head has '
+            f'{model.head.num_classes}: it was not written by a training run of this version.'
+        )
+    return [str(name) for name in names], [int(n) for n in counts]
+
+
+def split_thresholds(run: RunDirectory) -> Thresholds:
+    """Those of the config's metric."""
+    found = run.config.get('val_evaluator') or run.config.get('test_evaluator') or {}
+    for metric in found if isinstance(found, list | tuple) else [found]:
+        given = {key: metric[key] for key in ('many', 'few') if key in metric}
+        if given:
+            return Thresholds(**given)
+    return Thresholds()

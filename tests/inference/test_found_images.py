@@ -1,0 +1,88 @@
+"""Which images folders and lists mean."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from bce3s.errors import BCE3SError
+from bce3s.inference.found_images import find_images
+
+
+def make(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_folders_are_read_to_their_ends_in_order(tmp_path):
+    make(tmp_path, 'b.JPG', 'a.png', 'x/c.tiff', 'x/._c.tiff', 'x/y/d.webp', 'e.txt')
+    (tmp_path / 'x/y/loop').symlink_to(tmp_path / 'x', target_is_directory=True)
+    with pytest.raises(BCE3SError, match='links to a folder above it'):
+        find_images([tmp_path])
+    (tmp_path / 'x/y/loop').unlink()
+    expected = ['a.png', 'b.JPG', 'x/c.tiff', 'x/y/d.webp']
+    assert find_images([tmp_path]) == [str(tmp_path / name) for name in expected]
+    several = find_images([tmp_path / 'x', tmp_path / 'a.png'])
+    assert several == [str(tmp_path / name) for name in ('x/c.tiff', 'x/y/d.webp', 'a.png')]
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        ('l.txt', 'a b.png\nc.png\n'),
+        ('l.txt', 'a b.png 3\r\n\r\nc.png 12\r\n'),
+        ('l.txt', '\ufeffa b.png\tcat\nc.png dog\n'),
+        ('l.csv', 'path,label\na b.png,cat\nc.png,dog\n'),
+        ('l.csv', 'Label;x,IMAGE\n1,a b.png\n2,c.png\n'),
+        ('l.csv', 'a b.png\nc.png\n'),
+        ('l.csv', 'a b.png,0\n\nc.png,1\n'),
+        ('l.tsv', 'filename\tlabel\na b.png\t0\nc.png\t1\n'),
+        ('l.csv.gz', 'path\na b.png\nc.png\n'),
+    ],
+)
+def test_lists_of_every_kind(tmp_path, name, text):
+    content = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith('.gz') else content)
+    expected = [str(tmp_path / path) for path in ('a b.png', 'c.png')]
+    assert find_images([tmp_path / name]) == expected
+
+
+def test_names_in_lists_that_have_no_extension(tmp_path):
+    (tmp_path / 'l.txt').write_text('one\nthe second 2\n/abs/x.png 1\n')
+    found = find_images([tmp_path / 'l.txt'])
+    assert found == [str(tmp_path / 'one'), str(tmp_path / 'the second'), '/abs/x.png']
+
+
+def test_where_the_images_of_a_list_are(tmp_path):
+    make(tmp_path, 'data/in/a.png', 'run/l.csv', 'other/in/a.png')
+    (tmp_path / 'run/l.csv').write_text('path,label\nin/a.png,cat\nin/b.png,cat\n')
+    lists, data, other = [tmp_path / 'run/l.csv'], tmp_path / 'data', tmp_path / 'other'
+
+    def roots(*arguments):
+        return {Path(path).parents[1] for path in find_images(lists, *arguments)}
+
+    assert roots() == {tmp_path / 'run'}
+    assert roots(None, str(data)) == {data}
+    assert roots(other, str(data)) == {other}
+    make(tmp_path, 'run/in/a.png')
+    assert roots(None, str(data)) == {tmp_path / 'run'}
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'said'),
+    [
+        ('l.csv', b'a,b\n1,2\n', 'no column called path or file'),
+        ('l.csv', b'path,label\n,cat\n', 'Row 2 of the table'),
+        ('l.csv', b'path\n"a.png\n', 'is no table'),
+        ('l.csv', b'path,label\n', 'names no image'),
+        ('l.txt', b'\n \n', 'names no image'),
+        ('l.txt', b'caf\xe9.png\n', 'is not UTF-8'),
+        ('l.txt.gz', b'no gzip', 'cannot be read'),
+    ],
+)
+def test_lists_that_cannot_be_read(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BCE3SError, match=said):
+        find_images([tmp_path / name])
