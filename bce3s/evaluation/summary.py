@@ -57,14 +57,14 @@ def summarize(runs: Sequence[str | Path], selection: str = LAST) -> str:
     for run in dict.fromkeys(Path(run) for run in runs):
         report = read_report(run)
         entry = pick(report, selection, run)
-        groups.setdefault(_group(report, entry), []).append((report, entry))
+        groups.setdefault(same_but_seed(report, entry), []).append((report, entry))
     names = [key[0] for key in groups]
     rows = [_row(key, members, names.count(key[0]) > 1) for key, members in groups.items()]
     header = ['Config', 'Epoch', *(c.capitalize() for c in COLUMNS), 'n', 'Seeds']
     return markdown_table(header, rows)
 
 
-def _group(report: dict, entry: dict) -> tuple:
+def same_but_seed(report: dict, entry: dict) -> tuple:
     epoch = 'best' if entry['selection'].startswith('best') else entry['epoch']
     data = (report.get('subset') or {}).get('sha256')
     return report['config'], report.get('config_sha256'), data, epoch

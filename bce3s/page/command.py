@@ -1,0 +1,171 @@
+"""``tools/report.py``: a page of one run, or of several side by side."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bce3s.cli import run_tool
+from bce3s.errors import BCE3SError
+from bce3s.files import reason
+
+ONE, SEVERAL = 'report.html', 'comparison.html'
+OWN = 'report.md'  # every run writes its own
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog='report.py',
+        description='One HTML page (no network needed) and Markdown of one run, or of several '
+        'side by side: accuracy, classes, confusions, features, calibration, rejection.',
+    )
+    p.add_argument('runs', nargs='+', metavar='RUN', help='run directory with a report.json')
+    p.add_argument(
+        '--out',
+        metavar='FILE',
+        help=f'the HTML file (default: RUN/{ONE}; of several runs {SEVERAL} in the folder that '
+        'they are in); the Markdown lies beside it',
+    )
+    p.add_argument(
+        '--unknown',
+        metavar='held-out|SET',
+        help="images of classes that the models do not know, for open-set curves: 'held-out' "
+        '(what keep_classes left out), a data set (cifar10, cifar100, digits, fashion-mnist, '
+        'mnist), or a config file (its test data)',
+    )
+    p.add_argument(
+        '--unknown-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='arguments of this data set, such as verify=False or data_root=elsewhere',
+    )
+    p.add_argument('--title', help='of the page')
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    return run_tool(lambda: report(args))
+
+
+def report(args: argparse.Namespace) -> int:
+    """Writes the page and the Markdown; 1 if something that was asked for is not in them.
+
+    Raises:
+        BCE3SError: no run with a report, or a path that cannot be written.
+    """
+    from bce3s.page.gather import gather
+    from bce3s.page.markdown import markdown
+    from bce3s.page.page import html, make_sections
+
+    out = output_path(args.out, args.runs)
+    if args.out or out.parent.is_dir():  # a run that is not there is not made
+        check_writable(out)
+    failures: list[str] = []
+
+    def fail(sentence: str) -> None:
+        if sentence in failures:  # of another run
+            return
+        failures.append(sentence)
+        print(f'error: {sentence}', file=sys.stderr, flush=True)
+
+    options = dict(map(key_value, args.unknown_options))
+    runs = gather(args.runs, args.unknown, say, fail, options)
+    if not runs:
+        raise BCE3SError('There is nothing to show: no run has a report.')
+    title = args.title or default_title([run.name for run in runs])
+    sections = make_sections(runs, lambda name: say(f'section: {name}'), fail)
+    write(out, html(title, sections))
+    write(markdown_path(out), markdown(title, sections))
+    return 1 if failures else 0
+
+
+def key_value(text: str) -> tuple[str, object]:
+    """``KEY=VALUE``, the value as in ``--cfg-options``.
+
+    Raises:
+        BCE3SError: there is no ``=``.
+    """
+    from bce3s.config_values import parse_value
+
+    key, equals, value = text.partition('=')
+    if not equals:
+        raise BCE3SError(f'--unknown-options {text}: write KEY=VALUE.')
+    return key, parse_value(value)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def default_title(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f'{len(names)} runs: {", ".join(names)}'
+
+
+# ------------------------------------------------------------------------------------------- files
+def output_path(out: str | None, runs: Sequence[str]) -> Path:
+    """Where the page goes; a folder that is given gets the default name.
+
+    Raises:
+        BCE3SError: a file that is not called HTML.
+    """
+    folders = list({Path(run).resolve(): Path(run) for run in runs}.values())
+    name = ONE if len(folders) == 1 else SEVERAL
+    if out is not None:
+        path = Path(out).expanduser()
+        path = path / name if path.is_dir() else path
+        if path.suffix.lower() not in ('.html', '.htm'):
+            raise BCE3SError(f'--out {out}: give a file NAME.html, or a folder that is there.')
+        return path
+    if len(folders) == 1:
+        return folders[0] / name
+    parents = {folder.resolve().parent: folder.parent for folder in folders}
+    return (next(iter(parents.values())) if len(parents) == 1 else Path()) / name
+
+
+def markdown_path(page: Path) -> Path:
+    """Beside the page; never the ``report.md`` that a run wrote itself."""
+    path = page.with_suffix('.md')
+    return path.with_name('report_page.md') if path.name == OWN else path
+
+
+def check_writable(path: Path) -> None:
+    """Makes the folder, before minutes of work.
+
+    Raises:
+        BCE3SError: nothing can be written there.
+    """
+    if path.is_dir():
+        raise _unwritable(path, 'it is a folder')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    if not os.access(path.parent, os.W_OK):
+        raise _unwritable(path, 'its folder cannot be written to')
+
+
+def write(path: Path, text: str) -> None:
+    """Whole or not at all; prints where, and how large.
+
+    Raises:
+        BCE3SError: it cannot be written.
+    """
+    from bce3s.files import written_whole
+
+    content = text.encode()
+    try:
+        with written_whole(path, shared=True) as file:
+            file.write(content)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    print(f'{path} ({len(content) / 1e6:.2f} MB)')
+
+
+def _unwritable(path: Path, why: OSError | str) -> BCE3SError:
+    why = why if isinstance(why, str) else reason(why)
+    return BCE3SError(f'{path} cannot be written ({why}): give another --out.')

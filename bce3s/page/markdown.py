@@ -1,0 +1,48 @@
+"""The same sections as Markdown: texts and tables, without figures."""
+
+from __future__ import annotations
+
+import re
+
+from bce3s.evaluation.report import markdown_table
+from bce3s.page.page import paragraphs
+from bce3s.page.sections import Cell, Section, Table
+
+LONGEST = 100  # rows of a table
+
+
+def markdown(title: str, sections: list[Section]) -> str:
+    """Headings, texts, tables and notes; tables are cut after ``LONGEST`` rows, which is said."""
+    parts = [f'# {escaped(title)}']
+    for section in sections:
+        if section.figures and not (section.tables or section.notes):
+            continue  # a text on figures that are not here
+        if not (section.text or section.tables or section.notes):
+            continue
+        parts += [f'## {escaped(section.title)}']
+        parts += [escaped(part) for part in paragraphs(section.text)]
+        for table in section.tables:
+            parts += _table(table)
+        if section.notes:
+            parts.append('\n'.join(f'- {escaped(note)}' for note in section.notes))
+    return '\n\n'.join(parts) + '\n'
+
+
+def escaped(text: str) -> str:
+    """Nothing in it is markup, or ends a cell of a table."""
+    return re.sub(r'([\\`*<>|\[\]])', r'\\\1', text)
+
+
+def _table(table: Table) -> list[str]:
+    rows = [[_cell(cell) for cell in row] for row in table.rows[:LONGEST]]
+    header = [_cell(cell) for cell in table.header]
+    parts = [escaped(table.caption)] if table.caption else []
+    parts.append(markdown_table(header, rows, table.left))
+    if len(table.rows) > LONGEST:
+        parts.append(f'{len(table.rows) - LONGEST} further rows are in the HTML page.')
+    return parts
+
+
+def _cell(cell: str) -> str:
+    text = escaped(cell).replace('\n', ' ')
+    return f'**{text}**' if isinstance(cell, Cell) and cell.strong else text

@@ -1,0 +1,182 @@
+"""All, Many, Medium and Few of every group of runs side by side, and their rejection."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
+from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.selection import label, selections
+from bce3s.evaluation.summary import mean_std
+from bce3s.page.glance import figures, glance_chart, group_cell, mean
+from bce3s.page.rejection_table import rejection_table
+from bce3s.page.sections import Cell, Group, PageRun, Section, Table, grouped
+
+LEVEL = 0.05  # of Welch's test
+EXPLAINED = """\
+Accuracy in percent: means over classes of each class's accuracy, so that a rare class counts as \
+much as a frequent one. {splits}"""
+
+
+def summary(runs: list[PageRun]) -> Section:
+    """The headline of every group: a chart, and tables that name what was measured on what."""
+    groups = grouped(runs)
+    text = EXPLAINED.format(splits=_thresholds_said(runs))
+    if spread := _spread_said(groups):
+        text += f' {spread}'
+    strong, why = marked(groups)
+    tables = [_headline(groups, strong, why)]
+    if others := _others(groups):
+        tables.append(others)
+    rejection, notes = rejection_table(runs)
+    notes = _unfinished(runs) + notes
+    tables += [table for table in (rejection,) if table]
+    text += '\n\n' + '\n\n'.join(_data_lines(runs))
+    return Section('summary', 'At a glance', text, [glance_chart(groups)], tables, notes)
+
+
+def _unfinished(runs: list[PageRun]) -> list[str]:
+    notes = []
+    for run in runs:
+        epoch, end = run.report['epoch'], run.report.get('max_epochs')
+        if epoch and end and epoch < end:
+            notes.append(f'{run.name} is not at its end: epoch {epoch} of {end}.')
+    return notes
+
+
+def _thresholds_said(runs: list[PageRun]) -> str:
+    found = {(r.report['thresholds']['many'], r.report['thresholds']['few']) for r in runs}
+    if len(found) > 1:
+        return 'The runs differ in what they call Many, Medium and Few.'
+    many, few = found.pop()
+    return (
+        f'Many are the classes with more than {many} training images, Medium those with {few} to '
+        f'{many}, Few those with fewer.'
+    )
+
+
+def _spread_said(groups: list[Group]) -> str:
+    if all(len(group.runs) == 1 for group in groups):
+        return ''
+    return 'Mean ± sample standard deviation over n seeds.'
+
+
+def _data_lines(runs: list[PageRun]) -> list[str]:
+    """A sentence on each data set, and which runs are of it where they differ."""
+    lines: dict[str, list[str]] = {}
+    for run in runs:
+        lines.setdefault(_data_line(run.report), []).append(run.name)
+    if len(lines) == 1:
+        return list(lines)
+    return [f'{line} ({", ".join(names)})' for line, names in lines.items()]
+
+
+def _data_line(report: dict[str, Any]) -> str:
+    counts, subset = report['class_counts'], report.get('subset') or {}
+    split = list(split_of(counts, Thresholds(**report['thresholds'])))
+    sizes = ', '.join(f'{split.count(name)} {name.capitalize()}' for name in SPLITS)
+    factor = subset.get('imbalance_factor')
+    imbalance = '' if factor is None else f', imbalance factor {factor:g}'
+    return (
+        f'Data: {report["dataset"]}{imbalance}; {sum(counts):,} training images, {max(counts):,} '
+        f'to {min(counts):,} a class; {len(counts):,} classes ({sizes}). Measured on '
+        f'{report["samples"]:,} images of the {report["split"]} set.'
+    )
+
+
+# -------------------------------------------------------------------------------------------- table
+def _headline(groups: list[Group], strong: set[tuple[str, str]], why: str) -> Table:
+    rows = []
+    for group in groups:
+        report = group.runs[0].report
+        rows.append(
+            [
+                group_cell(group),
+                *(
+                    Cell(mean_std(figures(group, c)), strong=(group.name, c) in strong)
+                    for c in COLUMNS
+                ),
+                str(len(group.runs)),
+                ', '.join(str(run.report['seed']) for run in group.runs),
+                _epoch(group),
+                label(selections(report)[0]),
+            ]
+        )
+    header = ['Runs', *(c.capitalize() for c in COLUMNS), 'n', 'Seeds', 'Epoch', 'Selection']
+    return Table(header, rows, why)
+
+
+def _epoch(group: Group) -> str:
+    epochs = sorted({run.report['epoch'] for run in group.runs if run.report['epoch'] is not None})
+    end = group.runs[0].report.get('max_epochs')
+    text = ', '.join(map(str, epochs)) or '-'
+    return f'{text} of {end}' if end else text
+
+
+def marked(groups: list[Group]) -> tuple[set[tuple[str, str]], str]:
+    """(group, column) of the figures that may be called the best, and a sentence on it.
+
+    The highest of a column is one if Welch's t-test over seeds tells it from every other group
+    there, two-sided at 5 %. One seed, or other data, tell nothing.
+    """
+    if len(groups) < 2:
+        return set(), ''
+    if len({_measured_on(group) for group in groups}) > 1:
+        return set(), 'The groups are measured on different data: they are no rivals.'
+    if any(len(group.runs) < 2 for group in groups):
+        return set(), (
+            'Nothing is marked as the best: a group has one seed only, which does not tell a '
+            'difference from chance.'
+        )
+    strong = set()
+    for column in COLUMNS:
+        ranked = [g for g in groups if None not in figures(g, column)]
+        if len(ranked) < len(groups):
+            continue
+        best = max(ranked, key=lambda g: mean(figures(g, column)))
+        others = [g for g in groups if g is not best]
+        if all(_told_apart(figures(best, column), figures(g, column)) for g in others):
+            strong.add((best.name, column))
+    rule = "a Welch t-test over seeds, two-sided at 5 %, tells it from every other group's."
+    if not strong:
+        return strong, f'No figure is marked as the best: it would be in bold where {rule}'
+    return strong, f'Bold: the highest, where {rule}'
+
+
+def _measured_on(group: Group) -> tuple:
+    report = group.runs[0].report
+    data = (report.get('subset') or {}).get('sha256')
+    return report['dataset'], data, report['split'], report['samples'], tuple(report['classes'])
+
+
+def _told_apart(a: list[float], b: list[float]) -> bool:
+    """Welch's t-test; two groups without any spread are not judged."""
+    if len(set(a)) == len(set(b)) == 1:
+        return False
+    from scipy.stats import ttest_ind_from_stats
+
+    moments = [f(values) for values in (a, b) for f in (statistics.fmean, statistics.stdev, len)]
+    p = ttest_ind_from_stats(*moments, equal_var=False).pvalue
+    return math.isfinite(p) and p < LEVEL
+
+
+def _others(groups: list[Group]) -> Table | None:
+    """The selections beside the headline, such as the best epoch, named as such."""
+    rows = []
+    for group in groups:
+        found: dict[str, list[dict]] = {}
+        for run in group.runs:
+            for entry in selections(run.report)[1:]:
+                found.setdefault(label(entry), []).append(entry)
+        for name, entries in found.items():
+            epochs = ', '.join(str(entry['epoch']) for entry in entries)
+            cells = [mean_std([entry[c] for entry in entries]) for c in COLUMNS]
+            rows.append([group_cell(group), name, *cells, str(len(entries)), epochs])
+    header = ['Runs', 'Selection', *(c.capitalize() for c in COLUMNS), 'n', 'Epochs']
+    caption = (
+        "Other selections of the same runs. 'Best on' a set picks the epoch on that set: for "
+        'comparison only, no estimate of the accuracy on new data.'
+    )
+    return Table(header, rows, caption, left=2) if rows else None

@@ -1,0 +1,118 @@
+"""Runs for pages, made up: reports as runs write them, outputs and measures of random numbers."""
+
+import json
+
+import numpy as np
+
+from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
+from bce3s.engine.outputs import Outputs
+from bce3s.page.sections import PageRun
+
+THRESHOLDS = dict(many=100, few=20)
+
+
+def report(classes=10, seed=0, config='configs/bce3s/digits.py', shift=0.0, names=None, **changes):
+    """``report.json`` of a run whose rare classes are worse."""
+    rng = np.random.default_rng(seed)
+    counts = [round(120 * 0.05 ** (k / max(classes - 1, 1))) for k in range(classes)]
+    ideal = 95 - 40 * np.arange(classes) / classes + shift + rng.normal(0, 2, classes)
+    per_class = [round(float(a), 1) for a in np.clip(ideal, 0, 100)]
+    split = split_of(counts, Thresholds(**THRESHOLDS))
+    means = {
+        s: float(np.mean([a for a, at in zip(per_class, split, strict=True) if at == s]))
+        if (split == s).any()
+        else None
+        for s in SPLITS
+    }
+    row = dict(all=float(np.mean(per_class)), **means)
+    history = [dict(row, epoch=e, stage=1, all=row['all'] - 10 / e) for e in (1, 2)]
+    return {
+        **row,
+        'accuracy': row['all'],
+        'balanced_accuracy': row['all'],
+        'macro_f1': row['all'],
+        'per_class': per_class,
+        'samples': 50 * classes,
+        'dataset': 'DigitsLT',
+        'split': 'test',
+        'classes': names or [str(k) for k in range(classes)],
+        'class_counts': counts,
+        'thresholds': dict(THRESHOLDS),
+        'subset': dict(rule='first_n', imbalance='exp', imbalance_factor=20.0, sha256='5' * 64),
+        'epoch': 2,
+        'max_epochs': 2,
+        'stage': 1,
+        'selection': 'last',
+        'tta': False,
+        'other': [],
+        'seed': seed,
+        'config': config,
+        'config_sha256': ('ab' if shift else 'cd') * 32,
+        'versions': dict(bce3s='0.1.0', torch='2.15.0'),
+        'device': 'cpu',
+        'precision': 'float32',
+        'history': history,
+        **changes,
+    }
+
+
+def outputs(classes=10, seed=0, images=12, features=6, names=None):
+    """Logits that favour the label, more so for frequent classes."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(classes), images)
+    logits = rng.normal(0, 1, (len(labels), classes)).astype(np.float32)
+    logits[np.arange(len(labels)), labels] += np.linspace(4, 1, classes)[labels]
+    return Outputs(
+        rng.normal(0, 1, (len(labels), features)).astype(np.float32),
+        logits,
+        labels,
+        rng.normal(0, 1, (classes, features)).astype(np.float32),
+        np.zeros(classes, np.float32),
+        'test',
+        names or [str(k) for k in range(classes)],
+        report(classes)['class_counts'],
+    )
+
+
+def measures(epochs=3):
+    row = dict(nc1=0.5, nc2=0.2, nc3=0.3, e_com=60.0, e_dis=20.0, uniform_accuracy=70.0)
+    return dict(
+        epochs=[
+            dict(epoch=e, train={k: v / e for k, v in row.items()}, test=row)
+            for e in range(1, epochs + 1)
+        ]
+    )
+
+
+def scalars(epochs=3):
+    return [
+        dict(loss=3.0 / e, loss_joint=2.0 / e, epoch=e, step=2 * e + i)
+        for e in range(1, epochs + 1)
+        for i in range(2)
+    ]
+
+
+def run(name, tmp_path, full=False, **options):
+    """One run; ``full``: with outputs, measures and losses."""
+    made = PageRun(name, tmp_path / name, report(**options))
+    if full:
+        classes, seed = len(made.report['classes']), made.report['seed']
+        made.outputs = outputs(classes, seed, names=made.report['classes'])
+        made.measures, made.scalars = measures(), scalars()
+    return made
+
+
+def four_runs(tmp_path, **options):
+    """Two seeds of two configs."""
+    return [
+        run(f'{name}_{seed}', tmp_path, seed=seed, shift=shift, config=f'{name}.py', **options)
+        for name, shift in (('ours', 5.0), ('other', 0.0))
+        for seed in (0, 1)
+    ]
+
+
+def write_run(folder, **options):
+    """A run directory with nothing but a report."""
+    folder.mkdir(parents=True)
+    (folder / 'report.json').write_text(json.dumps(report(**options)))
+    return folder
