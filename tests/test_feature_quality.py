@@ -22,6 +22,7 @@ from bce3s.engine.feature_quality import feature_quality
 from bce3s.engine.run_directory import load_model
 from bce3s.engine.unknown_sets import FittedImages, unknown_config, unknown_dataset
 from bce3s.errors import BCE3SError
+from bce3s.evaluation.cross_fitting import halves
 from bce3s.evaluation.feature_report import (
     aligned_table,
     closed_set_rows,
@@ -29,6 +30,7 @@ from bce3s.evaluation.feature_report import (
     format_tables,
     write_features,
 )
+from bce3s.evaluation.uniform_accuracy import uniform_accuracy
 from bce3s.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -298,13 +300,32 @@ def test_open_set_figures(report):
         assert entry['unknown'] == 150
         assert entry['unknown_set'] == 'DigitsLT, held-out classes'
     first, _, last = report['open_set']
-    assert set(first['at']) == {'95 % TPR', 'zero', 'uniform'}
+    assert set(first['at']) == {'95 % TPR', 'zero', 'uniform', 'uniform (test images)'}
     accuracy, nearest = report['classifier'], report['from_training']['figures']['knn_1']
     assert first['curve']['ccr'][-1] == pytest.approx(accuracy['plain'])
     assert last['curve']['ccr'][-1] == pytest.approx(nearest['plain'])
     for entry, limit in ((first, accuracy), (last, nearest)):
         for split in ('all', 'many', 'medium', 'few'):
             assert entry['oscr'][split] <= limit[split] + 1e-9
+
+
+def test_rejection_at_the_uniform_threshold_of_the_test_images(report, checkpoint):
+    """Known images at the threshold of the other half, unknown ones at that of both."""
+    model, _ = load_model(load_config(CONFIG, OPTIONS), checkpoint)
+    test, others = (
+        extract(model, DigitsLT('test', keep_classes=keep)) for keep in (range(7), (7, 8, 9))
+    )
+    half, largest = halves(test.labels), test.logits.amax(dim=1).numpy()
+    chosen = [uniform_accuracy(test.logits[half == h], test.labels[half == h])[1] for h in (0, 1)]
+    both = uniform_accuracy(test.logits, test.labels).threshold
+    rejected = largest <= np.where(half == 0, chosen[1], chosen[0])
+    found = report['open_set'][0]['at']['uniform (test images)']
+    assert found['threshold'] == both
+    assert found['known_rejected']['plain'] == pytest.approx(100 * rejected.mean())
+    accepted = float((others.logits.amax(dim=1) > both).double().mean())
+    assert found['unknown_accepted'] == pytest.approx(100 * accepted)
+    line = next(line for line in format_tables(report).splitlines() if 'at uniform (test' in line)
+    assert line.split('|')[4].strip() == f'{100 - found["unknown_accepted"]:.2f}'
 
 
 def test_files(report, tmp_path):
@@ -384,6 +405,16 @@ def test_the_tool_prints_tables_and_writes_files(tool, checkpoint, tmp_path, cap
     assert 'nan' not in printed.out
     assert not printed.err
     assert (tmp_path / 'features.md').is_file()
+
+
+def test_a_run_folder_is_config_and_checkpoint(tool, checkpoint, tmp_path, capsys):
+    load_config(CONFIG, []).dump(str(tmp_path / 'digits.py'))
+    assert tool(tmp_path, checkpoint, '--k', 1, '--out', tmp_path / 'features') == 0
+    assert (tmp_path / 'features/features.md').is_file()
+    assert tool(CONFIG) == 1
+    assert 'is no folder of a run: give one, or a config and a' in capsys.readouterr().err
+    assert tool(tmp_path) == 1
+    assert 'no sound checkpoint' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

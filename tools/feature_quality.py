@@ -1,5 +1,6 @@
 """How good the features of a checkpoint are: nearest neighbours, class means, retrieval, open set.
 
+python tools/feature_quality.py RUN --unknown held-out
 python tools/feature_quality.py CONFIG CHECKPOINT --unknown cifar100 --out features
 """
 
@@ -15,8 +16,10 @@ from bce3s.cli import load_config, run_tool
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog='feature_quality.py', description=__doc__.splitlines()[0])
-    p.add_argument('config', help='config the checkpoint was trained with')
-    p.add_argument('checkpoint', help='checkpoint file')
+    p.add_argument('config', help='config of the training, or the work dir of a run')
+    p.add_argument(
+        'checkpoint', nargs='?', help='checkpoint file (default: the newest one of the run)'
+    )
     p.add_argument(
         '--unknown',
         nargs='+',
@@ -62,12 +65,11 @@ def run(args: argparse.Namespace) -> None:
     from bce3s.evaluation.feature_report import format_tables, write_features
     from bce3s.strict_config import explain
 
-    cfg = load_config(args.config, args.cfg_options)
+    config, checkpoint = _files(args)
+    cfg = load_config(config, args.cfg_options)
     options = dict(_key_value(text) for text in args.unknown_options)
     try:
-        report = feature_quality(
-            cfg, args.checkpoint, args.unknown, args.k, args.batch_size, options
-        )
+        report = feature_quality(cfg, checkpoint, args.unknown, args.k, args.batch_size, options)
     except BCE3SError:
         raise
     except Exception as error:
@@ -75,9 +77,24 @@ def run(args: argparse.Namespace) -> None:
         if sentence is None:
             raise
         raise BCE3SError(sentence) from error
-    path = write_features(report, args.out or Path(args.checkpoint).parent / 'features')
+    path = write_features(report, args.out or checkpoint.parent / 'features')
     print(format_tables(report))
     print(f'\nPercent. What the figures mean: {path}')
+
+
+def _files(args: argparse.Namespace) -> tuple[str, Path]:
+    """Config and checkpoint."""
+    from bce3s.engine.run_directory import RunDirectory
+    from bce3s.errors import BCE3SError
+
+    if Path(args.config).is_dir():
+        run = RunDirectory.open(args.config, args.checkpoint)
+        return str(run.config.filename), run.checkpoint
+    if args.checkpoint is None:
+        raise BCE3SError(
+            f'{args.config} is no folder of a run: give one, or a config and a checkpoint.'
+        )
+    return args.config, Path(args.checkpoint)
 
 
 def _key_value(text: str) -> tuple[str, object]:

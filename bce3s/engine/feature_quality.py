@@ -21,6 +21,7 @@ from bce3s.errors import BCE3SError
 from bce3s.evaluation.feature_arrays import split_means
 from bce3s.evaluation.nearest_class_mean import nearest_class_mean
 from bce3s.evaluation.open_set import evaluate_open_set
+from bce3s.evaluation.rejection import Extremes, measure_rejection, rejected
 from bce3s.evaluation.retrieval import METRICS, evaluate_retrieval, neighbours, searcher
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
 from bce3s.registry import DATASETS
@@ -31,6 +32,7 @@ NEIGHBOURS = (1, 5, 10, 20)
 MAX_LOGIT = 'largest logit'
 MAX_SOFTMAX = 'largest softmax probability'
 NEAREST = 'cosine to the nearest training feature'
+CROSS_FITTED = 'uniform (test images)'  # the name of a threshold
 
 
 class Scored(NamedTuple):
@@ -189,16 +191,38 @@ def _open_sets(
     if not others:
         return
     labels, known = test.labels.numpy(), _scores(test, train)
-    # found on the training set: a threshold chosen on the test set would be no fair one
     uniform = uniform_accuracy(train.logits, train.labels).threshold
     at = {'zero': 0.0} | ({} if uniform is None else {'uniform': uniform})
+    extremes = Extremes.of(test.logits, test.labels)
     for spec, dataset in others.items():
         unknown = _scores(see(dataset), train)
         for score, (values, preds) in known.items():
             correct, named = preds == labels, at if score == MAX_LOGIT else None
             strange = unknown[score].values
             figures = evaluate_open_set(values, correct, labels, strange, counts, limits, named)
+            if score == MAX_LOGIT:
+                figures['at'] |= _cross_fitted(extremes, strange, counts, limits)
             yield spec, dataset, {'score': score, **figures}
+
+
+def _cross_fitted(
+    extremes: Extremes, unknown: np.ndarray, counts: Sequence[int], limits: Thresholds
+) -> dict[str, dict[str, Any]]:
+    """At the uniform threshold of the test set: of the known each half is held to the one that the
+    other half chose; the unknown, which no half has seen, to that of both.
+    """
+    found = measure_rejection(extremes, counts, limits, 'test')
+    if found is None or found['false_rejection']['all'] is None:
+        return {}
+    threshold = found['threshold']
+    accepted = 100.0 * (1.0 - rejected(unknown, threshold).mean())
+    return {
+        CROSS_FITTED: {
+            'threshold': threshold,
+            'unknown_accepted': float(accepted),
+            'known_rejected': found['false_rejection'],
+        }
+    }
 
 
 def _scores(images: Extracted, train: Extracted) -> dict[str, Scored]:

@@ -87,20 +87,20 @@ def open_set_table(report: dict[str, Any]) -> str:
 
 
 def threshold_table(report: dict[str, Any]) -> str:
-    """What a given threshold accepts of the unknown and rejects of the known."""
+    """What a given threshold rejects of the unknown and of the known."""
     rows = [
         [
             entry['unknown_set'],
             f'{entry["score"]} at {name}',
             f'{row["threshold"]:.4f}',
-            percent(row['unknown_accepted']),
+            percent(100 - row['unknown_accepted']),
             *_cells(row['known_rejected']),
         ]
         for entry in report['open_set']
         if 'zero' in entry['at']
         for name, row in entry['at'].items()
     ]
-    header = ['Unknown', 'Threshold', 'Value', 'Unknown accepted']
+    header = ['Unknown', 'Threshold', 'Value', 'Unknown rejected']
     known = [f'Known rejected: {HEADER[0]}', *HEADER[1:]]
     return aligned_table([*header, *known], rows, left=2) if rows else ''
 
@@ -143,7 +143,10 @@ OPEN_SET_EXPLANATION = (
     'known images that are accepted and classified right, over the share of unknown ones accepted; '
     'at most the accuracy. FPR at 95 % TPR: unknown images accepted where 95 % of the known (of '
     'the split) are. Thresholds of the largest logit: zero (a sigmoid of 1/2, meaningful for BCE '
-    'only) and the one of the uniform accuracy on the training set.'
+    'only) and the one of the uniform accuracy: on the training images (uniform), or on the test '
+    'images, without any unknown one. The latter is cross-fitted: each half of the known images is '
+    'held to the threshold that the other half chose; the value given, and used for the unknown, '
+    'is that of both halves.'
 )
 
 

@@ -1,0 +1,143 @@
+"""The post-hoc methods on what a run's network says of its images: what ``tools/posthoc.py``
+computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from bce3s.datasets.long_tailed import Thresholds
+from bce3s.engine.outputs import Outputs, run_outputs
+from bce3s.engine.report_hook import config_name, versions
+from bce3s.engine.run_directory import RunDirectory
+from bce3s.errors import BCE3SError
+from bce3s.evaluation.nearest_class_mean import nearest_class_mean
+from bce3s.evaluation.posthoc import (
+    LogitAdjustment,
+    Scores,
+    TauNormalization,
+    Temperature,
+    accuracies,
+    figures,
+    posthoc_rows,
+)
+from bce3s.evaluation.probabilities import Probabilities, Sigmoid, Softmax
+from bce3s.models.losses.joint import BCEJoint
+from bce3s.registry import MODELS
+
+SAME_NORMS = (
+    'The weights of this classifier all have the same length, so that tau-normalisation changes '
+    'nothing.'
+)
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+def posthoc(
+    run: RunDirectory, batch_size: int = 500, say: Callable[[str], None] = _silent
+) -> dict[str, Any]:
+    """Everything ``posthoc.json`` says: plain Python values, no NaN.
+
+    The numbers are chosen on the validation and measured on the test images where the config has
+    loaders of both; on the only evaluation images there are otherwise, cross-fitted.
+
+    Args:
+        run: whose outputs are taken, or computed.
+        batch_size: images at a time.
+        say: gets a line before each part of the work.
+
+    Raises:
+        BCE3SError: no evaluation or training data, or logits that are not finite.
+    """
+    measured, tuning = _evaluation(run, batch_size, say)
+    say(f'train: what the network says of the training images ({sum(measured.class_counts)})')
+    train = run_outputs(run, 'train', batch_size)
+    limits, probabilities = _thresholds(run), probabilities_of(run)
+    counts = measured.class_counts
+    if measured.logits.shape[1] != len(counts):
+        raise BCE3SError(
+            f'The model of {run.folder} has {measured.logits.shape[1]} classes, its data '
+            f'{len(counts)}: the data have changed since the training.'
+        )
+    rest = (counts, limits)
+    describe = partial(_described, measured.labels, *rest, probabilities)
+    normalization = TauNormalization(measured.weight, measured.bias)
+    methods = (LogitAdjustment(counts), normalization, Temperature(probabilities))
+    rows = []
+    for row in posthoc_rows(_scores(measured), tuning and _scores(tuning), methods, describe):
+        say(f'{row["method"]}: done')
+        rows.append(row)
+    rows += _nearest_class_means(measured, train, *rest)
+    return {
+        'config': config_name(run.config.filename),
+        'checkpoint': run.checkpoint.name,
+        'seed': (run.config.get('randomness') or {}).get('seed'),
+        'score': probabilities.name,
+        'tuned_on': measured.split if tuning is None else tuning.split,
+        'measured_on': measured.split,
+        'cross_fitted': tuning is None,
+        'samples': len(measured.labels),
+        'class_counts': counts,
+        'thresholds': {'many': limits.many, 'few': limits.few},
+        'rows': rows,
+        'notes': [SAME_NORMS] if normalization.changes_nothing else [],
+        'versions': versions(),
+    }
+
+
+def probabilities_of(run: RunDirectory) -> Probabilities:
+    """Sigmoid where the joint branch is trained with BCE, else softmax."""
+    joint = MODELS.get(run.config.model.head.joint.type)
+    return Sigmoid() if joint is not None and issubclass(joint, BCEJoint) else Softmax()
+
+
+def _evaluation(
+    run: RunDirectory, batch_size: int, say: Callable[[str], None]
+) -> tuple[Outputs, Outputs | None]:
+    """What is measured, and other images to choose on if there are any."""
+    found = []
+    for split in ('test', 'val'):
+        if split in run.splits:
+            say(f'{split}: what the network says of the images of {split}_dataloader')
+            found.append(run_outputs(run, split, batch_size))
+    if not found:
+        raise BCE3SError(f'The config of {run.folder} has neither val_ nor test_dataloader.')
+    if len(found) == 1 or found[0].split == found[1].split:
+        return found[0], None
+    return found[0], found[1]
+
+
+def _thresholds(run: RunDirectory) -> Thresholds:
+    metric = run.config.get('val_evaluator') or run.config.get('test_evaluator') or {}
+    metric = metric if isinstance(metric, dict) else {}
+    return Thresholds(**{key: metric[key] for key in ('many', 'few') if key in metric})
+
+
+def _scores(outputs: Outputs) -> Scores:
+    return Scores.of(outputs.logits, outputs.labels)
+
+
+def _described(labels: Any, counts: Any, limits: Any, kind: Any, logits: Any) -> dict[str, Any]:
+    return figures(logits, labels, counts, limits, kind)
+
+
+def _nearest_class_means(
+    measured: Outputs, train: Outputs, counts: list[int], limits: Thresholds
+) -> Iterator[dict[str, Any]]:
+    """Rows of a classifier that needs no choice: the means are of the training features."""
+    for metric, name in (('cosine', 'cosine'), ('euclidean', 'Euclidean')):
+        preds = nearest_class_mean(
+            measured.features, train.features, train.labels, len(counts), metric
+        )
+        yield {
+            'method': f'Nearest class mean, {name}',
+            'parameter': None,
+            'values': [],
+            **accuracies(measured.labels, preds, counts, limits),
+            'ece': None,
+            'nll': None,
+        }

@@ -1,0 +1,68 @@
+"""What ``tools/posthoc.py`` does: what can be mended after the training, and how much it helps.
+
+Nothing here imports torch before the arguments are parsed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from bce3s.arguments import positive
+from bce3s.cli import run_tool
+
+EXAMPLES = """example:
+  python tools/posthoc.py work_dirs/digits
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog='posthoc.py',
+        description='Logit adjustment, tau-normalisation, nearest class mean and temperature on '
+        'the scores and features of a trained network. Parameters are chosen on the validation '
+        'images; without any, on halves of the test images, each measured with what the other '
+        'chose.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument('run', metavar='RUN', help='work dir of a training run')
+    p.add_argument('--out', type=Path, metavar='DIR', help='where to write (RUN/posthoc)')
+    p.add_argument('--checkpoint', help='instead of the newest one of RUN')
+    p.add_argument(
+        '--batch-size', type=positive(int), default=500, help='images at a time (default: 500)'
+    )
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 1 if something is missing or cannot be written."""
+    args = parser().parse_args(argv)
+    out = args.out or Path(args.run).expanduser() / 'posthoc'
+    hint = 'What was computed of the images is kept in RUN/outputs.'
+    return run_tool(lambda: posthoc_tool(args, out), hint, out)
+
+
+def posthoc_tool(args: argparse.Namespace, out: Path) -> None:
+    """Raises BCE3SError where something is missing or wrong, OSError where it cannot write."""
+    from bce3s.engine.posthoc_run import posthoc
+    from bce3s.engine.run_directory import RunDirectory
+    from bce3s.errors import BCE3SError
+    from bce3s.evaluation.posthoc_report import how_chosen, posthoc_table, write_posthoc
+    from bce3s.strict_config import explain
+
+    run = RunDirectory.open(args.run, args.checkpoint)
+    out.mkdir(parents=True, exist_ok=True)  # or the work would be in vain
+    try:
+        report = posthoc(run, args.batch_size, lambda text: print(text, flush=True))
+    except (BCE3SError, OSError):
+        raise
+    except Exception as error:  # a config of another version
+        sentence = explain(error, run.config)
+        if sentence is None:
+            raise
+        raise BCE3SError(sentence) from error
+    path = write_posthoc(report, out)
+    print('', posthoc_table(report), '', how_chosen(report), *report['notes'], sep='\n')
+    print(f'\nWhat the columns mean: {path}')

@@ -1,0 +1,80 @@
+"""The config of a run: file, options, flags, and somebody's own data; nothing here imports torch
+before it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bce3s.errors import BCE3SError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from bce3s.own_data.found import FoundImages
+
+
+def load_config(path: str, options: list[str]) -> Config:
+    """Reads a config file, checks its keys, and applies ``--cfg-options``.
+
+    Raises:
+        BCE3SError: no such file, a syntax error, an unknown key.
+    """
+    from bce3s.config_files import read_config
+    from bce3s.strict_config import apply_options, check_arguments, check_top_level
+
+    cfg = read_config(path)
+    check_top_level(cfg)
+    apply_options(cfg, options)
+    check_arguments(cfg)
+    cfg.setdefault('default_scope', 'bce3s')
+    return cfg
+
+
+def train_config(args: argparse.Namespace) -> Config:
+    """The config of ``tools/train.py`` with its flags; own data are still to be looked for."""
+    cfg = load_config(args.config, args.cfg_options)
+    if args.amp:
+        if not isinstance(cfg.get('model'), dict):
+            raise BCE3SError(f'--amp sets model.precision, but {args.config} has no model.')
+        cfg.model.precision = 'bf16'
+    if args.auto_scale_lr:
+        if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
+            raise BCE3SError(
+                f'--auto-scale-lr: {args.config} does not say for which batch its rate is meant: '
+                'set auto_scale_lr.base_batch_size.'
+            )
+        cfg.auto_scale_lr.enable = True
+    if args.seed is not None:
+        cfg.setdefault('randomness', {})
+        cfg.randomness.seed = args.seed
+    default = cfg.get('work_dir') or Path('work_dirs', Path(args.config).stem)
+    cfg.work_dir = str(args.work_dir or default)
+    return cfg
+
+
+def with_own_data(
+    cfg: Config, options: list[str], keep: bool = False, write: bool = True
+) -> FoundImages | None:
+    """Completes a config for somebody's own images (:mod:`bce3s.own_data.complete`), after which
+    the options have the last word; None and nothing for another config.
+
+    Args:
+        cfg: with its flags and options.
+        options: ``--cfg-options``, applied once more.
+        keep: whether splits that the work dir has stay as they are.
+        write: whether splits are written down.
+    """
+    if 'own_data' not in cfg:
+        return None
+    from bce3s.own_data.complete import KEYS, complete
+    from bce3s.strict_config import apply_options, check_arguments
+
+    enabled = (cfg.get('auto_scale_lr') or {}).get('enable', False)
+    found = complete(cfg, cfg.work_dir, keep, write)
+    cfg.auto_scale_lr.enable = enabled
+    apply_options(cfg, [o for o in options if o.partition('=')[0].split('.')[0] not in KEYS])
+    check_arguments(cfg)
+    return found
