@@ -23,9 +23,6 @@ from bce3s.evaluation.posthoc import (
     figures,
     posthoc_rows,
 )
-from bce3s.evaluation.probabilities import Probabilities, Sigmoid, Softmax
-from bce3s.models.losses.joint import BCEJoint
-from bce3s.registry import MODELS
 
 SAME_NORMS = (
     'The weights of this classifier all have the same length, so that tau-normalisation changes '
@@ -56,7 +53,7 @@ def posthoc(
     measured, tuning = _evaluation(run, batch_size, say)
     say(f'train: what the network says of the training images ({sum(measured.class_counts)})')
     train = run_outputs(run, 'train', batch_size)
-    limits, probabilities = _thresholds(run), probabilities_of(run)
+    limits, probabilities = _thresholds(run), run.probabilities
     counts = measured.class_counts
     if measured.logits.shape[1] != len(counts):
         raise BCE3SError(
@@ -87,12 +84,6 @@ def posthoc(
         'notes': [SAME_NORMS] if normalization.changes_nothing else [],
         'versions': versions(),
     }
-
-
-def probabilities_of(run: RunDirectory) -> Probabilities:
-    """Sigmoid where the joint branch is trained with BCE, else softmax."""
-    joint = MODELS.get(run.config.model.head.joint.type)
-    return Sigmoid() if joint is not None and issubclass(joint, BCEJoint) else Softmax()
 
 
 def _evaluation(

@@ -17,7 +17,9 @@ from bce3s.cli import load_config
 from bce3s.engine.checkpoint import load_from_disk, survey
 from bce3s.engine.checkpoint_hooks import compare_states
 from bce3s.errors import BCE3SError
+from bce3s.evaluation.probabilities import Probabilities, Sigmoid, Softmax
 from bce3s.evaluation.report import read_report
+from bce3s.models.losses import BCEJoint
 from bce3s.registry import DATASETS, MODELS
 
 LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
@@ -63,6 +65,23 @@ class RunDirectory:
     def model(self) -> tuple[nn.Module, dict[str, Any]]:
         """The model in evaluation mode and the checkpoint's ``meta``; see :func:`load_model`."""
         return load_model(self.config, self.checkpoint)
+
+    @property
+    def probabilities(self) -> Probabilities:
+        """What its logits mean: sigmoids where the joint branch is trained with BCE, else softmax.
+
+        Raises:
+            BCE3SError: the config has no joint branch.
+        """
+        kind = self.config.get('model', {}).get('head', {}).get('joint', {}).get('type')
+        if kind is None:
+            raise BCE3SError(
+                f'The model of {self.folder} has no head with a joint branch, such as '
+                'TripartiteHead, so that nothing says what its scores are.'
+            )
+        init_default_scope(self.config.get('default_scope', 'bce3s'))
+        loss = MODELS.get(kind) if isinstance(kind, str) else kind
+        return Sigmoid() if isinstance(loss, type) and issubclass(loss, BCEJoint) else Softmax()
 
     @property
     def splits(self) -> list[str]:

@@ -26,7 +26,7 @@ from bce3s.evaluation.report import read_report
 from bce3s.inference.export import BATCHES, Exported
 from bce3s.inference.export_formats import INPUT, OUTPUT
 from bce3s.inference.inputs import InputSpec
-from bce3s.inference.predictor import class_facts, score_kind, split_thresholds
+from bce3s.inference.predictor import class_facts, split_thresholds
 from bce3s.registry import DATASETS
 
 PACKAGES = ('torch', 'mmengine', 'mmpretrain', 'numpy', 'onnx', 'onnxscript', 'onnxruntime')
@@ -110,7 +110,7 @@ def model_facts(
             std=_rounded(preprocessor.std.flatten() / 255),
             pad=preprocessor.pad,
         ),
-        output=dict(name=OUTPUT, dtype='float32', score=score_kind(model)),
+        output=dict(name=OUTPUT, dtype='float32', score=run.probabilities.name),
         classes=classes,
         class_counts=counts,
         splits=split_of(counts, thresholds).tolist(),

@@ -16,10 +16,7 @@ from bce3s.errors import BCE3SError
 from bce3s.inference.inputs import InputSpec
 from bce3s.inference.reading import Batch, Name, batches
 from bce3s.inference.threshold import UNIFORM, chosen_threshold
-from bce3s.models.losses.joint import BCEJoint
 from bce3s.strict_config import explain
-
-SIGMOID, SOFTMAX = 'sigmoid', 'softmax'
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ class Predictor:
         self.model, self.meta = _loaded(self.run)
         self.device = next(self.model.parameters()).device if device is None else device
         self.model.to(self.device)
-        self.score = score_kind(self.model)
+        self.score = self.run.probabilities.name
         self.classes, self.class_counts = class_facts(self.run, self.model, self.meta)
         self.splits = split_of(self.class_counts, split_thresholds(self.run)).tolist()
         self._asked = threshold
@@ -179,7 +176,7 @@ class Predictor:
     def _rows(self, logits: Tensor) -> Iterator[dict[str, Any]]:
         values, top = logits.topk(self.top)  # (N, top)
         scores = logits.double()
-        scores = scores.sigmoid() if self.score == SIGMOID else scores.softmax(1)
+        scores = scores.sigmoid() if self.score == 'sigmoid' else scores.softmax(1)
         columns = values[:, 0], top, scores.gather(1, top)
         for logit, classes, shares in zip(*(column.tolist() for column in columns), strict=True):
             known = self.threshold is None or logit > self.threshold
@@ -193,21 +190,6 @@ class Predictor:
                 split=self.splits[classes[0]],
                 top=tuple(zip(names, shares, strict=True)),
             )
-
-
-def score_kind(model: nn.Module) -> str:
-    """``'sigmoid'`` or ``'softmax'``: what makes scores of the logits, by the loss.
-
-    Raises:
-        BCE3SError: the head is none of this project.
-    """
-    joint = getattr(model.head, 'joint', None)
-    if joint is None:
-        raise BCE3SError(
-            f'The head {type(model.head).__name__} has no joint loss, so that nothing says what '
-            'its scores are: predictions need a TripartiteHead.'
-        )
-    return SIGMOID if isinstance(joint, BCEJoint) else SOFTMAX
 
 
 def _require_whole(name: str, value: Any, least: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from bce3s.datasets.long_tailed import SPLITS
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.calibration import BINS, by_split, reliability
-from bce3s.evaluation.probabilities import Probabilities, Sigmoid, Softmax
+from bce3s.evaluation.probabilities import Probabilities
 from bce3s.page.sections import Figure, PageRun, Section, Table
 from bce3s.page.shown import COLOURS, COLUMNS, Shown, left_out, shown, spread, thresholds
 from bce3s.page.svg import GRID, MUTED, new_figure, to_svg
@@ -60,15 +60,11 @@ def calibration(runs: list[PageRun]) -> Section | None:
 def probabilities(run: PageRun) -> Probabilities | None:
     """What the run's logits mean, by the joint loss of its config; None if that cannot be read."""
     from bce3s.engine.run_directory import RunDirectory
-    from bce3s.models.losses import BCEJoint
-    from bce3s.registry import MODELS
 
     try:
-        kind = RunDirectory.open(run.folder).config.model.head.joint.type
-    except (BCE3SError, AttributeError):
+        return RunDirectory.open(run.folder).probabilities
+    except BCE3SError:
         return None
-    loss = MODELS.get(kind) if isinstance(kind, str) else kind
-    return Sigmoid() if isinstance(loss, type) and issubclass(loss, BCEJoint) else Softmax()
 
 
 def _errors(run: PageRun, kind: Probabilities) -> dict[str, float | None]:

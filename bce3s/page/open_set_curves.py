@@ -243,9 +243,13 @@ def _rejection_table(drawn: list[Shown], found: dict[str, Measured]) -> Table:
     rows = []
     for one in drawn:
         some = [found[run.name] for run in one.group.runs]
-        row = [one.group.name, spread([m.threshold for m in some], 2)]
+        chosen = sorted({str(m.rejection['chosen_on']) for m in some})
+        row = [one.group.name, ', '.join(chosen), spread([m.threshold for m in some], 2)]
         row += [spread([m.rejection['false_rejection'][s] for m in some]) for s in COLUMNS]
+        row += [spread([m.rejection['accuracy'][s] for m in some]) for s in COLUMNS]
         row += [spread([m.unknown_rejected for m in some])]
         rows.append(row)
-    header = ['Runs', 'Threshold', *(f'{s.capitalize()} rejected' for s in COLUMNS)]
-    return Table([*header, 'Unknown rejected'], rows, 'At the uniform threshold (%)')
+    header = ['Runs', 'Chosen on', 'Threshold']
+    header += [f'{what}, {s.capitalize()}' for what in ('Rejected', 'Right') for s in COLUMNS]
+    caption = 'At the uniform threshold (%). Right: accepted and classified right'
+    return Table([*header, 'Unknown rejected'], rows, caption, left=2)

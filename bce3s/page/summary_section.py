@@ -1,4 +1,4 @@
-"""All, Many, Medium and Few of every group of runs side by side, and their rejection."""
+"""All, Many, Medium and Few of every group of runs side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.selection import label, selections
 from bce3s.evaluation.summary import mean_std
 from bce3s.page.glance import figures, glance_chart, group_cell, mean
-from bce3s.page.rejection_table import rejection_table
 from bce3s.page.sections import Cell, Group, PageRun, Section, Table, grouped
 
 LEVEL = 0.05  # of Welch's test
@@ -30,11 +29,10 @@ def summary(runs: list[PageRun]) -> Section:
     tables = [_headline(groups, strong, why)]
     if others := _others(groups):
         tables.append(others)
-    rejection, notes = rejection_table(runs)
-    notes = _unfinished(runs) + notes
-    tables += [table for table in (rejection,) if table]
     text += '\n\n' + '\n\n'.join(_data_lines(runs))
-    return Section('summary', 'At a glance', text, [glance_chart(groups)], tables, notes)
+    return Section(
+        'summary', 'At a glance', text, [glance_chart(groups)], tables, _unfinished(runs)
+    )
 
 
 def _unfinished(runs: list[PageRun]) -> list[str]:

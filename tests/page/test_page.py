@@ -141,27 +141,6 @@ def test_an_empty_split_is_a_dash(tmp_path):
     assert dict(zip(table.header, table.rows[0], strict=True))['Many'] == '-'
 
 
-def test_rejection_is_shown_where_there_is_some(tmp_path):
-    runs = four_runs(tmp_path)[:2]
-    columns = ('all', 'many', 'medium', 'few')
-    runs[0].report['rejection'] = dict(
-        threshold=-1.25,
-        chosen_on='test',
-        measured_on='test',
-        cross_fitted=True,
-        uniform_accuracy=88.0,
-        false_rejection=dict(zip(columns, (9.5, None, 3.0, 20.0), strict=True)),
-        accuracy=dict(zip(columns, (88.0, None, 95.0, 70.0), strict=True)),
-    )
-    section = summary(runs)
-    (table,) = (t for t in section.tables if 'Threshold' in t.header)
-    assert ' '.join(table.rows[0]) == (
-        'ours_0 test -1.25 88.00 9.50 - 3.00 20.00 88.00 - 95.00 70.00'
-    )
-    assert len(table.rows) == 1
-    assert any('ours_1' in note and 'tools/test.py' in note for note in section.notes)
-
-
 # ------------------------------------------------------------------------------------------ classes
 def test_the_running_mean_is_that_of_the_classes_around():
     rng = np.random.default_rng(0)

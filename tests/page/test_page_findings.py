@@ -116,7 +116,7 @@ def test_no_uniform_threshold_where_nothing_is_right(tmp_path):
     changed(one, logits=wrong)
     assert 'no uniform threshold' in score_distributions([one]).figures[0].caption
     section = open_set_curves([with_unknown(one)])
-    assert section.tables[-1].rows[0][1:] == ['-'] * 6
+    assert section.tables[-1].rows[0][2:] == ['-'] * 10
 
 
 # ---------------------------------------------------------------------------------------- embedding
@@ -201,10 +201,15 @@ def test_a_logit_at_the_threshold_is_rejected_and_the_reports_figures_are_taken(
     largest = np.sort(one.unknown.logits.max(axis=1))
     false = dict(all=1.0, many=2.0, medium=3.0, few=4.0, plain=5.0)
     one.report['rejection'] = dict(
-        threshold=float(largest[29]), cross_fitted=False, false_rejection=false
+        threshold=float(largest[29]),
+        chosen_on='val',
+        cross_fitted=False,
+        false_rejection=false,
+        accuracy=dict(all=6.0, many=7.0, medium=None, few=9.0),
     )
     row = table(open_set_curves([one]), 'uniform threshold').rows[0]
-    assert row == ['a', f'{largest[29]:.2f}', '1.0', '2.0', '3.0', '4.0', '50.0']
+    rejected, right = ['1.0', '2.0', '3.0', '4.0'], ['6.0', '7.0', '-', '9.0']
+    assert row == ['a', 'val', f'{largest[29]:.2f}', *rejected, *right, '50.0']
 
 
 def test_without_unknown_images_there_is_rejection_only(tmp_path):
