@@ -34,6 +34,7 @@ class Outputs:
             and scaled as the classifier multiplies them.
         split: what the data set calls itself: ``train``, ``val`` or ``test``.
         classes: K names. class_counts: (K,) TRAINING images.
+        images: (N,) paths, of images in files all of which can be read; else None.
     """
 
     features: NDArray[np.float32]
@@ -44,6 +45,7 @@ class Outputs:
     split: str
     classes: list[str]
     class_counts: list[int]
+    images: list[str] | None = None
 
 
 def run_outputs(run: RunDirectory, split: str, batch_size: int = 500) -> Outputs:
@@ -80,6 +82,7 @@ def _compute(run: RunDirectory, split: str, batch_size: int) -> Outputs:
     weight, bias = (value.detach().cpu().numpy() for value in classifier.linear())
     meta = dataset.metainfo
     counts = [int(n) for n in meta['class_counts']]
+    paths = list(map(str, getattr(dataset, 'paths', ())))
     return Outputs(
         *(value.numpy() for value in (found.features, found.logits, found.labels)),
         weight=weight,
@@ -87,6 +90,7 @@ def _compute(run: RunDirectory, split: str, batch_size: int) -> Outputs:
         split=str(meta.get('split', split)),
         classes=[str(name) for name in meta.get('classes', range(len(counts)))],
         class_counts=counts,
+        images=paths if len(paths) == len(found.labels) else None,
     )
 
 
@@ -109,6 +113,7 @@ def _write(path: Path, key: list, outputs: Outputs) -> None:
         split=outputs.split,
         classes=outputs.classes,
         class_counts=outputs.class_counts,
+        images=outputs.images,
     )
     try:
         path.parent.mkdir(exist_ok=True)

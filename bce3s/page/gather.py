@@ -166,6 +166,7 @@ def _unknown_outputs(
         outputs,
         **{name: getattr(found, name).numpy() for name in ('features', 'logits', 'labels')},
         split='unknown',
+        images=None,
         classes=classes,
         class_counts=[int(count) for count in counts],
     )

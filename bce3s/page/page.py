@@ -26,6 +26,7 @@ SECTIONS = (
     ('embedding', 'embedding', 'a map of the features'),
     ('calibration', 'calibration', 'calibration'),
     ('open_set_curves', 'open_set_curves', 'open-set curves'),
+    ('suspects', 'suspects', ''),
     ('curves', 'learning', 'accuracy over the epochs'),
     ('curves', 'collapse', 'neural collapse'),
     ('curves', 'losses', 'losses'),
