@@ -48,6 +48,12 @@ def parser(tool: str) -> argparse.ArgumentParser:
             action='store_true',
             help='start again in a work dir that holds checkpoints; they are deleted',
         )
+        p.add_argument(
+            '--dry-run',
+            action='store_true',
+            help='show settings and class counts, and what looks wrong with your own images; '
+            'nothing is trained or written',
+        )
     else:
         p.add_argument('checkpoint', help='checkpoint file')
         p.add_argument(

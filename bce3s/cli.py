@@ -25,6 +25,7 @@ from bce3s.processes import (
     start_processes,
     stop_processes,
 )
+from bce3s.run_config import load_config, train_config, with_own_data
 from bce3s.signals import FailedElsewhere, Preempted, StopSignals
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def prepare_process() -> None:
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     # mmcv-lite is what the requirements ask for; its advice to install mmcv does not apply.
     warnings.filterwarnings('ignore', 'Fail to import', UserWarning)
+    # The name of a class may have signs that the font of a figure lacks.
+    warnings.filterwarnings('ignore', 'Glyph .* missing', UserWarning)
     # A loader that pins memory is for GPUs and does no harm without one.
     warnings.filterwarnings('ignore', "'pin_memory' argument is set as true", UserWarning)
 
@@ -95,45 +98,6 @@ def _print_error(text: str) -> None:
     print(f'error: {where}{text}', file=sys.stderr, flush=True)
 
 
-# ------------------------------------------------------------ config
-def load_config(path: str, options: list[str]) -> Config:
-    """Reads a config file, checks its keys, and applies ``--cfg-options``.
-
-    Raises:
-        BCE3SError: no such file, a syntax error, an unknown key.
-    """
-    from bce3s.config_files import read_config
-    from bce3s.strict_config import apply_options, check_arguments, check_top_level
-
-    cfg = read_config(path)
-    check_top_level(cfg)
-    apply_options(cfg, options)
-    check_arguments(cfg)
-    cfg.setdefault('default_scope', 'bce3s')
-    return cfg
-
-
-def _train_config(args: argparse.Namespace) -> Config:
-    cfg = load_config(args.config, args.cfg_options)
-    if args.amp:
-        if not isinstance(cfg.get('model'), dict):
-            raise BCE3SError(f'--amp sets model.precision, but {args.config} has no model.')
-        cfg.model.precision = 'bf16'
-    if args.auto_scale_lr:
-        if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
-            raise BCE3SError(
-                f'--auto-scale-lr: {args.config} does not say for which batch its rate is meant: '
-                'set auto_scale_lr.base_batch_size.'
-            )
-        cfg.auto_scale_lr.enable = True
-    if args.seed is not None:
-        cfg.setdefault('randomness', {})
-        cfg.randomness.seed = args.seed
-    default = cfg.get('work_dir') or Path('work_dirs', Path(args.config).stem)
-    cfg.work_dir = str(args.work_dir or default)
-    return cfg
-
-
 # ------------------------------------------------------------ tools
 def train(args: argparse.Namespace) -> int:
     """``tools/train.py``; returns its exit status."""
@@ -142,7 +106,8 @@ def train(args: argparse.Namespace) -> int:
     hush_writers()
     try:
         with signals:
-            return _train_in(_train_config(args), args)
+            cfg = train_config(args)
+            return _dry_run(cfg, args) if args.dry_run else _train_in(cfg, args)
     except (Preempted, Exception) as error:
         stop = error if isinstance(error, Preempted) else None
         if stop is None and not signals.patient:  # somebody's `except:` has made it another error
@@ -152,6 +117,21 @@ def train(args: argparse.Namespace) -> int:
         if os.environ.get('RANK', '0') == '0':
             print(stop, flush=True)
         return stop.status
+
+
+def _dry_run(cfg: Config, args: argparse.Namespace) -> int:
+    from bce3s.own_data.dry_run import dry_run
+    from bce3s.strict_config import explain
+
+    try:
+        return dry_run(cfg, args.cfg_options)
+    except BCE3SError:
+        raise
+    except Exception as error:
+        said = explain(error, cfg)
+        if said is None:
+            raise
+        raise BCE3SError(said) from error
 
 
 def _train_in(cfg: Config, args: argparse.Namespace) -> int:
@@ -193,6 +173,7 @@ def _train(cfg: Config, args: argparse.Namespace) -> None:
     if resume not in (None, 'auto') and not Path(resume).expanduser().is_file():
         raise BCE3SError(f'Checkpoint {resume} does not exist. Check the path.')
     cfg.resume = False
+    with_own_data(cfg, args.cfg_options, keep=resume is not None)
 
     def begin(runner: Runner) -> None:
         checkpoint = _agreed_checkpoint(work_dir, resume)
@@ -238,6 +219,12 @@ def test(args: argparse.Namespace) -> None:
     cfg.work_dir = str(args.work_dir or Path(args.checkpoint).parent / 'test')
     if not Path(args.checkpoint).is_file():
         raise BCE3SError(f'Checkpoint {args.checkpoint} does not exist. Check the path.')
+    if 'own_data' in cfg:
+        raise BCE3SError(
+            f'{args.config} does not say which images a run was trained on; the config that the '
+            f'run wrote does: python tools/test.py {Path(args.checkpoint).parent}/'
+            f'{Path(args.config).name} {args.checkpoint}'
+        )
     if cfg.get('test_dataloader') is None:
         if cfg.get('val_dataloader') is None:
             raise BCE3SError(f'{args.config} has neither test_dataloader nor val_dataloader.')

@@ -23,6 +23,8 @@ FURTHER_KEYS = {
     'tta_pipeline',
     'runner_type',
 }
+# Read and removed by bce3s.own_data.complete, of a config that has both.
+OWN_DATA_KEYS = {'data_root', 'own_data'}
 # Taken out by builders before the constructor sees them.
 BUILDER_KEYS = {
     'optim_wrapper': {'constructor', 'paramwise_cfg', 'optimizer'},

@@ -40,6 +40,7 @@ DATASETS = _child(
     'bce3s.datasets.image_folder',
     'bce3s.datasets.image_list',
     'bce3s.datasets.in_memory',
+    'bce3s.own_data.images',
 )
 DATA_SAMPLERS = _child('data sampler', _parent.DATA_SAMPLERS, 'bce3s.datasets.samplers')
 TRANSFORMS = _child('transform', _parent.TRANSFORMS, 'bce3s.augmentation')

@@ -10,7 +10,15 @@ from typing import Any
 
 from mmengine.config import Config
 
-from bce3s.config_keys import closest, is_registered, readable, readers, registered, runner_keys
+from bce3s.config_keys import (
+    OWN_DATA_KEYS,
+    closest,
+    is_registered,
+    readable,
+    readers,
+    registered,
+    runner_keys,
+)
 from bce3s.config_values import building, parse_value, wrong_values
 from bce3s.errors import BCE3SError
 
@@ -44,7 +52,7 @@ def check_top_level(cfg: Config) -> None:
     Raises:
         BCE3SError: an unknown key, with file and line and the closest match.
     """
-    known = runner_keys()
+    known = runner_keys() | (OWN_DATA_KEYS if 'own_data' in cfg else set())
     for key in cfg:
         if key not in known and not key.startswith('_'):
             place = where_is(cfg, rf'^{re.escape(key)}\s*=')

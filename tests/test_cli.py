@@ -307,7 +307,7 @@ def test_resume_from_a_missing_or_other_checkpoint(call, tmp_path):
 
 def test_flags_reach_the_config(config):
     args = cli.parser('train').parse_args([config(), '--amp', '--seed', '7'])
-    cfg = cli._train_config(args)
+    cfg = cli.train_config(args)
     assert (cfg.model.precision, cfg.randomness.seed) == ('bf16', 7)
     assert cfg.work_dir == os.path.join('work_dirs', 'toy')
 

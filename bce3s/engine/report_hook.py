@@ -223,7 +223,10 @@ def config_name(filename: str | None) -> str:
 def config_digest(config: dict[str, Any]) -> str:
     """SHA-256 of what makes the experiment: the config with its options, without seed and paths."""
     kept = {key: value for key, value in config.items() if key not in NOT_THE_EXPERIMENT}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+    text = json.dumps(kept, sort_keys=True, default=str)
+    if config.get('work_dir'):  # the lists of one's own images lie in it
+        text = text.replace(f'{Path(config["work_dir"]).resolve()}/', '')
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

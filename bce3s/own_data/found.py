@@ -1,0 +1,269 @@
+"""What a folder or a list of somebody's own images holds."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bce3s.datasets.checks import printable
+from bce3s.datasets.tables import EXTENSIONS
+from bce3s.errors import BCE3SError
+
+SPLIT_NAMES = {
+    'train': ('train', 'training'),
+    'val': ('val', 'valid', 'validation'),
+    'test': ('test', 'testing'),
+}
+SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+NEVER = ('__macosx', 'class_frequencies.png')  # what others and our own tools leave behind
+LAYOUTS = (
+    'Expected PATH/CLASS/IMAGE.jpg, PATH/train/CLASS/IMAGE.jpg (and val, test), '
+    'PATH/train.csv (and val.csv, test.csv), or PATH itself a table with the columns path and label'
+)
+
+
+@dataclass
+class FoundImages:
+    """Images, their classes and their splits.
+
+    Attributes:
+        root: the folder that paths are relative to.
+        classes: names of the classes; a label is a position in it.
+        splits: ``train``, ``val`` or ``test`` -> the images of it: (path relative to ``root``,
+            label), sorted by path.
+        made: the splits that we made, because the data had none.
+        notes: sentences on what was found and how it was understood.
+    """
+
+    root: Path
+    classes: list[str]
+    splits: dict[str, list[tuple[str, int]]]
+    made: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def counts(self, split: str) -> list[int]:
+        """(K,) images of each class in ``split``."""
+        counts = [0] * len(self.classes)
+        for _, label in self.splits.get(split, ()):
+            counts[label] += 1
+        return counts
+
+
+def find(data_root: str | Path, columns: tuple[str, str] | None = None) -> FoundImages:
+    """Images, classes and splits below a folder, or in a list; no image is opened.
+
+    Understood are a folder of class folders; a folder with ``train`` and perhaps ``val`` and
+    ``test``, folders of class folders or lists (``.csv``, ``.tsv``, ``.txt``); and one list, whose
+    table may have a column ``split``. A folder that holds nothing but one such folder is looked
+    into. Hidden files and folders do not count.
+
+    Args:
+        data_root: the folder, or the list.
+        columns: a table's columns of paths and of labels, see
+            :func:`~bce3s.datasets.lists.read_list`.
+
+    Raises:
+        BCE3SError: nothing there, no image, one class only, a class of ``val`` or ``test`` that
+            ``train`` does not have, or a list with bad lines.
+    """
+    from bce3s.own_data.listed import from_list, from_lists, lists_in
+
+    path = Path(data_root).expanduser()
+    if not path.exists():
+        raise BCE3SError(f'data_root: there is no folder or list {path}. Check the path.')
+    if path.is_file():
+        return _checked(from_list(path, columns), path)
+    try:
+        lists = lists_in(path)
+        return _checked(from_lists(path, lists, columns) if lists else _from_folder(path), path)
+    except OSError as error:
+        raise BCE3SError(f'data_root: {path} cannot be listed ({error.strerror}).') from error
+
+
+def _checked(found: FoundImages, path: Path) -> FoundImages:
+    if len(found.classes) < 2:
+        raise BCE3SError(
+            printable(
+                f'{path} holds images of one class only ({found.classes[0]!r}): to tell classes '
+                f'apart two are needed. {LAYOUTS}.'
+            )
+        )
+    return found
+
+
+# ---------------------------------------------------------------------------------------- folders
+def _from_folder(folder: Path) -> FoundImages:
+    notes: list[str] = []
+    while True:
+        below = {name: _images_below(folder / name) for name in _folders_in(folder)}
+        below = {name: images for name, images in below.items() if images}
+        if splits := _split_folders(below):
+            return _from_splits(folder, splits, below, notes)
+        name = next(iter(below), '')
+        deeper = len(below) == 1 and all('/' in image for image in below[name])
+        if not deeper:
+            return _from_classes(folder, below, notes)
+        notes.append(f'{folder} holds one folder only, {name!r}: its folders are the classes.')
+        folder = folder / name
+
+
+def _split_folders(below: dict[str, list[str]]) -> dict[str, str]:
+    """split -> name of its folder, where one is called ``train`` and has class folders.
+
+    A folder ``train`` with images in it is a class: of vehicles, say.
+    """
+    found: dict[str, str] = {}
+    for name, images in below.items():
+        split = SPLIT_OF.get(name.casefold())
+        if split and all('/' in image for image in images):
+            if split in found:
+                raise BCE3SError(
+                    f'The folders {found[split]!r} and {name!r} both look like the split {split!r}:'
+                    ' rename one of them.'
+                )
+            found[split] = name
+    return found if 'train' in found else {}
+
+
+def _from_splits(
+    folder: Path, splits: dict[str, str], below: dict[str, list[str]], notes: list[str]
+) -> FoundImages:
+    others = [name for name in below if name not in splits.values()]
+    if others:
+        notes.append(
+            f'Besides {", ".join(splits.values())}, the folders {_named(others)} are passed over.'
+        )
+    named = {}
+    for split, name in splits.items():
+        images = below[name]
+        loose = sum('/' not in image for image in images)
+        if loose:
+            notes.append(
+                f'Passed over in {name}, for they are in no class folder: {loose:,} image(s).'
+            )
+        named[split] = [
+            (f'{name}/{image}', image.split('/')[0]) for image in images if '/' in image
+        ]
+    return labelled(folder, named, notes)
+
+
+def _from_classes(folder: Path, below: dict[str, list[str]], notes: list[str]) -> FoundImages:
+    loose = [entry for entry in _entries(folder) if is_image(entry.name) and entry.is_file()]
+    if not below:
+        raise BCE3SError(_nothing_in(folder, len(loose)))
+    if loose:
+        notes.append(f'Passed over, for they are in no class folder: {len(loose):,} image(s).')
+    empty = [name for name in _folders_in(folder) if name not in below]
+    if empty:
+        notes.append(f'Folders without an image are passed over: {_named(empty)}.')
+    if all('/' in image for images in below.values() for image in images):
+        notes.append(
+            f'All images lie in folders below those in {folder}, for instance '
+            f'{next(iter(below.values()))[0]!r} in {next(iter(below))!r}: the upper folders are '
+            'taken for the classes.'
+        )
+    images = [(f'{name}/{image}', name) for name, found in below.items() for image in found]
+    return labelled(folder, {'train': images}, notes)
+
+
+def _nothing_in(folder: Path, loose: int) -> str:
+    tables = sorted(e.name for e in _entries(folder) if e.name.lower().endswith(('.csv', '.tsv')))
+    if tables:
+        hint = (
+            f' If {tables[0]} says what the images show, give that: data_root={folder / tables[0]}'
+        )
+    else:
+        hint = ''
+    if loose:
+        return (
+            f'{folder} holds {loose:,} image(s) but no folders of classes: put the images of each '
+            f'class into a folder of its own, or give a table. {LAYOUTS}.{hint}'
+        )
+    return f'{folder} holds no image ({", ".join(EXTENSIONS)}). {LAYOUTS}.{hint}'
+
+
+# -------------------------------------------------------------------------------------- both ways
+def labelled(root: Path, named: dict[str, list[tuple[str, str]]], notes: list[str]) -> FoundImages:
+    """Numbers the classes in the order of their names.
+
+    Names are stripped, and composed (NFC): a folder packed on a Mac has another form of the same
+    name.
+
+    Args:
+        root, notes: see :class:`FoundImages`.
+        named: split -> (path, name of the class).
+
+    Raises:
+        BCE3SError: a class that only ``val`` or ``test`` has, a name that is empty or not UTF-8.
+    """
+    tidy = {name: tidy_name(name) for images in named.values() for _, name in images}
+    classes = sorted({tidy[name] for _, name in named['train']})
+    numbers = {name: label for label, name in enumerate(classes)}
+    for split, images in named.items():
+        unknown = sorted({tidy[name] for _, name in images} - numbers.keys())
+        if unknown:
+            raise BCE3SError(
+                f'{_named(unknown)}: {"a class" if len(unknown) == 1 else "classes"} of {split!r} '
+                f'that the training images do not have. Name them alike in both, add training '
+                'images, or remove them.'
+            )
+    splits = {
+        split: sorted((path, numbers[tidy[name]]) for path, name in images)
+        for split, images in named.items()
+    }
+    return FoundImages(root, classes, splits, notes=notes)
+
+
+def tidy_name(name: str) -> str:
+    """The name of a class as it stands in tables and reports."""
+    tidy = ' '.join(unicodedata.normalize('NFC', name).split())
+    if not tidy or printable(tidy) != tidy:
+        raise BCE3SError(printable(f'{name!r} cannot name a class: give it a name in UTF-8.'))
+    return tidy
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of this name counts as an image."""
+    return name.lower().endswith(EXTENSIONS) and is_visible(name)
+
+
+def is_visible(name: str) -> bool:
+    """Whether a file or folder of this name counts at all."""
+    return not name.startswith('.') and not name.casefold().endswith(NEVER)
+
+
+def _entries(folder: Path) -> list[os.DirEntry]:
+    with os.scandir(folder) as entries:
+        return sorted((e for e in entries if is_visible(e.name)), key=lambda entry: entry.name)
+
+
+def _folders_in(folder: Path) -> list[str]:
+    return [entry.name for entry in _entries(folder) if entry.is_dir()]
+
+
+def _images_below(folder: Path) -> list[str]:
+    """Paths relative to ``folder``, with ``/``; links are followed, but not in circles."""
+    return sorted(_walk(str(folder), '', frozenset()))
+
+
+def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    status = os.stat(folder)
+    identity = status.st_dev, status.st_ino
+    if identity in above:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not is_visible(entry.name):
+                continue
+            if entry.is_dir():
+                yield from _walk(entry.path, f'{prefix}{entry.name}/', above | {identity})
+            elif is_image(entry.name):
+                yield prefix + entry.name
+
+
+def _named(names: list[str], most: int = 5) -> str:
+    more = f' and {len(names) - most:,} more' if len(names) > most else ''
+    return printable(', '.join(map(repr, names[:most])) + more)

@@ -1,0 +1,21 @@
+"""Plain softmax cross-entropy on your own images: one view, a linear classifier, one stage.
+
+Data, splits, network, augmentation and epochs of the first stage as in configs/bce3s/my_folder.py.
+
+    python tools/train.py configs/baselines/my_folder_ce.py --cfg-options data_root=PATH
+"""
+
+_base_ = '../bce3s/my_folder.py'
+
+train_dataloader = dict(batch_sampler=dict(type='GlobalBatchSampler'))
+model = dict(
+    data_preprocessor=dict(mix=[]),
+    head=dict(
+        joint=dict(_delete_=True, type='CEJoint'),
+        contrastive=None,
+        uniformity=None,
+        normalize_weight=False,
+    ),
+)
+custom_hooks = [dict(type='CosineLRHook', shift=0.0, warmup_epochs=3)]
+find_unused_parameters = False

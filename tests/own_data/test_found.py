@@ -1,0 +1,233 @@
+"""What is found in folders and lists of somebody's own images, and what is said of bad ones."""
+
+import gzip
+import os
+
+import pytest
+from picture_folders import put
+
+from bce3s.errors import BCE3SError
+from bce3s.own_data.found import find
+from bce3s.own_data.sound import sound
+
+
+def named(found, split='train'):
+    """path -> name of the class."""
+    return {path: found.classes[label] for path, label in found.splits[split]}
+
+
+def test_folders_of_classes(tmp_path):
+    put(tmp_path, 'cat/1.png', 'cat/2.JPG', 'cat/deep/er/3.Jpeg', 'ant/1.png', 'no class.png')
+    put(tmp_path, '.hidden/1.png', 'cat/.4.png', '__MACOSX/cat/5.png', 'class_frequencies.png')
+    (tmp_path / 'ant' / 'notes.txt').write_text('no image')
+    (tmp_path / 'empty').mkdir()
+    found = find(tmp_path)
+    assert found.classes == ['ant', 'cat']
+    assert list(found.splits) == ['train']
+    assert found.splits['train'] == [
+        ('ant/1.png', 0),
+        ('cat/1.png', 1),
+        ('cat/2.JPG', 1),
+        ('cat/deep/er/3.Jpeg', 1),
+    ]
+    assert found.counts('train') == [1, 3]
+    assert found.counts('val') == [0, 0]
+    assert found.root == tmp_path
+    assert any('in no class folder: 1 image' in note for note in found.notes)
+    assert any("'empty'" in note for note in found.notes)
+
+
+@pytest.mark.parametrize('name', ['two words', 'café', 'рыба', '猫', 'rose 🌹', '7', 'it\'s, "so"'])
+def test_any_name_of_a_class(tmp_path, name):
+    put(tmp_path, f'{name}/1.png', f'{name}/2.png', 'zz/1.png')
+    found = find(tmp_path)
+    assert sorted(found.classes) == sorted([name, 'zz'])
+    assert set(named(found).values()) == {name, 'zz'}
+
+
+def test_names_that_a_mac_decomposed_are_the_same_class(tmp_path):
+    put(tmp_path, 'train/caf\u00e9/1.png', 'train/b/1.png', 'val/cafe\u0301/2.png')
+    found = find(tmp_path)
+    assert found.classes == ['b', 'caf\u00e9']
+    assert named(found, 'val') == {'val/cafe\u0301/2.png': 'caf\u00e9'}
+
+
+@pytest.mark.parametrize(
+    ('train', 'val', 'test'),
+    [('train', 'val', 'test'), ('Training', 'validation', None), ('TRAIN', 'valid', 'testing')],
+)
+def test_folders_of_splits(tmp_path, train, val, test):
+    for folder, number in ((train, 3), (val, 2), (test, 1)):
+        for i in range(number if folder else 0):
+            put(tmp_path, f'{folder}/b/{i}.png', f'{folder}/a/{i}.png')
+    found = find(tmp_path)
+    assert found.classes == ['a', 'b']
+    expected = dict(train=[3, 3], val=[2, 2]) | (dict(test=[1, 1]) if test else {})
+    assert {split: found.counts(split) for split in found.splits} == expected
+    assert (f'{train}/a/0.png', 0) in found.splits['train']
+    assert found.made == []
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    put(tmp_path, 'train/1.png', 'plane/1.png', 'car/1.png')
+    assert find(tmp_path).classes == ['car', 'plane', 'train']
+
+
+def test_unlabelled_test_images_are_passed_over(tmp_path):
+    put(tmp_path, 'train/a/1.png', 'train/b/1.png', 'test/1.png')
+    found = find(tmp_path)
+    assert list(found.splits) == ['train']
+    assert any("'test'" in note for note in found.notes)
+
+
+def test_a_class_that_the_training_lacks(tmp_path):
+    put(tmp_path, 'train/a/1.png', 'train/b/1.png', 'val/c/1.png')
+    with pytest.raises(BCE3SError, match=r"'c': a class of 'val' that the training images do not"):
+        find(tmp_path)
+
+
+def test_one_folder_too_high(tmp_path):
+    put(tmp_path, 'x/photos/a/1.png', 'x/photos/b/1.png')
+    found = find(tmp_path)
+    assert (found.classes, found.root) == (['a', 'b'], tmp_path / 'x/photos')
+    assert sum('holds one folder only' in note for note in found.notes) == 2
+    assert find(tmp_path / 'x/photos').splits == found.splits
+
+
+def test_classes_of_classes_are_said_to_be_taken_together(tmp_path):
+    put(tmp_path, 'animals/cat/1.png', 'animals/dog/1.png', 'cars/red/1.png')
+    found = find(tmp_path)
+    assert found.classes == ['animals', 'cars']
+    assert any('upper folders are taken for the classes' in note for note in found.notes)
+
+
+def test_links(tmp_path):
+    put(tmp_path / 'elsewhere', '1.png', '2.png')
+    root = tmp_path / 'pictures'
+    put(root, 'b/1.png')
+    (root / 'a').symlink_to(tmp_path / 'elsewhere')
+    (root / 'b' / 'up').symlink_to(root)  # a circle
+    (root / 'b' / 'gone.png').symlink_to(root / 'nowhere')
+    found = find(root)
+    assert {'a/1.png', 'a/2.png', 'b/1.png'} <= named(found).keys()
+    usable, _ = sound(found)
+    assert 'b/gone.png' not in named(usable)
+    assert any('links to a file that is not there' in note for note in usable.notes)
+
+
+# ------------------------------------------------------------------------------------------ lists
+@pytest.mark.parametrize('form', ['csv', 'tsv', 'txt', 'csv.gz'])
+def test_one_list(tmp_path, form):
+    put(tmp_path, 'a b/1.png', 'a b/2.png', 'c/1.png')
+    rows = [('a b/1.png', 0), ('c/1.png', 1), ('a b/2.png', 0)]
+    between = {'csv': ',', 'tsv': '\t', 'txt': ' ', 'csv.gz': ','}[form]
+    text = '' if form == 'txt' else f'path{between}label\n'
+    text += ''.join(f'{path}{between}{label}\n' for path, label in rows)
+    file = tmp_path / f'images.{form}'
+    file.write_bytes(gzip.compress(text.encode()) if form.endswith('gz') else text.encode())
+    found = find(file)
+    assert found.root == tmp_path
+    assert named(found) == {'a b/1.png': 'a b', 'a b/2.png': 'a b', 'c/1.png': 'c'}
+
+
+def test_a_table_with_names_splits_and_other_columns(tmp_path):
+    (tmp_path / 'images.csv').write_text(
+        '\ufeffid,Split,image,class\n'
+        '1,train,1.png,katze\n2,Training,2.png,hund\n\n'
+        '3,valid,3.png,hund\n4,TEST,4.png,katze\n'
+    )
+    found = find(tmp_path / 'images.csv')
+    assert found.classes == ['hund', 'katze']
+    assert found.splits == dict(
+        train=[('1.png', 1), ('2.png', 0)], val=[('3.png', 0)], test=[('4.png', 1)]
+    )
+    (tmp_path / 'other.csv').write_text('datei,sorte\n1.png,a\n2.png,b\n')
+    assert find(tmp_path / 'other.csv', ('datei', 'sorte')).classes == ['a', 'b']
+    (tmp_path / 'bad.csv').write_text('path,label,split\n1.png,a,train\n2.png,b,later\n')
+    with pytest.raises(BCE3SError, match=r"bad\.csv:3: the split 'later' is unknown"):
+        find(tmp_path / 'bad.csv')
+
+
+def test_numbers_as_labels_keep_their_value_as_name(tmp_path):
+    (tmp_path / 'images.csv').write_text('path,label\nx.png,10\ny.png,2\nz.png,10\n')
+    found = find(tmp_path / 'images.csv')
+    assert named(found) == {'x.png': '10', 'y.png': '2', 'z.png': '10'}
+
+
+def test_lists_for_each_split(tmp_path):
+    put(tmp_path, 'pics/1.png', 'pics/2.png', 'pics/3.png')
+    (tmp_path / 'train.csv').write_text('path,label\npics/1.png,b\npics/2.png,a\n')
+    (tmp_path / 'val.csv').write_text('path,label\npics/3.png,b\n')
+    found = find(tmp_path)
+    assert found.classes == ['a', 'b']
+    assert found.splits == dict(
+        train=[('pics/1.png', 1), ('pics/2.png', 0)], val=[('pics/3.png', 1)]
+    )
+    (tmp_path / 'validation.txt').write_text('pics/3.png 0\n')
+    with pytest.raises(BCE3SError, match='both look like the list of the split'):
+        find(tmp_path)
+
+
+# -------------------------------------------------------------------------------------- bad input
+def test_nothing_there(tmp_path):
+    with pytest.raises(BCE3SError, match='there is no folder or list'):
+        find(tmp_path / 'nowhere')
+    with pytest.raises(BCE3SError, match=r'holds no image .*Expected PATH/CLASS/IMAGE'):
+        find(tmp_path)
+    put(tmp_path, '1.png', '2.png')
+    with pytest.raises(BCE3SError, match=r'holds 2 image\(s\) but no folders of classes'):
+        find(tmp_path)
+    (tmp_path / 'labels.csv').write_text('path,label\n')
+    with pytest.raises(BCE3SError, match=r'data_root=.*labels\.csv'):
+        find(tmp_path)
+    with pytest.raises(BCE3SError, match='neither a folder nor a list'):
+        find(tmp_path / '1.png')
+
+
+def test_one_class(tmp_path):
+    put(tmp_path, 'cat/1.png', 'cat/2.png')
+    with pytest.raises(BCE3SError, match=r"one class only \('cat'\)"):
+        find(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may read everything')
+def test_a_folder_that_may_not_be_read(tmp_path):
+    put(tmp_path, 'a/1.png', 'b/1.png')
+    (tmp_path / 'b').chmod(0)
+    with pytest.raises(BCE3SError, match='cannot be listed'):
+        find(tmp_path)
+
+
+# ----------------------------------------------------------------------------------- broken images
+def test_broken_images_are_left_out_and_named(tmp_path):
+    put(tmp_path, *(f'{c}/{i}.png' for c in 'abc' for i in range(3)))
+    (tmp_path / 'a/0.png').write_bytes(b'')
+    (tmp_path / 'b/1.png').write_bytes(b'no image')
+    content = (tmp_path / 'b/2.png').read_bytes()
+    (tmp_path / 'b/2.png').write_bytes(content[: len(content) // 2])
+    for i in range(3):
+        (tmp_path / f'c/{i}.png').write_bytes(b'')
+    usable, marks = sound(find(tmp_path))
+    assert usable.classes == ['a', 'b']
+    assert usable.splits['train'] == [('a/1.png', 0), ('a/2.png', 0), ('b/0.png', 1)]
+    assert len(set(marks['train'].tolist())) == 3
+    notes = ' '.join(usable.notes)
+    assert '6 images of train cannot be used' in notes
+    assert 'a/0.png is empty' in notes
+    assert 'left out: c.' in notes
+
+
+def test_nothing_but_broken_images(tmp_path):
+    put(tmp_path, 'a/1.png')
+    (tmp_path / 'b').mkdir()
+    (tmp_path / 'b/1.png').write_bytes(b'')
+    with pytest.raises(BCE3SError, match='only 1 of 2 classes have a training image'):
+        sound(find(tmp_path))
+
+
+def test_a_listed_image_that_is_not_there(tmp_path):
+    put(tmp_path, '1.png', '2.png')
+    (tmp_path / 'x.csv').write_text('path,label\n1.png,a\n2.png,b\n3.png,b\n')
+    usable, _ = sound(find(tmp_path / 'x.csv'))
+    assert usable.counts('train') == [1, 1]
+    assert any('3.png is missing' in note for note in usable.notes)

@@ -1,0 +1,158 @@
+"""From a folder of pictures to a report, by the command line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from picture_folders import put, put_coloured
+
+from bce3s import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = str(ROOT / 'configs/bce3s/my_folder.py')
+CE = str(ROOT / 'configs/baselines/my_folder_ce.py')
+COUNTS = {'red one': 24, 'grün': 8, '7': 5, 'alone 🌹': 1}
+SMALL = ('own_data.network=cifar_resnet20', 'own_data.size=16', 'own_data.batch_size=8')
+SMALL += ('own_data.epochs=2', 'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0')
+SMALL += ('visualizer=None', 'default_hooks.progress=None')
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+    root = tmp_path_factory.mktemp('own') / 'my pictures'
+    put_coloured(root, COUNTS)
+    (root / 'red one' / '5.png').write_bytes(b'')
+    (root / 'grün' / 'x.JPG').write_bytes(b'no image')
+    (root / '.DS_Store').write_bytes(b'')
+    return root
+
+
+def train(pictures, work, *arguments, config=OURS):
+    options = ('--cfg-options', f'data_root={pictures}', *SMALL)
+    return cli.main('train', [config, '--work-dir', str(work), *arguments, *options])
+
+
+@pytest.fixture(scope='module')
+def run(pictures, tmp_path_factory):
+    work = tmp_path_factory.mktemp('runs') / 'run'
+    assert train(pictures, work) == 0
+    return work
+
+
+def report(folder):
+    return json.loads((folder / 'report.json').read_text(encoding='utf-8'))
+
+
+def test_a_run_leaves_a_report_and_its_splits(run):
+    found = report(run)
+    assert found['class_counts'] == [4, 1, 7, 19]  # 7, alone, grün, red one
+    assert found['per_class'][1] is None
+    assert all(0 <= found['per_class'][k] <= 100 for k in (0, 2, 3))
+    assert 'alone' not in (run / 'report.md').read_text(encoding='utf-8')
+    assert found['epoch'] == 4
+    val = (run / 'data/val.csv').read_text(encoding='utf-8').splitlines()
+    assert val[0] == 'path,label'
+    assert [line.split(',')[1] for line in val[1:]] == ['7', 'grün', *['red one'] * 4]
+    assert 'red one/5.png is empty' in (run / 'data/data.json').read_text(encoding='utf-8')
+
+
+@pytest.mark.parametrize('config', ['dumped', OURS])
+def test_resuming_ends_alike(run, pictures, config):
+    """With the config that the run wrote, and with the one it was begun with."""
+    work = run.with_name(f'resumed{len(config)}')
+    shutil.copytree(run, work)
+    expected = torch.load(run / 'epoch_4.pth', weights_only=True)['state_dict']
+    for path in work.glob('*4.pth'):
+        path.unlink()
+    put(pictures, 'grün/added later.png')
+    try:
+        if config == 'dumped':
+            arguments = [str(work / 'my_folder.py'), '--work-dir', str(work), '--resume']
+            assert cli.main('train', arguments) == 0
+        else:
+            assert train(pictures, work, '--resume') == 0
+    finally:
+        (pictures / 'grün/added later.png').unlink()
+    found = torch.load(work / 'epoch_4.pth', weights_only=True)['state_dict']
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert report(work)['all'] == report(run)['all']
+
+
+def test_the_written_config_is_tested_as_it_is(run, tmp_path, capsys):
+    arguments = [str(run / 'my_folder.py'), str(run / 'epoch_4.pth'), '--work-dir', str(tmp_path)]
+    assert cli.main('test', arguments) == 0
+    assert report(tmp_path)['all'] == report(run)['all']
+    assert cli.main('test', [OURS, str(run / 'epoch_4.pth')]) == 1
+    assert f'tools/test.py {run}/my_folder.py' in capsys.readouterr().err
+
+
+def test_cross_entropy_on_the_same_images(run, pictures, tmp_path):
+    assert train(pictures, tmp_path, config=CE) == 0
+    for split in ('train', 'val'):
+        assert (tmp_path / f'data/{split}.csv').read_text() == (
+            run / f'data/{split}.csv'
+        ).read_text()
+    assert report(tmp_path)['class_counts'] == report(run)['class_counts']
+
+
+# ------------------------------------------------------------------------------------------ dry run
+def test_a_dry_run_shows_all_and_writes_nothing(pictures, tmp_path, capsys):
+    assert train(pictures, tmp_path / 'run', '--dry-run') == 0
+    assert not (tmp_path / 'run').exists()
+    said = capsys.readouterr().out
+    for part in (
+        '4 classes, 37 images',
+        'cifar_resnet20 at 16 x 16',
+        'epochs     2 + 2',
+        'red one/5.png is empty',
+        'Without a validation image, so not measured: alone 🌹.',
+        'Few    (< 20)',
+        'parameters with the head',
+        'nothing was trained or written',
+    ):
+        assert part in said
+    assert 'under 5' in said
+
+
+def test_a_dry_run_of_a_benchmark(tmp_path, capsys):
+    config = str(ROOT / 'configs/bce3s/digits.py')
+    assert cli.main('train', [config, '--dry-run', '--work-dir', str(tmp_path / 'x')]) == 0
+    said = capsys.readouterr().out
+    assert '405 images' in said
+    assert '500 images' in said
+    assert 'CIFARResNet of depth 20' in said
+    assert not (tmp_path / 'x').exists()
+
+
+# ---------------------------------------------------------------------------------------- bad input
+def test_bad_input_is_a_sentence(pictures, tmp_path, capsys):
+    (tmp_path / 'empty').mkdir()
+    put_coloured(tmp_path / 'one', dict(a=3))
+    cases = {
+        tmp_path / 'empty': 'holds no image',
+        tmp_path / 'one': "one class only ('a')",
+        tmp_path / 'gone': 'there is no folder or list',
+    }
+    for root, sentence in cases.items():
+        assert train(root, tmp_path / 'run') == 1
+        assert sentence in capsys.readouterr().err
+        assert train(root, tmp_path / 'run', '--dry-run') == 1
+        assert sentence in capsys.readouterr().err
+    assert cli.main('train', [OURS, '--work-dir', str(tmp_path / 'run')]) == 1
+    assert '--cfg-options data_root=PATH' in capsys.readouterr().err
+    (tmp_path / 'file').write_text('')
+    assert train(pictures, tmp_path / 'file') == 1
+    assert 'no folder that can be written to' in capsys.readouterr().err
+
+
+def test_a_second_run_does_not_touch_the_first(run, tmp_path, capsys):
+    put_coloured(tmp_path / 'others', dict(a=4, b=4))
+    before = (run / 'data/data.json').read_bytes()
+    assert train(tmp_path / 'others', run) == 1
+    assert 'already holds checkpoints' in capsys.readouterr().err
+    assert train(tmp_path / 'others', run, '--resume') == 1
+    assert 'was begun with the images in' in capsys.readouterr().err
+    assert (run / 'data/data.json').read_bytes() == before
