@@ -75,9 +75,14 @@ def status_of(action: Callable[[], int | None], folder: Path | str = '') -> int:
     :class:`BCE3SError`, or where ``folder`` cannot be written, which is printed as a sentence.
     """
     try:
-        return action() or 0
+        status = action() or 0
+        sys.stdout.flush()
+        return status
     except BCE3SError as error:
         _print_error(_sentence(error))
+        return 1
+    except BrokenPipeError:  # `| head` has read enough; nor may anything be flushed at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         if not folder:
@@ -121,17 +126,10 @@ def train(args: argparse.Namespace) -> int:
 
 def _dry_run(cfg: Config, args: argparse.Namespace) -> int:
     from bce3s.own_data.dry_run import dry_run
-    from bce3s.strict_config import explain
+    from bce3s.strict_config import explained
 
-    try:
+    with explained(cfg):
         return dry_run(cfg, args.cfg_options)
-    except BCE3SError:
-        raise
-    except Exception as error:
-        said = explain(error, cfg)
-        if said is None:
-            raise
-        raise BCE3SError(said) from error
 
 
 def _train_in(cfg: Config, args: argparse.Namespace) -> int:

@@ -48,21 +48,13 @@ def posthoc_tool(args: argparse.Namespace, out: Path) -> None:
     """Raises BCE3SError where something is missing or wrong, OSError where it cannot write."""
     from bce3s.engine.posthoc_run import posthoc
     from bce3s.engine.run_directory import RunDirectory
-    from bce3s.errors import BCE3SError
     from bce3s.evaluation.posthoc_report import how_chosen, posthoc_table, write_posthoc
-    from bce3s.strict_config import explain
+    from bce3s.strict_config import explained
 
     run = RunDirectory.open(args.run, args.checkpoint)
     out.mkdir(parents=True, exist_ok=True)  # or the work would be in vain
-    try:
+    with explained(run.config):
         report = posthoc(run, args.batch_size, lambda text: print(text, flush=True))
-    except (BCE3SError, OSError):
-        raise
-    except Exception as error:  # a config of another version
-        sentence = explain(error, run.config)
-        if sentence is None:
-            raise
-        raise BCE3SError(sentence) from error
     path = write_posthoc(report, out)
     print('', posthoc_table(report), '', how_chosen(report), *report['notes'], sep='\n')
     print(f'\nWhat the columns mean: {path}')

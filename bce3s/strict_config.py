@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.config import Config
@@ -195,6 +196,24 @@ def explain(error: BaseException, cfg: Config) -> str | None:
         return _unexpected(found[1], cfg)
     found = building(error)
     return _unbuilt(error, *found, cfg) if found else None
+
+
+@contextmanager
+def explained(cfg: Config) -> Iterator[None]:
+    """In this block an error that ``cfg`` caused is its sentence.
+
+    Raises:
+        BCE3SError: see :func:`explain`; any other error goes on as it is.
+    """
+    try:
+        yield
+    except BCE3SError:
+        raise
+    except Exception as error:
+        sentence = explain(error, cfg)
+        if sentence is None:
+            raise
+        raise BCE3SError(sentence) from error
 
 
 def _unknown(cfg: Config, name: str, kind: str) -> str:

@@ -61,22 +61,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     from bce3s.engine.feature_quality import feature_quality
-    from bce3s.errors import BCE3SError
     from bce3s.evaluation.feature_report import format_tables, write_features
-    from bce3s.strict_config import explain
+    from bce3s.strict_config import explained
 
     config, checkpoint = _files(args)
     cfg = load_config(config, args.cfg_options)
     options = dict(_key_value(text) for text in args.unknown_options)
-    try:
+    with explained(cfg):
         report = feature_quality(cfg, checkpoint, args.unknown, args.k, args.batch_size, options)
-    except BCE3SError:
-        raise
-    except Exception as error:
-        sentence = explain(error, cfg)
-        if sentence is None:
-            raise
-        raise BCE3SError(sentence) from error
     path = write_features(report, args.out or checkpoint.parent / 'features')
     print(format_tables(report))
     print(f'\nPercent. What the figures mean: {path}')

@@ -21,6 +21,7 @@ from bce3s.evaluation.probabilities import Probabilities, Sigmoid, Softmax
 from bce3s.evaluation.report import read_report
 from bce3s.models.losses import BCEJoint
 from bce3s.registry import DATASETS, MODELS
+from bce3s.strict_config import explained
 
 LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 
@@ -63,8 +64,11 @@ class RunDirectory:
         return read_report(self.folder)
 
     def model(self) -> tuple[nn.Module, dict[str, Any]]:
-        """The model in evaluation mode and the checkpoint's ``meta``; see :func:`load_model`."""
-        return load_model(self.config, self.checkpoint)
+        """The model in evaluation mode and the checkpoint's ``meta``; see :func:`load_model`. What
+        is wrong with the config, which may be of another version, is a :class:`BCE3SError`.
+        """
+        with explained(self.config):
+            return load_model(self.config, self.checkpoint)
 
     @property
     def probabilities(self) -> Probabilities:

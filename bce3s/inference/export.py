@@ -16,7 +16,7 @@ from bce3s.engine.run_directory import RunDirectory, load_model
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
 from bce3s.inference.export_formats import Format, Scores, quiet
-from bce3s.strict_config import explain
+from bce3s.strict_config import explained
 
 TOLERANCE = 1e-4  # of the largest |logit|
 BATCHES = (1, 7)
@@ -85,15 +85,8 @@ def float32_model(run: RunDirectory) -> tuple[nn.Module, dict[str, Any]]:
     config = copy.deepcopy(run.config)
     if 'compile' in config.model:
         config.model.compile = False
-    try:
+    with explained(run.config):
         model, meta = load_model(config, run.checkpoint)
-    except BCE3SError:
-        raise
-    except Exception as error:  # a config of another version
-        sentence = explain(error, run.config)
-        if sentence is None:
-            raise
-        raise BCE3SError(sentence) from error
     if hasattr(model, 'precision'):
         model.precision = 'fp32'
     return model.cpu().requires_grad_(False), meta

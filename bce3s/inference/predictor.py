@@ -16,7 +16,6 @@ from bce3s.errors import BCE3SError
 from bce3s.inference.inputs import InputSpec
 from bce3s.inference.reading import Batch, Name, batches
 from bce3s.inference.threshold import UNIFORM, chosen_threshold
-from bce3s.strict_config import explain
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Predictor:
         found = isinstance(run, RunDirectory)
         self.run = run if found else RunDirectory.open(run, checkpoint)
         self.input = InputSpec.of(self.run)
-        self.model, self.meta = _loaded(self.run)
+        self.model, self.meta = self.run.model()
         self.device = next(self.model.parameters()).device if device is None else device
         self.model.to(self.device)
         self.score = self.run.probabilities.name
@@ -205,18 +204,6 @@ def _checked(device: str | torch.device) -> torch.device:
         reason = str(error).splitlines()[0]
         raise BCE3SError(f'The device {device} cannot be used ({reason}): try cpu.') from error
     return device
-
-
-def _loaded(run: RunDirectory) -> tuple[nn.Module, dict[str, Any]]:
-    try:
-        return run.model()
-    except BCE3SError:
-        raise
-    except Exception as error:  # a config of another version
-        sentence = explain(error, run.config)
-        if sentence is None:
-            raise
-        raise BCE3SError(sentence) from error
 
 
 def class_facts(

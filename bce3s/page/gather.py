@@ -78,12 +78,14 @@ def _add_outputs(run: PageRun, unknown: Wanted, say: Say, fail: Say) -> None:
     """``outputs`` and ``unknown``, or notes on why not."""
     from bce3s.engine.outputs import run_outputs
     from bce3s.engine.run_directory import RunDirectory
+    from bce3s.strict_config import explained
 
     say(f'{run.name}: what its network says of the {run.report["split"]} images')
     try:
         directory = RunDirectory.open(run.folder)
         loader = _loader(directory, run.report['split'])
-        run.outputs = _explained(directory, lambda: run_outputs(directory, loader))
+        with explained(directory.config):
+            run.outputs = run_outputs(directory, loader)
     except BCE3SError as error:
         run.notes.append(
             f'{run.name}: no confusions, angles, scores, features, calibration or open-set '
@@ -95,9 +97,8 @@ def _add_outputs(run: PageRun, unknown: Wanted, say: Say, fail: Say) -> None:
         return
     say(f'{run.name}: what it says of the unknown images ({unknown[0]})')
     try:
-        run.unknown = _explained(
-            directory, lambda: _unknown_outputs(directory, loader, unknown, run.outputs)
-        )
+        with explained(directory.config):
+            run.unknown = _unknown_outputs(directory, loader, unknown, run.outputs)
     except BCE3SError as error:
         run.notes.append(f'{run.name}: no open-set figures: {error}')
         fail(str(error))
@@ -110,21 +111,6 @@ def _loader(directory: RunDirectory, split: str) -> str:
         if name in directory.splits and name != 'train':
             return name
     raise BCE3SError(f'the config of {directory.folder} has neither validation nor test data.')
-
-
-def _explained(directory: RunDirectory, action: Callable[[], Any]) -> Any:
-    """``action()``; a mistake that the config explains is a :class:`BCE3SError`."""
-    from bce3s.strict_config import explain
-
-    try:
-        return action()
-    except BCE3SError:
-        raise
-    except Exception as error:
-        sentence = explain(error, directory.config)
-        if sentence is None:
-            raise
-        raise BCE3SError(sentence) from error
 
 
 def _check_agreement(run: PageRun, checkpoint: str) -> None:
