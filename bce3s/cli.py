@@ -10,14 +10,14 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bce3s.arguments import parser
 from bce3s.datasets.workers import not_fetched, worker_death
 from bce3s.errors import BCE3SError
-from bce3s.files import DISK_ERRORS, checkpoints_in, exclusive, hush_writers, reason
+from bce3s.files import DISK_ERRORS, PATH_ERRORS, checkpoints_in, exclusive, hush_writers, reason
 from bce3s.processes import (
     abandon_processes,
     adopt_environment,
@@ -81,14 +81,27 @@ def status_of(action: Callable[[], int | None], folder: Path | str = '') -> int:
     except BCE3SError as error:
         _print_error(_sentence(error))
         return 1
-    except BrokenPipeError:  # `| head` has read enough; nor may anything be flushed at the end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        if not folder:
+    except BrokenPipeError:  # `| head` has read enough
+        _drop_output()
+    except RuntimeError as error:
+        if 'Symlink loop' not in str(error):  # of Path.resolve
             raise
-        _print_error(f'cannot write to {folder}: {error}')
-        return 1
+        _print_error(f'{error}.')
+    except OSError as error:
+        if folder:
+            _print_error(f'cannot write to {folder}: {error}')
+        elif error.errno in DISK_ERRORS | PATH_ERRORS:
+            _print_error(f'{reason(error)}.')
+        else:
+            raise
+        _drop_output()
+    return 1
+
+
+def _drop_output() -> None:
+    """Nothing more is written to the terminal, or its file: not even what Python holds back."""
+    with suppress(OSError, ValueError):  # without a file descriptor: in a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sentence(error: BCE3SError) -> str:
@@ -134,18 +147,21 @@ def _dry_run(cfg: Config, args: argparse.Namespace) -> int:
 
 def _train_in(cfg: Config, args: argparse.Namespace) -> int:
     """Trains in the work dir, which nobody else does at the time; returns the exit status."""
+    hint = ' Checkpoints written earlier are intact. Make room, then continue with --resume.'
+    return _in_work_dir(cfg, lambda: _train(cfg, args), hint)
+
+
+def _in_work_dir(cfg: Config, action: Callable[[], None], hint: str = '') -> int:
+    """``action()`` in the work dir, where no other run is at the time; returns the exit status."""
     try:
         with _one_run_at_a_time(Path(cfg.work_dir)):
-            _train(cfg, args)
+            action()
     except FailedElsewhere:
         return 1
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        raise BCE3SError(
-            f'{cfg.work_dir} cannot be written to ({reason(error)}). Checkpoints written earlier '
-            'are intact. Make room, then continue with --resume.'
-        ) from error
+        raise BCE3SError(f'{cfg.work_dir} cannot be written to ({reason(error)}).{hint}') from error
     return 0
 
 
@@ -208,7 +224,7 @@ def _agreed_checkpoint(work_dir: Path, resume: str | None) -> str | None:
     return found[0]
 
 
-def test(args: argparse.Namespace) -> None:
+def test(args: argparse.Namespace) -> int:
     """``tools/test.py``: on ``test_dataloader`` if the config has one, else on
     ``val_dataloader``.
     """
@@ -234,7 +250,7 @@ def test(args: argparse.Namespace) -> None:
         runner.load_or_resume()  # a checkpoint that does not fit is found before data are fetched
         runner.test()
 
-    _run(cfg, args.launcher, begin)
+    return _in_work_dir(cfg, lambda: _run(cfg, args.launcher, begin))
 
 
 def _delete(files: list[Path]) -> None:

@@ -7,6 +7,7 @@ of all files first, so that nothing runs of a config one of whose parts is elsew
 from __future__ import annotations
 
 import ast
+import errno
 import re
 import traceback
 from collections.abc import Iterator
@@ -70,6 +71,8 @@ def _bases(name: str, asked_by: str) -> Iterator[tuple[str, int]]:
     if not name.endswith('.py'):
         raise BCE3SError(f'{asked_by}: config files are Python files, NAME.py; {name!r} is not.')
     try:
+        if Path(name).exists() and not Path(name).is_file():  # a pipe would be waited for
+            raise OSError(errno.EINVAL, 'it is no regular file')
         tree = ast.parse(Path(name).read_bytes())
     except OSError as error:
         where = '' if asked_by == name else f'{asked_by}: '

@@ -16,6 +16,12 @@ from bce3s.errors import BCE3SError
 # A disk that is full, beyond its quota or the limit of a file's size, broken, or read-only.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
+# A path that is too long, a loop, no folder, a folder, special, or not allowed.
+PATH_ERRORS = {
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL),
+    *(errno.EACCES, errno.EPERM),
+}
+
 
 def reason(error: OSError) -> str:
     """Why a file could not be written, in the system's words, with the file where it is known."""
@@ -40,6 +46,8 @@ def written_whole(path: Path, shared: bool = False) -> Iterator[BinaryIO]:
     """
     writer = f'.{socket.gethostname()}.{os.getpid()}' if shared else ''
     temporary = path.with_name(f'.{path.name}{writer}.tmp')
+    if path.exists() and not path.is_file():  # such as /dev/null, which would be replaced
+        raise OSError(errno.EINVAL, 'it is there, and no regular file', str(path))
     try:
         with temporary.open('wb') as file:
             yield file

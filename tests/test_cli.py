@@ -465,3 +465,32 @@ def test_a_checkpoint_beyond_the_end(call):
     status, error = call('--resume', text='train_cfg = dict(by_epoch=True, max_epochs=1)\n')
     assert status == 1
     assert 'saved in epoch 3, but this run has 1: there is nothing to train' in error
+
+
+def test_a_report_that_cannot_be_written_ends_in_a_sentence(config, tmp_path, capsys):
+    checkpoint, taken = tmp_path / 'a.pth', tmp_path / 'file'
+    checkpoint.touch()
+    taken.touch()
+    text = 'val_dataloader = train_dataloader\nval_cfg = dict()\nval_evaluator = []\n'
+    arguments = [config(text), str(checkpoint), '--work-dir', str(taken / 'below')]
+    assert cli.main('test', arguments) == 1
+    assert 'no folder that can be written to' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('error', 'said'),
+    [
+        (BrokenPipeError(), ''),
+        (OSError(errno.ENOSPC, 'No space left on device'), 'No space left'),
+        (OSError(errno.ENAMETOOLONG, 'File name too long', 'x'), 'File name too long: x'),
+        (RuntimeError('Symlink loop from x'), 'Symlink loop from x'),
+    ],
+)
+def test_output_that_nobody_takes_and_names_that_are_none(capsys, monkeypatch, error, said):
+    monkeypatch.setattr(cli, '_drop_output', lambda: None)  # pytest's own
+
+    def action():
+        raise error
+
+    assert cli.status_of(action) == 1
+    assert said in capsys.readouterr().err

@@ -82,3 +82,10 @@ def test_a_mistake_is_named_with_its_line(write, text, words):
 def test_a_missing_config_is_named(tmp_path):
     with pytest.raises(BCE3SError, match=r'Config file .*x\.py does not exist'):
         read_config(str(tmp_path / 'x.py'))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    pipe = tmp_path / 'pipe.py'
+    os.mkfifo(pipe)
+    with pytest.raises(BCE3SError, match='no regular file'):
+        check_local(str(pipe))

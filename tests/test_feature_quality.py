@@ -13,6 +13,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
+from PIL import Image
 from torch import nn
 
 from bce3s.cli import load_config
@@ -459,3 +460,21 @@ def test_a_diverged_model_is_a_sentence(checkpoint, tmp_path):
     torch.save(saved, tmp_path / 'nan.pth')
     with pytest.raises(BCE3SError, match='not finite'):
         feature_quality(load_config(CONFIG, OPTIONS), tmp_path / 'nan.pth', ks=(1,))
+
+
+def test_a_folder_of_pictures_is_unknown(tmp_path):
+    (tmp_path / 'deep').mkdir()
+    Image.new('RGB', (30, 20), (255, 0, 0)).save(tmp_path / 'deep/a.png')
+    Image.new('L', (8, 8), 7).save(tmp_path / 'b.png')
+    (tmp_path / 'broken.png').write_bytes(b'no image')
+    known = DigitsLT(split='test', imbalance_factor=20)
+    dataset = unknown_dataset(str(tmp_path), ConfigDict(type='DigitsLT'), known)
+    assert len(dataset) == 3
+    batch = [dataset[i] for i in range(3)]
+    assert {tuple(sample['inputs'].shape) for sample in batch} == {(1, 8, 8)}
+    assert (batch[0]['inputs'] == 7).all()  # b.png
+    assert [bool(sample['data_samples']['skipped']) for sample in batch] == [False, True, False]
+    empty = tmp_path / 'empty'
+    empty.mkdir()
+    with pytest.raises(BCE3SError, match='holds no image'):
+        unknown_dataset(str(empty), ConfigDict(type='DigitsLT'), known)

@@ -59,3 +59,12 @@ def test_one_run_at_a_time_even_after_a_kill(tmp_path):
     holder.wait()
     with exclusive(tmp_path / 'run'):
         pass
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    pipe = tmp_path / 'pipe'
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match='no regular file'):
+        write(pipe, b'content')
+    assert pipe.is_fifo()
+    assert os.listdir(tmp_path) == ['pipe']

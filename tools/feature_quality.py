@@ -11,6 +11,7 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bce3s.arguments import positive
 from bce3s.cli import load_config, run_tool
 
 
@@ -25,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         nargs='+',
         default=[],
         metavar='SET',
-        help='images of classes that the model was not trained on: held-out (those that '
+        help='images of classes that the model was not trained on: a folder, held-out (those that '
         'keep_classes leaves out), cifar10, cifar100, digits, fashion-mnist, mnist, or a config '
         'file (its test data)',
     )
@@ -43,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
         help='numbers of neighbours (default: those of 1 5 10 20 that the data set allows)',
     )
     p.add_argument('--out', help='where to write (<folder of the checkpoint>/features)')
-    p.add_argument('--batch-size', type=int, default=500, help='images at a time (default: 500)')
+    p.add_argument(
+        '--batch-size', type=positive(int), default=500, help='images at a time (default: 500)'
+    )
     p.add_argument(
         '--cfg-options',
         nargs='+',
@@ -67,9 +70,12 @@ def run(args: argparse.Namespace) -> None:
     config, checkpoint = _files(args)
     cfg = load_config(config, args.cfg_options)
     options = dict(_key_value(text) for text in args.unknown_options)
+    out = Path(args.out or checkpoint.parent / 'features')
+    if checkpoint.is_file():
+        out.mkdir(parents=True, exist_ok=True)  # or the work would be in vain
     with explained(cfg):
         report = feature_quality(cfg, checkpoint, args.unknown, args.k, args.batch_size, options)
-    path = write_features(report, args.out or checkpoint.parent / 'features')
+    path = write_features(report, out)
     print(format_tables(report))
     print(f'\nPercent. What the figures mean: {path}')
 

@@ -45,7 +45,7 @@ def read_table(
     Raises:
         BCE3SError: it does not say which column holds what.
     """
-    if columns is not None and (isinstance(columns, str) or len(columns) != 2):
+    if columns is not None and (isinstance(columns, str) or len({*columns}) != 2):
         raise BCE3SError(f'columns is {columns!r}; give two names, of paths and of labels.')
     firsts = {each: _first_row(text, each) for each in OR_ELSE.get(delimiter, delimiter)}
     if not any(firsts.values()):

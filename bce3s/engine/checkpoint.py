@@ -184,7 +184,7 @@ def _candidates(work_dir: Path) -> list[Path]:
         path
         for kind in ('epoch', 'iter')
         for path in work_dir.glob(f'{kind}_*.pth')
-        if re.fullmatch(rf'{kind}_\d+\.pth', path.name)
+        if re.fullmatch(rf'{kind}_\d+\.pth', path.name) and path.is_file()
     }
     pointer = work_dir / 'last_checkpoint'
     if pointer.is_file() and (text := pointer.read_text(errors='replace').strip()):

@@ -97,13 +97,36 @@ def _compute(run: RunDirectory, split: str, batch_size: int) -> Outputs:
 def _read(path: Path, key: list) -> Outputs | None:
     """None: not there, damaged, or of another checkpoint."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return None
         with np.load(path, allow_pickle=False) as file:
             facts: dict[str, Any] = json.loads(str(file['facts']))
             if facts.pop('checkpoint') != key:
                 return None
-            return Outputs(**{name: file[name] for name in ARRAYS}, **facts)
+            return _fitting(Outputs(**{name: file[name] for name in ARRAYS}, **facts))
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
+
+
+def _fitting(outputs: Outputs) -> Outputs:
+    """The outputs, whose shapes and types agree.
+
+    Raises:
+        ValueError: they do not.
+    """
+    n, k, d = len(outputs.labels), len(outputs.class_counts), outputs.features.shape[-1]
+    shapes = dict(features=(n, d), logits=(n, k), labels=(n,), weight=(k, d), bias=(k,))
+    for name, shape in shapes.items():
+        array = getattr(outputs, name)
+        if array.shape != shape or array.dtype != (np.int64 if name == 'labels' else np.float32):
+            raise ValueError(f'{name}: {array.dtype} {array.shape}')
+    if len(outputs.classes) != k or (
+        n and not 0 <= outputs.labels.min() <= outputs.labels.max() < k
+    ):
+        raise ValueError('classes')
+    if outputs.images is not None and len(outputs.images) != n:
+        raise ValueError('images')
+    return outputs
 
 
 def _write(path: Path, key: list, outputs: Outputs) -> None:

@@ -24,6 +24,8 @@ FOR_THE_FILE = (
     'Config:\n',
     'Hooks will be executed',
     'Exp name:',
+    'Distributed training is not used',  # of one process
+    'Loads checkpoint by',
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
     '`save_param_scheduler` is True',

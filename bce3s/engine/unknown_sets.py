@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from mmengine.config import ConfigDict
 from torch.utils.data import Dataset, default_collate
 
 from bce3s.datasets.fitted import check_channels, fitted
+from bce3s.datasets.image_files import ImageFiles, Images
 from bce3s.errors import BCE3SError
+from bce3s.own_data.found import images_below
 from bce3s.registry import DATASETS
 
 HELD_OUT = 'held-out'
@@ -43,8 +46,8 @@ def unknown_config(spec: str, known: ConfigDict) -> ConfigDict:
         return ConfigDict(type=NAMED[spec], split='test', **same)
     if not spec.endswith('.py'):
         raise BCE3SError(
-            f"--unknown {spec}: use '{HELD_OUT}', one of {', '.join(sorted(NAMED))}, or a config "
-            'file.'
+            f"--unknown {spec}: use '{HELD_OUT}', one of {', '.join(sorted(NAMED))}, a folder of "
+            'images, or a config file.'
         )
     from bce3s.cli import load_config
 
@@ -74,7 +77,8 @@ def _held_out(known: ConfigDict) -> ConfigDict:
 def unknown_dataset(
     spec: str, known_config: ConfigDict, known: Dataset, options: Mapping[str, Any] | None = None
 ) -> Dataset:
-    """The data set that ``spec`` names (see :func:`unknown_config`), in the shape of ``known``.
+    """The data set that ``spec`` names, a folder of images or as :func:`unknown_config` has it, in
+    the shape of ``known``.
 
     Args:
         spec, known_config: see there.
@@ -85,6 +89,8 @@ def unknown_dataset(
         BCE3SError: as :func:`unknown_config`; an option that the data set does not take; or a class
             of it is one of ``known``.
     """
+    if os.path.isdir(spec):
+        return _fitted(_pictures(spec, known), known)
     config = ConfigDict({**unknown_config(spec, known_config), **(options or {})})
     try:
         dataset = DATASETS.build(config)
@@ -100,6 +106,22 @@ def unknown_dataset(
             f'--unknown {spec}: the model knows {len(shared)} of its classes ({shared[0]}, ...): '
             f'they are not unknown. Use another data set, or {HELD_OUT}.'
         )
+    return _fitted(dataset, known)
+
+
+def _pictures(folder: str, known: Dataset) -> ImageFiles:
+    """All images in a folder and below it; those that cannot be read are left out."""
+    paths = [os.path.join(folder, name) for name in images_below(Path(folder))]
+    if not paths:
+        raise BCE3SError(f'--unknown {folder} holds no image.')
+    side = max(known[0]['inputs'].shape[1:])
+    sizes = (known.size, known.resize) if isinstance(known, ImageFiles) else (side, side)
+    images = Images(folder, paths, [0] * len(paths), lambda i: (paths[i], ''))
+    meta = dict(dataset=folder, split='unknown', classes=['unknown'], class_counts=[0])
+    return ImageFiles(images, False, meta, *sizes, unreadable='skip')
+
+
+def _fitted(dataset: Dataset, known: Dataset) -> Dataset:
     shape = tuple(known[0]['inputs'].shape)
     return dataset if tuple(dataset[0]['inputs'].shape) == shape else FittedImages(dataset, shape)
 

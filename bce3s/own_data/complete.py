@@ -52,7 +52,7 @@ def complete(
     folder = Path(work_dir).expanduser().resolve() / written.FOLDER
     before = written.read(folder) if keep else None
     if before is None:
-        if cfg.data_root is None:
+        if cfg.data_root in (None, ''):
             raise BCE3SError(f'data_root, the folder with your images, is not given: {COMMAND}')
         found, facts = _prepared(_path(cfg.data_root), options)
     else:
@@ -60,6 +60,11 @@ def complete(
         if cfg.data_root is not None:
             _check_place(found, _path(cfg.data_root))
         _check_there(found)
+    if Path(work_dir).resolve() == found.root:
+        raise BCE3SError(
+            f'{work_dir} holds the images: give another --work-dir, so that the figures of the run '
+            'are not taken for images.'
+        )
     rank = os.environ.get('RANK', '0')
     if write and before is None and os.environ.get('LOCAL_RANK', rank) == '0':
         written.write(folder, found, facts)

@@ -19,6 +19,7 @@ SPLIT_NAMES = {
 }
 SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
 NEVER = ('__macosx', 'class_frequencies.png')  # what others and our own tools leave behind
+OF_A_RUN = ('report.json', 'last_checkpoint')  # a folder with one of these holds no class
 LAYOUTS = (
     'Expected PATH/CLASS/IMAGE.jpg, PATH/train/CLASS/IMAGE.jpg (and val, test), '
     'PATH/train.csv (and val.csv, test.csv), or PATH itself a table with the columns path and label'
@@ -74,6 +75,8 @@ def find(data_root: str | Path, columns: tuple[str, str] | None = None) -> Found
     path = Path(data_root).expanduser()
     if not path.exists():
         raise BCE3SError(f'data_root: there is no folder or list {path}. Check the path.')
+    if is_run(path):
+        raise BCE3SError(f'data_root: {path} is the folder of a run, not of images.')
     if path.is_file():
         return _checked(from_list(path, columns), path)
     try:
@@ -98,7 +101,7 @@ def _checked(found: FoundImages, path: Path) -> FoundImages:
 def _from_folder(folder: Path) -> FoundImages:
     notes: list[str] = []
     while True:
-        below = {name: _images_below(folder / name) for name in _folders_in(folder)}
+        below = {name: images_below(folder / name) for name in _folders_in(folder)}
         below = {name: images for name, images in below.items() if images}
         if splits := _split_folders(below):
             return _from_splits(folder, splits, below, notes)
@@ -235,16 +238,29 @@ def is_visible(name: str) -> bool:
     return not name.startswith('.') and not name.casefold().endswith(NEVER)
 
 
+def is_run(folder: str | Path) -> bool:
+    """Whether a training run has written there: its figures are not images of a class."""
+    return any(os.path.isfile(os.path.join(folder, name)) for name in OF_A_RUN)
+
+
 def _entries(folder: Path) -> list[os.DirEntry]:
     with os.scandir(folder) as entries:
         return sorted((e for e in entries if is_visible(e.name)), key=lambda entry: entry.name)
 
 
 def _folders_in(folder: Path) -> list[str]:
-    return [entry.name for entry in _entries(folder) if entry.is_dir()]
+    return [entry.name for entry in _entries(folder) if _is_folder(entry)]
 
 
-def _images_below(folder: Path) -> list[str]:
+def _is_folder(entry: os.DirEntry) -> bool:
+    """Not of a run; a link that leads nowhere, or to itself, is none."""
+    try:
+        return entry.is_dir() and not is_run(entry.path)
+    except OSError:
+        return False
+
+
+def images_below(folder: Path) -> list[str]:
     """Paths relative to ``folder``, with ``/``; links are followed, but not in circles."""
     return sorted(_walk(str(folder), '', frozenset()))
 
@@ -258,7 +274,7 @@ def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterat
         for entry in entries:
             if not is_visible(entry.name):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 yield from _walk(entry.path, f'{prefix}{entry.name}/', above | {identity})
             elif is_image(entry.name):
                 yield prefix + entry.name

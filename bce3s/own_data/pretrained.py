@@ -51,14 +51,10 @@ def init_cfg_of(path: str | None) -> tuple[dict[str, Any] | None, str | None]:
 
 def _names(path: Path) -> set[str]:
     """The names of the weights in a file."""
-    import torch
+    from bce3s.engine.checkpoint import load_from_disk
 
     try:
-        saved = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-        weights = saved.get('state_dict', saved)
-        return set(weights)
-    except Exception as error:  # a damaged file can raise anything
-        said = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise BCE3SError(
-            f'own_data.pretrained={path} cannot be read as a file of weights: {said}'
-        ) from error
+        saved = load_from_disk(path)
+    except BCE3SError as error:
+        raise BCE3SError(f'own_data.pretrained: {error}') from error
+    return set(saved.get('state_dict', saved))

@@ -31,8 +31,8 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         '--unknown',
-        metavar='held-out|SET',
-        help="images of classes that the models do not know, for open-set curves: 'held-out' "
+        metavar='FOLDER|held-out|SET',
+        help="images of classes that the models do not know, for open-set curves: a folder, 'held-out' "
         '(what keep_classes left out), a data set (cifar10, cifar100, digits, fashion-mnist, '
         'mnist), or a config file (its test data)',
     )

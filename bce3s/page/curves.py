@@ -162,6 +162,8 @@ def _figure(
         axes.set_yscale('log')
     if not log and max(values) <= 100 < axes.get_ylim()[1]:  # percent
         axes.set_ylim(top=101)
+    if not log and not any(values):
+        axes.set_ylim(0, 1)
     _stage_line(axes, groups)
     axes.grid(axis='y')
     axes.set_xlabel('epoch')

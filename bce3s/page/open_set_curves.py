@@ -64,7 +64,7 @@ def open_set_curves(runs: list[PageRun]) -> Section | None:
     found = {run.name: _measured(run) for one in drawn for run in one.group.runs}
     known = [one for one in drawn if found[one.run.name].open_set is not None]
     figures = [_rejection_figure(one, found[one.run.name]) for one in drawn]
-    tables = [_rejection_table(drawn, found)]
+    tables = _rejection_tables(drawn, found)
     if known:
         figures = [*_curve_figures(known, found), *figures]
         tables.insert(0, _open_set_table(known, found))
@@ -239,17 +239,21 @@ def _open_set_table(drawn: list[Shown], found: dict[str, Measured]) -> Table:
     return Table(header, rows, caption, left=2)
 
 
-def _rejection_table(drawn: list[Shown], found: dict[str, Measured]) -> Table:
-    rows = []
+def _rejection_tables(drawn: list[Shown], found: dict[str, Measured]) -> list[Table]:
+    """What is rejected at the uniform threshold, and what is right nevertheless."""
+    rejected_, right = [], []
     for one in drawn:
         some = [found[run.name] for run in one.group.runs]
         chosen = sorted({str(m.rejection['chosen_on']) for m in some})
         row = [one.group.name, ', '.join(chosen), spread([m.threshold for m in some], 2)]
         row += [spread([m.rejection['false_rejection'][s] for m in some]) for s in COLUMNS]
-        row += [spread([m.rejection['accuracy'][s] for m in some]) for s in COLUMNS]
-        row += [spread([m.unknown_rejected for m in some])]
-        rows.append(row)
-    header = ['Runs', 'Chosen on', 'Threshold']
-    header += [f'{what}, {s.capitalize()}' for what in ('Rejected', 'Right') for s in COLUMNS]
-    caption = 'At the uniform threshold (%). Right: accepted and classified right'
-    return Table([*header, 'Unknown rejected'], rows, caption, left=2)
+        rejected_.append([*row, spread([m.unknown_rejected for m in some])])
+        figures = [spread([m.rejection['accuracy'][s] for m in some]) for s in COLUMNS]
+        right.append([one.group.name, *figures])
+    columns = [s.capitalize() for s in COLUMNS]
+    caption = 'Rejected at the uniform threshold (%): known images of each split, unknown ones'
+    header = ['Runs', 'Chosen on', 'Threshold', *columns, 'Unknown']
+    return [
+        Table(header, rejected_, caption, left=2),
+        Table(['Runs', *columns], right, 'Not rejected and classified right (%)'),
+    ]

@@ -32,7 +32,10 @@ SECTIONS = (
     ('curves', 'losses', 'losses'),
     ('provenance', 'provenance', ''),
 )
-UNKNOWN_HINT = 'Open-set curves need images of unknown classes: --unknown held-out, or a data set.'
+UNKNOWN_HINT = (
+    'Open-set curves need images of unknown classes: --unknown FOLDER, or held-out where '
+    'keep_classes has left classes out.'
+)
 NUMBER = re.compile(r'(-?[\d,]*\.?\d+( ± [\d.]+)?( ?[%°])?|-)?$')
 SectionMaker = Callable[[list[PageRun]], Section | None]
 

@@ -88,7 +88,6 @@ def _data_line(report: dict[str, Any]) -> str:
 def _headline(groups: list[Group], strong: set[tuple[str, str]], why: str) -> Table:
     rows = []
     for group in groups:
-        report = group.runs[0].report
         rows.append(
             [
                 group_cell(group),
@@ -99,11 +98,12 @@ def _headline(groups: list[Group], strong: set[tuple[str, str]], why: str) -> Ta
                 str(len(group.runs)),
                 ', '.join(str(run.report['seed']) for run in group.runs),
                 _epoch(group),
-                label(selections(report)[0]),
             ]
         )
-    header = ['Runs', *(c.capitalize() for c in COLUMNS), 'n', 'Seeds', 'Epoch', 'Selection']
-    return Table(header, rows, why)
+    header = ['Runs', *(c.capitalize() for c in COLUMNS), 'n', 'Seeds', 'Epoch']
+    chosen = sorted({label(selections(group.runs[0].report)[0]) for group in groups})
+    said = f'Epoch: {" or ".join(chosen)}, without test-time augmentation.'
+    return Table(header, rows, f'{said} {why}'.strip())
 
 
 def _epoch(group: Group) -> str:

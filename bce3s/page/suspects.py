@@ -17,26 +17,32 @@ from bce3s.page.shown import Shown, shown
 from bce3s.page.svg import MUTED, new_figure, to_svg
 
 LISTED, DRAWN, COLUMNS, SIDE = 20, 12, 4, 64
+FEWEST = 5  # images of a class, below which nothing is usual for it
 TEXT = """\
 Images whose label the model doubts most, the most doubtful first: wrong labels are often among
 them, and so are hard images. Margin is how much more an image looks like the other class than like
 its own, each measured by what is usual for images of that class (log-softmax, after confident
-learning, Northcutt et al., JAIR 2021)."""
+learning, Northcutt et al., JAIR 2021). Only images that were not trained on are looked at, of
+classes with at least five of them."""
 
 
 def suspects(runs: list[PageRun]) -> Section | None:
     """Of the first seed of each group whose images are files; None: there is none."""
     drawn = [one for one in shown(runs) if one.outputs.images]
-    found = {
-        one.run.name: label_suspects(one.outputs.logits, one.outputs.labels, LISTED)
-        for one in drawn
-    }
+    found = {one.run.name: _found(one) for one in drawn}
     drawn = [one for one in drawn if found[one.run.name]]
     if not drawn:
         return None
     figures = [_figure(one, found[one.run.name]) for one in drawn]
     tables = [_table(one, found[one.run.name]) for one in drawn]
     return Section('suspects', 'Labels to look at', TEXT, figures, tables)
+
+
+def _found(one: Shown) -> list[Suspect]:
+    outputs = one.outputs
+    enough = np.bincount(outputs.labels, minlength=len(outputs.classes)) >= FEWEST
+    found = label_suspects(outputs.logits, outputs.labels, None)
+    return [s for s in found if enough[s.label] and enough[s.other]][:LISTED]
 
 
 def _table(one: Shown, found: list[Suspect]) -> Table:

@@ -36,8 +36,9 @@ own_data = dict(
     size=None,  # H = W; None, here and below: chosen
     network=None,  # cifar_resnet20, cifar_resnet32, resnet18_cifar, resnet18, resnet34, resnet50
     batch_size=None,  # of all processes together
-    epochs=None,  # of the first stage; the second has its own, a tenth or so
+    epochs=None,  # of the first stage; the second has a tenth, or as many as make 200 steps
     pretrained=None,  # a file of weights for the backbone, such as torchvision's of a ResNet
 )
 
 train_dataloader = dict(batch_sampler=dict(type='PairedBatchSampler'))
+default_hooks = dict(logger=dict(interval=10))

@@ -57,7 +57,7 @@ def _check_python(arguments: list[str]) -> None:
         return
     parsed = parsed_by(arguments[0], arguments[1:])
     config = getattr(parsed, 'config', None)
-    if config:
+    if config and (config.endswith('.py') or getattr(parsed, 'checkpoint', None)):  # no run
         load_config(config, parsed.cfg_options)
 
 

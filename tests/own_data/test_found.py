@@ -115,6 +115,22 @@ def test_links(tmp_path):
     assert any('links to a file that is not there' in note for note in usable.notes)
 
 
+def test_what_a_run_wrote_is_no_class(tmp_path):
+    put(tmp_path, 'a/1.png', 'b/1.png', 'work/report.png', 'work_dirs/x/report.png')
+    (tmp_path / 'work/report.json').write_text('{}')
+    (tmp_path / 'work_dirs/x/last_checkpoint').write_text('epoch_1.pth')
+    assert find(tmp_path).classes == ['a', 'b']
+    with pytest.raises(BCE3SError, match='the folder of a run'):
+        find(tmp_path / 'work')
+
+
+def test_a_link_to_itself_is_passed_over(tmp_path):
+    put(tmp_path, 'a/1.png', 'b/1.png')
+    (tmp_path / 'c').symlink_to(tmp_path / 'c')
+    (tmp_path / 'a/d').symlink_to(tmp_path / 'a/d')
+    assert find(tmp_path).classes == ['a', 'b']
+
+
 # ------------------------------------------------------------------------------------------ lists
 @pytest.mark.parametrize('form', ['csv', 'tsv', 'txt', 'csv.gz'])
 def test_one_list(tmp_path, form):

@@ -46,3 +46,13 @@ def test_an_image_that_is_gone_is_said_to_be(tmp_path):
 
 def test_images_in_memory_have_no_such_section(tmp_path):
     assert suspects([run('a', tmp_path, full=True)]) is None
+
+
+def test_what_is_usual_for_a_class_is_not_known_of_few_images(tmp_path):
+    one, shown = with_files(tmp_path, [3])
+    rare = int(shown[3])
+    kept = np.flatnonzero((shown != rare) | (np.arange(len(shown)) == 3))
+    for name in ('labels', 'logits', 'features'):
+        object.__setattr__(one.outputs, name, getattr(one.outputs, name)[kept])
+    object.__setattr__(one.outputs, 'images', [one.outputs.images[i] for i in kept])
+    assert suspects([one]) is None
