@@ -32,9 +32,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--unknown',
         metavar='FOLDER|held-out|SET',
-        help="images of classes that the models do not know, for open-set curves: a folder, 'held-out' "
-        '(what keep_classes left out), a data set (cifar10, cifar100, digits, fashion-mnist, '
-        'mnist), or a config file (its test data)',
+        help='images of classes that the models do not know, for open-set curves: a folder, '
+        "'held-out' (what keep_classes left out), a data set (cifar10, cifar100, digits, "
+        'fashion-mnist, mnist), or a config file (its test data)',
     )
     p.add_argument(
         '--unknown-options',
