@@ -126,7 +126,10 @@ def measure_rejection(
         ``threshold``; ``chosen_on``, ``measured_on``, ``cross_fitted``; ``uniform_accuracy``, the
         share of these images that the threshold classifies (own score above it, all others not);
         ``false_rejection`` with ``all``, ``many``, ``medium``, ``few`` (means of per-class shares)
-        and ``plain`` (all images alike); ``accuracy``, not rejected and right, of the first four.
+        and ``plain`` (all images alike); ``accuracy``, not rejected and right, of the first four;
+        ``at_threshold``, as ``false_rejection`` but of all images at the one ``threshold``, which
+        is the same where nothing is cross-fitted. Where the two differ much the threshold hangs on
+        few images.
         ``None`` where a split is empty or no threshold classifies anything. Without finite scores
         of some image all of it is ``None``.
     """
@@ -139,9 +142,10 @@ def measure_rejection(
     rejections = np.full(len(extremes.labels), np.nan) if at is None else _percent(extremes, at)
     right = (extremes.own > extremes.other) & (rejections == 0)
     hits = np.where(np.isnan(rejections), np.nan, 100.0 * right)
-    false, accuracy = (
+    plain = np.full(len(hits), np.nan) if threshold is None else _percent(extremes, threshold)
+    false, accuracy, simply = (
         split_means(values, extremes.labels, class_counts, thresholds)
-        for values in (rejections, hits)
+        for values in (rejections, hits, plain)
     )
     return {
         'threshold': threshold,
@@ -150,6 +154,7 @@ def measure_rejection(
         'cross_fitted': chosen is None,
         'uniform_accuracy': _uniform_accuracy(extremes, threshold),
         'false_rejection': false,
+        'at_threshold': simply,
         'accuracy': {name: accuracy[name] for name in COLUMNS},
     }
 

@@ -7,6 +7,7 @@ data (the best epoch) or predicted with a flipped copy (flip TTA) stands beside 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.figure import draw_report
+from bce3s.evaluation.report_check import fault, no_constant
 from bce3s.evaluation.selection import LAST, label, other_selections, selections
 from bce3s.files import written_whole
 
+ANOTHER = 'tools/test.py writes a new one.'
 HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'balanced_accuracy', 'macro_f1', 'per_class', 'samples')
 
 
@@ -79,21 +82,23 @@ def read_report(run: str | Path) -> dict[str, Any]:
     """``report.json`` of a run directory (or the file itself).
 
     Raises:
-        BCE3SError: there is none, or it is no report.
+        BCE3SError: there is none, or it is no report: what it has is of other types or lengths.
     """
     path = Path(run)
     path = path / 'report.json' if path.is_dir() or path.suffix != '.json' else path
     try:
-        report = json.loads(path.read_text(encoding='utf-8'))
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise OSError('it is no regular file')
+        report = json.loads(path.read_text(encoding='utf-8'), parse_constant=no_constant)
     except FileNotFoundError:
         raise BCE3SError(
             f'{run} has no report.json: it is no run directory, or its first validation '
             'was not reached.'
         ) from None
-    except (OSError, ValueError) as error:
-        raise BCE3SError(f'{path} cannot be read as a report: {error}.') from None
-    if not isinstance(report, dict) or not {*COLUMNS, 'config', 'seed', 'other'} <= report.keys():
-        raise BCE3SError(f'{path} is not a report of this project: it has no {", ".join(COLUMNS)}.')
+    except (OSError, ValueError, RecursionError) as error:
+        raise BCE3SError(f'{path} cannot be read as a report: {error}. {ANOTHER}') from None
+    if wrong := fault(report):
+        raise BCE3SError(f'{path} is not a report of this project: {wrong}. {ANOTHER}')
     return report
 
 
@@ -101,6 +106,11 @@ def read_report(run: str | Path) -> dict[str, Any]:
 def percent(value: float | None) -> str:
     """Two decimals; a dash for an empty split."""
     return '-' if value is None else f'{value:.2f}'
+
+
+def escaped(text: Any) -> str:
+    """For Markdown: nothing in it is markup, ends a cell of a table, or begins a line."""
+    return re.sub(r'([\\`*<>&|\[\]])', r'\\\1', re.sub(r'\s*[\r\n]\s*', ' ', str(text)))
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:
@@ -168,23 +178,34 @@ def _rejection(report: dict[str, Any]) -> list[str]:
         return ['## None of these', text]
     where = (
         f'It was chosen on these images; the figures are those of each half of them at the '
-        f'threshold that the other half chose (cross-fitted). That one threshold classifies '
+        f'threshold that the other half chose (cross-fitted), but for the row of this very '
+        f'threshold: if that differs much, the threshold hangs on few images. It classifies '
         f'{percent(found["uniform_accuracy"])} % of them (uniform accuracy).'
         if found['cross_fitted']
         else f'It was chosen on the {found["chosen_on"]} set and classifies '
         f'{percent(found["uniform_accuracy"])} % of these images (uniform accuracy).'
     )
     text = (
-        'An image is none of the classes if its largest score is at most the uniform threshold, '
+        'An image is none of the classes if its largest logit is at most the uniform threshold, '
         f'{found["threshold"]:.4f}. {where} Every image of the {found["measured_on"]} set is of a '
         'known class, so each rejection is a false one; percent, means of per-class figures.'
     )
     rows = [
+        *_at_threshold(found),
         ['Falsely rejected', *(percent(found['false_rejection'][name]) for name in COLUMNS)],
         ['Not rejected and right', *(percent(found['accuracy'][name]) for name in COLUMNS)],
     ]
     table = markdown_table(['', *(name.capitalize() for name in COLUMNS)], rows)
-    return ['## None of these', text, table]
+    return ['## None of these', escaped(text), table]
+
+
+def _at_threshold(found: dict[str, Any]) -> list[list[str]]:
+    """A row of what the threshold itself rejects, where the others are cross-fitted."""
+    simply = found.get('at_threshold') if found['cross_fitted'] else None
+    if simply is None:
+        return []
+    row = [percent(simply[name]) for name in COLUMNS]
+    return [['Falsely rejected at this very threshold', *row]]
 
 
 def _worst_classes(report: dict[str, Any], number: int = 10) -> str:
@@ -194,7 +215,7 @@ def _worst_classes(report: dict[str, Any], number: int = 10) -> str:
     split = split_of(counts, Thresholds(**report['thresholds']))
     rows = [
         [
-            str(report['classes'][k]).replace('|', '\\|'),
+            escaped(report['classes'][k]),
             split[k].capitalize(),
             str(counts[k]),
             percent(accuracies[k]),
@@ -206,6 +227,7 @@ def _worst_classes(report: dict[str, Any], number: int = 10) -> str:
 
 def _explanation(report: dict[str, Any]) -> str:
     many, few = report['thresholds']['many'], report['thresholds']['few']
+    on = escaped(report['split'])
     text = (
         'Percent, means of per-class accuracies: Many are the classes with more than '
         f"{many} training images, Medium those with {few} to {many}, Few those with fewer; '-' is "
@@ -215,8 +237,8 @@ def _explanation(report: dict[str, Any]) -> str:
     )
     if any(entry['selection'].startswith('best on') for entry in selections(report)):
         text += (
-            f"\n\n'Best on {report['split']}' picks the epoch on the {report['split']} data: it is "
-            'for comparison only, and no estimate of the accuracy on new data.'
+            f"\n\n'Best on {on}' picks the epoch on the {on} data: it is for comparison only, and "
+            'no estimate of the accuracy on new data.'
         )
     return text
 
@@ -231,17 +253,17 @@ def _origin(report: dict[str, Any]) -> str:
         ', '.join(f'{name} {version}' for name, version in versions.items()),
         f'device {report.get("device", "unknown")}, backbone in {precision}',
     ]
-    return '\n'.join(f'- {line}' for line in lines)
+    return '\n'.join(f'- {escaped(line)}' for line in lines)
 
 
 def format_markdown(report: dict[str, Any]) -> str:
     """``report.md``: the selections, the data, the worst classes, and what it takes to redo it."""
     header = ['Selection', 'Epoch', *(column.capitalize() for column in COLUMNS)]
     parts = [
-        f'# {report["config"]}, seed {report["seed"]}',
-        markdown_table(header, [_cells(entry) for entry in selections(report)]),
+        f'# {escaped(report["config"])}, seed {report["seed"]}',
+        markdown_table(header, [[*map(escaped, _cells(entry))] for entry in selections(report)]),
         _explanation(report),
-        _data_line(report),
+        escaped(_data_line(report)),
         '![accuracy of each class](report.png)',
         '## The worst classes',
         _worst_classes(report),

@@ -9,7 +9,7 @@ from typing import Any
 
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
-from bce3s.evaluation.report import markdown_table, read_report
+from bce3s.evaluation.report import escaped, markdown_table, read_report
 from bce3s.evaluation.selection import LAST, label, selections
 
 
@@ -76,4 +76,4 @@ def _row(key: tuple, members: list[tuple[dict, dict]], ambiguous: bool) -> list[
     name = f'{config} ({digest[:7]})' if ambiguous and digest else str(config)
     seeds = sorted(report['seed'] for report, _ in members)
     figures = [mean_std([entry[column] for _, entry in members]) for column in COLUMNS]
-    return [name, str(epoch), *figures, str(len(members)), ', '.join(map(str, seeds))]
+    return [escaped(name), str(epoch), *figures, str(len(members)), ', '.join(map(str, seeds))]

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from bce3s.engine.outputs import Outputs
     from bce3s.engine.run_directory import RunDirectory
 
-REQUIRED = ('per_class', 'classes', 'class_counts', 'thresholds', 'dataset', 'split', 'epoch')
+REQUIRED = (
+    'samples',
+    'per_class',
+    'classes',
+    'class_counts',
+    'thresholds',
+    'dataset',
+    'split',
+    'epoch',
+)
 AGREEMENT = 0.5  # points of All by which another precision or batch size may differ
 Say = Callable[[str], None]
 Wanted = tuple[str, dict[str, Any]] | None  # --unknown and its options

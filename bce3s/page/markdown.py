@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-from bce3s.evaluation.report import markdown_table
+from bce3s.evaluation.report import escaped, markdown_table
 from bce3s.page.page import paragraphs
 from bce3s.page.sections import Cell, Section, Table
 
@@ -28,11 +26,6 @@ def markdown(title: str, sections: list[Section]) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def escaped(text: str) -> str:
-    """Nothing in it is markup, or ends a cell of a table."""
-    return re.sub(r'([\\`*<>|\[\]])', r'\\\1', text)
-
-
 def _table(table: Table) -> list[str]:
     rows = [[_cell(cell) for cell in row] for row in table.rows[:LONGEST]]
     header = [_cell(cell) for cell in table.header]
@@ -44,5 +37,5 @@ def _table(table: Table) -> list[str]:
 
 
 def _cell(cell: str) -> str:
-    text = escaped(cell).replace('\n', ' ')
+    text = escaped(cell)
     return f'**{text}**' if isinstance(cell, Cell) and cell.strong else text

@@ -37,7 +37,9 @@ def test_a_validation_chooses_its_own_threshold(validated):
     assert found['threshold'] == 0.5  # between -1 and 2
     assert found['uniform_accuracy'] == 100.0
     assert found['false_rejection']['all'] == 0.0
-    assert '## None of these' in (validated / 'report.md').read_text()
+    text = (validated / 'report.md').read_text()
+    assert '## None of these' in text
+    assert 'Falsely rejected at this very threshold | 0.00' in text
 
 
 def test_a_test_takes_the_threshold_of_the_validation(validated, tmp_path, monkeypatch):

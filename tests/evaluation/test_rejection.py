@@ -109,6 +109,7 @@ def test_a_threshold_chosen_elsewhere():
     assert found['uniform_accuracy'] == pytest.approx(100 * ((own > 0.4) & (others <= 0.4)).mean())
     assert (found['threshold'], found['chosen_on'], found['measured_on']) == (0.4, 'val', 'test')
     assert found['cross_fitted'] is False
+    assert found['at_threshold'] == found['false_rejection']
 
 
 def test_without_another_split_each_half_has_the_threshold_of_the_other():
@@ -121,6 +122,8 @@ def test_without_another_split_each_half_has_the_threshold_of_the_other():
     assert found['false_rejection']['all'] == pytest.approx(np.mean(false))
     assert found['accuracy']['few'] == pytest.approx(right[3])
     accuracy, threshold = uniform_accuracy(logits, labels)
+    simply, _ = by_loops(logits, labels, [threshold] * len(labels))
+    assert found['at_threshold']['all'] == pytest.approx(np.mean(simply))
     assert (found['threshold'], found['uniform_accuracy']) == (threshold, pytest.approx(accuracy))
     assert (found['chosen_on'], found['measured_on'], found['cross_fitted']) == (
         'test',

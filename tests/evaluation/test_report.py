@@ -1,6 +1,7 @@
 """Selections, the files and their texts, and the table over seeds."""
 
 import json
+import re
 import runpy
 import statistics
 import sys
@@ -122,6 +123,18 @@ def test_worst_classes_come_first_with_their_counts():
     assert first[:3] == ['| class\\|3', '| class\\|1', '| class\\|9']  # ties: the rarer one
     assert lines[0].endswith(f'| {counts[3]} | 10.00 |')
     assert len(first) == 9  # the untested class is not among them
+
+
+def test_no_name_is_markup():
+    name = '<script>alert(1)</script>|`a`&amp;\n# [x](y)'
+    report = make_report([row(1, 30.0), row(2, 20.0)], config=name, device=name, precision=name)
+    report |= dict(classes=[name] * 10, dataset=name, split=name, versions={name: name})
+    report['subset'] |= dict(imbalance=name, sha256=name)
+    text = reports.format_markdown(report)
+    assert text.count('\\<script\\>') == 22
+    assert not re.search(r'(?<!\\)[<&`]', text)
+    assert not re.search(r'\n# |(?<!!)(?<!\\)\[', text)
+    assert '&lt;' not in text
 
 
 def test_terminal_table_is_aligned():
