@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bce3s.datasets.long_tailed import SPLITS
-from bce3s.evaluation.report import markdown_table, percent
-from bce3s.inference.card_text import UNKNOWN, cell, counted, known, listed
+from bce3s.evaluation.report import escaped, markdown_table, percent
+from bce3s.inference.card_text import UNKNOWN, counted, known, listed
+from bce3s.inference.precisions import precisions_text
 
 FEW_IMAGES = 100  # of a split, below which its figures are called uncertain
 
@@ -18,7 +19,7 @@ def results_text(facts: dict[str, Any]) -> str:
     """Accuracy by split, on how many images, and how uncertain."""
     results = facts['results']
     if results is None:
-        return f'The accuracy of this model is unknown. {facts["no_results"]}'
+        return f'The accuracy of this model is unknown. {escaped(facts["no_results"])}'
     if results.get('all') is None:
         return (
             f'The accuracy of this model is unknown: the report of the run is of epoch '
@@ -69,13 +70,13 @@ def standard_error(inside: Sequence[bool], results: dict[str, Any]) -> float | N
 
 
 def _how_measured(results: dict[str, Any]) -> str:
-    where = f'{results["dataset"]}, its {results["split"]} images'
+    where = f'{known(results["dataset"])}, its {known(results["split"])} images'
     chosen = results.get('selection')
     text = f'On {where}, after epoch {results["epoch"]}, without test-time augmentation.'
     if chosen == 'last':
         text += ' It is the last epoch: no epoch was chosen by these figures.'
     elif chosen:
-        text += f' The epoch was chosen as: {chosen}.'
+        text += f' The epoch was chosen as: {escaped(chosen)}.'
         if chosen.startswith('best on'):
             text += ' Figures chosen so are higher than on new data.'
     else:
@@ -83,10 +84,8 @@ def _how_measured(results: dict[str, Any]) -> str:
             f' The figures are from the history of the report, which is of epoch '
             f'{results["report_epoch"]}.'
         )
-    if results.get('precision') not in (None, 'float32'):
-        text += (
-            f' The backbone multiplied in {results["precision"]} there; the files do in float32.'
-        )
+    if told := precisions_text(results):
+        text += f' {escaped(told)}'
     if results.get('accuracy') is not None:
         text += f' Plain accuracy, all images alike: {percent(results["accuracy"])} %.'
     return text
@@ -119,8 +118,12 @@ def rejection_text(facts: dict[str, Any]) -> str:
         )
     chosen, measured = (known(found.get(key)) for key in ('chosen_on', 'measured_on'))
     folds = ', cross-fitted: chosen on one half of them, measured on the other'
+    header, columns = ['Falsely rejected', 'Accepted and right'], [false, right]
+    if found.get('cross_fitted') and found.get('at_threshold'):
+        header.append('Falsely rejected at this very threshold')
+        columns.append(found['at_threshold'])
     rows = [
-        [name.capitalize(), percent(false.get(name)), percent(right.get(name))]
+        [name.capitalize(), *(percent(column.get(name)) for column in columns)]
         for name in ('all', *SPLITS)
     ]
     return '\n\n'.join(
@@ -128,7 +131,7 @@ def rejection_text(facts: dict[str, Any]) -> str:
             f'An image whose largest logit is at most {found["threshold"]:.4f} is none of the '
             f'classes. The threshold was chosen on the {chosen} images; the figures are of the '
             f'{measured} images{folds if found.get("cross_fitted") else ""}.',
-            markdown_table(['Split', 'Falsely rejected', 'Accepted and right'], rows),
+            markdown_table(['Split', *header], rows),
             'Percent, means of the figures per class. How many images of unknown classes are '
             'accepted was not measured here.',
         ]
@@ -187,5 +190,5 @@ def _weak(facts: dict[str, Any], results: dict[str, Any]) -> list[str]:
                 f'{counted(never, "class")} of {len(accuracies):,} {verb} never recognised.'
             )
         else:
-            lines.append(f'The worst class is {cell(name)}: {percent(worst)} %.')
+            lines.append(f'The worst class is {escaped(name)}: {percent(worst)} %.')
     return lines

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bce3s.evaluation.report import escaped
+
 UNKNOWN = 'unknown'
 
 
 def known(value: Any) -> str:
-    """The value, or that it is unknown."""
-    return UNKNOWN if value is None or value == '' else str(value)
-
-
-def cell(text: Any) -> str:
-    """Of a Markdown table."""
-    return str(text).replace('|', '\\|').replace('\n', ' ')
+    """The value, without markup, or that it is unknown."""
+    return UNKNOWN if value is None or value == '' else escaped(value)
 
 
 def listed(lines: Sequence[str]) -> str:

@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> None:
     from bce3s.inference.export import ExportedNetwork, float32_model, model_scores
     from bce3s.inference.inputs import InputSpec
     from bce3s.inference.model_facts import evaluated, files_facts, model_facts
+    from bce3s.inference.precisions import compare_precisions, precisions_text
 
     run = RunDirectory.open(args.run, args.checkpoint)
     model, meta = float32_model(run)
@@ -75,8 +76,12 @@ def run(args: argparse.Namespace) -> None:
     done, failed = _export_all(network, model_scores(model), args, data.images)
     if done:
         facts['files'] = files_facts(done, data.source)
+        results = facts['results'] or {}
+        results['precisions'] = compare_precisions(run, model, results.get('precision'))
         _write_texts(args.out, facts)
-        print(f'\n{table(done)}\n\n{args.out / FACTS} and {args.out / CARD} say what it is.')
+        where = f'{args.out / FACTS} and {args.out / CARD} say what it is.'
+        for text in filter(None, (table(done), precisions_text(results), where)):
+            print(f'\n{text}')
     if failed:
         raise BCE3SError(' '.join(failed))
 

@@ -7,11 +7,13 @@ import io
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bce3s.datasets.checks import Problems
 from bce3s.datasets.image_folder import EXTENSIONS, images_below
-from bce3s.datasets.lists import DELIMITERS, PATH_COLUMNS, list_content
+from bce3s.datasets.lists import list_content
+from bce3s.datasets.tables import DELIMITERS, OR_ELSE, PATH_COLUMNS
 from bce3s.errors import BCE3SError
 
 LISTS = ('.txt', *DELIMITERS)
@@ -25,8 +27,9 @@ def find_images(
 
     Args:
         paths: each an image, a folder, or a list (``.txt``, ``.csv``, ``.tsv``, also ``.gz``): a
-            path a line, a label behind it or not; or a table with a column called as in
-            ``PATH_COLUMNS``. Labels are not looked at.
+            path a line, a label behind it or not; or a table, separated as those of
+            :mod:`bce3s.datasets.tables`, with a column called as in ``PATH_COLUMNS``. Labels are
+            not looked at.
         data_root: what paths in lists are relative to. None: the folder of the list, or else
             ``trained_on``, where the first image of the list is there and not in that folder.
         trained_on: the folder of the images of the training.
@@ -57,8 +60,18 @@ def _is_list(path: Path) -> bool:
     return Path(path.stem if path.suffix == '.gz' else path.name).suffix.lower() in LISTS
 
 
+class _Unread(Problems):
+    """What is wrong with folders; a link to a folder above it shows no other images."""
+
+    def add(self, where: str | Path, what: str) -> None:
+        with suppress(OSError):
+            if any(os.path.samefile(where, folder) for folder in Path(where).parents):
+                return
+        super().add(where, what)
+
+
 def _in_folder(folder: Path) -> list[str]:
-    problems = Problems()
+    problems = _Unread()
     images = images_below(folder, problems, Counter())
     problems.raise_all('Folders cannot be read')
     if not images:
@@ -96,24 +109,52 @@ def _unlabelled(line: str) -> str:
 
 
 def _column(text: str, path: Path, delimiter: str) -> list[str]:
-    """The column of paths; the first where the first line is no header but names an image."""
+    """The column of paths, of the first delimiter with which there is one."""
+    delimiters = OR_ELSE.get(delimiter, delimiter)
+    firsts = {each: _first(text, each) for each in delimiters}
+    layouts = {each: _layout(first) for each, first in firsts.items()}
+    used = next((each for each in delimiters if layouts[each][0] is not None), delimiter)
     try:
-        reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
-        rows = [row for row in reader if any(map(str.strip, row))]
+        rows = _rows(text, used)
     except csv.Error as error:
         raise BCE3SError(f'{path} is no table ({error}).') from error
     if not rows:
         return []
-    header = [name.strip().casefold() for name in rows[0]]
-    at = next((header.index(name) for name in PATH_COLUMNS if name in header), None)
-    if at is None and header[0].endswith(EXTENSIONS):
-        at, rows = 0, [[], *rows]
+    at, headed = layouts[used]
     if at is None:
+        header = max(firsts.values(), key=len)
         raise BCE3SError(
             f'The table {path} has no column called {" or ".join(PATH_COLUMNS)} in its first line '
-            f'({", ".join(rows[0][:20])}).'
+            f'({", ".join(header[:20])}).'
         )
-    names = [row[at].strip() if at < len(row) else '' for row in rows[1:]]
+    names = [row[at].strip() if at < len(row) else '' for row in rows[headed:]]
     if '' in names:
-        raise BCE3SError(f'Row {names.index("") + 2} of the table {path} names no image.')
+        number = names.index('') + 1 + headed
+        raise BCE3SError(f'Row {number} of the table {path} names no image.')
     return names
+
+
+def _rows(text: str, delimiter: str) -> list[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
+    return [row for row in reader if any(map(str.strip, row))]
+
+
+def _first(text: str, delimiter: str) -> list[str]:
+    """The cells of the first row; none where it is no row of a table."""
+    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
+    with suppress(csv.Error):
+        return next((row for row in reader if any(map(str.strip, row))), [])
+    return []
+
+
+def _layout(first: list[str]) -> tuple[int | None, bool]:
+    """Where the paths are, by the first row, and whether it is a header; None: it does not say.
+
+    Without a header it is the first column, or the other one of two, that names an image.
+    """
+    first = [cell.strip().casefold() for cell in first]
+    named = next((first.index(name) for name in PATH_COLUMNS if name in first), None)
+    if named is not None:
+        return named, True
+    of_two = first[: 2 if len(first) == 2 else 1]
+    return next((i for i, cell in enumerate(of_two) if cell.endswith(EXTENSIONS)), None), False

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bce3s.datasets.long_tailed import SPLITS
-from bce3s.evaluation.report import markdown_table, percent
+from bce3s.evaluation.report import escaped, markdown_table, percent
 from bce3s.inference.card_results import limits_text, rejection_text, results_text
-from bce3s.inference.card_text import UNKNOWN, cell, counted, known, listed
+from bce3s.inference.card_text import UNKNOWN, counted, known, listed
 from bce3s.inference.card_usage import usage
 
 FOLDED = 200  # classes; more are folded
@@ -26,7 +26,7 @@ def format_card(facts: dict[str, Any]) -> str:
         ('Use and limits', limits_text(facts)),
         ('Files', _files(facts)),
     )
-    parts = [f'# {facts["name"]}, seed {known(facts["training"]["seed"])}']
+    parts = [f'# {escaped(facts["name"])}, seed {known(facts["training"]["seed"])}']
     for title, text in sections:
         parts += [f'## {title}', text]
     return '\n\n'.join(parts) + '\n'
@@ -70,10 +70,13 @@ def _data(facts: dict[str, Any]) -> str:
     rule = ''
     if subset.get('imbalance_factor') is not None:
         rule = (
-            f', made long-tailed ({subset.get("imbalance", "exp")}, imbalance factor '
-            f'{subset["imbalance_factor"]:g}, rule {subset.get("rule")})'
+            f', made long-tailed ({escaped(subset.get("imbalance", "exp"))}, imbalance factor '
+            f'{subset["imbalance_factor"]:g}, rule {escaped(subset.get("rule"))})'
         )
-    digest = f' SHA-256 of the images and labels: {subset["sha256"]}.' if 'sha256' in subset else ''
+    hashed = f'list {escaped(subset["list"])}' if subset.get('list') else 'images and labels'
+    digest = (
+        f' SHA-256 of the {hashed}: {escaped(subset["sha256"])}.' if subset.get('sha256') else ''
+    )
     rows = []
     for split in SPLITS:
         own = _of(split, facts, counts)
@@ -103,7 +106,7 @@ def _span(counts: Sequence[int]) -> str:
 def _class_list(facts: dict[str, Any]) -> str:
     header = ['Class', 'Split', 'Training images']
     columns = [
-        map(cell, facts['classes']),
+        map(escaped, facts['classes']),
         (split.capitalize() for split in facts['splits']),
         (f'{count:,}' for count in facts['class_counts']),
     ]
@@ -123,17 +126,17 @@ def _training(facts: dict[str, Any]) -> str:
     t = facts['training']
     stage = f', in stage {t["stage"]}' if t['stage'] else ''
     start = (
-        f'started from the weights {t["started_from"]}'
+        f'started from the weights {escaped(t["started_from"])}'
         if t['started_from']
         else 'from scratch, no other weights'
     )
     versions = t['versions'] or {}
-    named = ', '.join(f'{name} {version}' for name, version in versions.items())
+    named = escaped(', '.join(f'{name} {version}' for name, version in versions.items()))
     lines = [
-        f'config {t["config"]}, seed {known(t["seed"])}'
-        + (f', SHA-256 of the config {t["config_sha256"]}' if t['config_sha256'] else ''),
+        f'config {escaped(t["config"])}, seed {known(t["seed"])}'
+        + (f', SHA-256 of the config {escaped(t["config_sha256"])}' if t['config_sha256'] else ''),
         f'epoch {known(t["epoch"])} of {known(t["max_epochs"])}{stage}; {start}',
-        f'checkpoint {facts["checkpoint"]["name"]}, written {known(t["date"])}, SHA-256 '
+        f'checkpoint {escaped(facts["checkpoint"]["name"])}, written {known(t["date"])}, SHA-256 '
         f'{facts["checkpoint"]["sha256"]}',
         f'device {known(t["device"])}, backbone in {known(t["precision"])}',
         f'versions: {named or UNKNOWN}',
@@ -158,7 +161,7 @@ def _files(facts: dict[str, Any]) -> str:
     ]
     header = ['File', 'Format', 'MB', 'Largest difference of logits', 'Same class', 'SHA-256']
     versions = ', '.join(f'{name} {version}' for name, version in facts['versions'].items())
-    sources = ', '.join(sorted({entry['compared_on'] for entry in facts['files']}))
+    sources = escaped(', '.join(sorted({entry['compared_on'] for entry in facts['files']})))
     return '\n\n'.join(
         [
             f'Compared with the network that was trained, in float32 on a CPU ({sources}):',

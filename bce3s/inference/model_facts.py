@@ -53,7 +53,7 @@ def evaluated(run: RunDirectory, spec: InputSpec, num_classes: int) -> Evaluated
     """
     number = sum(BATCHES)
     try:
-        dataset = _unchecked(run)
+        dataset = evaluation_data(run)
         at = torch.linspace(0, len(dataset) - 1, number).round().long().tolist()
         images = torch.stack([dataset[i]['inputs'] for i in at])
         if tuple(images.shape[1:]) == spec.shape and images.dtype == torch.uint8:
@@ -69,8 +69,10 @@ def evaluated(run: RunDirectory, spec: InputSpec, num_classes: int) -> Evaluated
     return Evaluated(images, 'random pixels')
 
 
-def _unchecked(run: RunDirectory) -> Any:
-    """The evaluation data; of files only those that are asked for are looked at."""
+def evaluation_data(run: RunDirectory) -> Any:
+    """What the run is evaluated on, without augmentation; of files only those that are asked
+    for are looked at.
+    """
     split = next(s for s in ('val', 'test', 'train') if s in run.splits)
     config = run.config[LOADERS[split]].dataset
     kind = DATASETS.get(config.type) if isinstance(config.type, str) else config.type
@@ -160,11 +162,12 @@ def _reports(
     is none.
     """
     found, problem = [], ''
-    for folder in (run.folder, run.folder / 'test'):
+    whole = run.folder.resolve()
+    for folder in (whole, whole / 'test'):
         try:
             report = read_report(folder)
-        except BCE3SError as error:
-            problem = problem or str(error)
+        except BCE3SError as error:  # which names a folder of this machine
+            problem = problem or str(error).replace(str(folder), folder.name)
             continue
         if report.get('class_counts') == counts:
             found.append(report)
@@ -238,8 +241,8 @@ def _results(
     """The figures of this checkpoint's epoch, per class where the report has them."""
     if report is None:
         return None
-    common = dict(dataset=report['dataset'], split=report['split'], epoch=meta.get('epoch'))
-    whole = data.source == f'{report["dataset"]}, {report["split"]}'
+    common = dict(dataset=report.get('dataset'), split=report.get('split'), epoch=meta.get('epoch'))
+    whole = data.source == f'{common["dataset"]}, {common["split"]}'
     counts = data.counts if whole else None
     common |= dict(
         report_epoch=report['epoch'],
@@ -250,7 +253,7 @@ def _results(
     if _same_epoch(report, meta):
         keys = (*COLUMNS, 'accuracy', 'balanced_accuracy', 'per_class', 'selection', 'samples')
         return common | {key: report.get(key) for key in keys} | dict(other=report['other'])
-    row = next((r for r in report.get('history', []) if r['epoch'] == meta.get('epoch')), {})
+    row = next((r for r in report.get('history') or [] if r['epoch'] == meta.get('epoch')), {})
     return common | {column: row.get(column) for column in COLUMNS}
 
 

@@ -113,7 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _kept(out: Path | None) -> str:
-    return f'What is done is in {out}.' if out else 'With --out FILE what is done is kept.'
+    if out:
+        return f'What is done is in {out}, if an image was.'
+    return 'With --out FILE what is done is kept.'
 
 
 def predict(args: argparse.Namespace) -> None:

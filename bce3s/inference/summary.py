@@ -97,7 +97,12 @@ class Summary:
         false = (predictor.rejection.get('false_rejection') or {}).get('all')
         if false is None:
             return f'{text}.'
-        return f'{text}, where it rejects {false:.1f} % of the images of known classes.'
+        simply = (predictor.rejection.get('at_threshold') or {}).get('all')
+        text += f', where it rejects {false if simply is None else simply:.1f} % of the images'
+        text += ' of known classes (mean over the classes)'
+        if simply is None or not predictor.rejection.get('cross_fitted'):
+            return f'{text}.'
+        return f'{text}; chosen on one half of them and measured on the other, {false:.1f} %.'
 
 
 def _short(name: str | int) -> str:

@@ -1,12 +1,21 @@
-"""Predictions as CSV or JSON, written as they come: an interruption keeps what is done."""
+"""Predictions as CSV or JSON, written as they come: an interruption keeps what is done.
+
+A spreadsheet runs cells of a CSV that begin like a formula, and names of files and classes are
+anybody's. As OWASP advises ("CSV Injection"), a text that begins with ``=``, ``+``, ``@``, a tab, a
+carriage return, or a ``-`` that begins no number, gets a ``'`` before it there. JSON has all texts
+as they are.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from bce3s.errors import BCE3SError
 from bce3s.files import reason
@@ -15,13 +24,16 @@ from bce3s.inference.predictor import Prediction
 NONE = 'none of these'
 COLUMNS = ('image', 'label', 'known', 'best', 'score', 'logit', 'split')
 KINDS = ('.csv', '.json')
+FORMULA = re.compile(r'[=+@\t\r]|-(?!\d+(\.\d+)?$)')
 
 
 class PredictionFile:
     """A context in which predictions are written to a file, each batch as soon as it is there.
 
     The file is opened at once, so that one that cannot be written to is noticed before the work,
-    but an older one keeps its content until :meth:`begin`.
+    but an older one keeps its content until :meth:`begin`. From then on it is sound after every
+    batch, and also where the disk is full or the process was killed between two of them: a CSV ends
+    with a whole row, JSON can be parsed.
 
     CSV: ``COLUMNS``, then ``error`` and the further classes with their scores (``class_2``,
     ``score_2``, ...). ``label`` is "none of these" for an image of which ``known`` is 0.
@@ -32,7 +44,8 @@ class PredictionFile:
         path: ends in ``.csv`` or ``.json``.
 
     Raises:
-        BCE3SError: another ending, or the file cannot be written to, then or later.
+        BCE3SError: another ending, what is no regular file, or the file cannot be written to, then
+            or later.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -40,13 +53,16 @@ class PredictionFile:
         if self.path.suffix.lower() not in KINDS:
             raise BCE3SError(f'{self.path} must end in {" or ".join(KINDS)}.')
         self.json = self.path.suffix.lower() == '.json'
-        self.new = not self.path.exists()
-        self.begun = self.complete = False
         # bytes of file names that are not UTF-8: themselves in CSV, an escape in JSON
-        errors = 'backslashreplace' if self.json else 'surrogateescape'
+        self.errors = 'backslashreplace' if self.json else 'surrogateescape'
+        self.ends: list[int] = []  # where records of the batch end; the first: those before it
         try:
+            self.new = not self.path.exists()
+            if not self.new and not self.path.is_file() and not self.path.is_dir():
+                raise BCE3SError(f'{self.path} is no regular file: give another --out.')
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file: TextIO = self.path.open('a', encoding='utf-8', errors=errors, newline='')
+            # no 'a', which writes to the end only; no buffer, or nobody knew what is written
+            self.file = self.path.open('rb+' if not self.new else 'xb+', buffering=0)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -58,10 +74,10 @@ class PredictionFile:
 
     def __exit__(self, kind: type | None, *_: Any) -> None:
         try:
-            if self.begun and self.json:
-                self.file.write(f'\n], "complete": {json.dumps(kind is None)}}}\n')
-            self.file.close()
-            if self.new and not self.begun:
+            with self.file:
+                if self.ends:
+                    self._end(complete=kind is None)
+            if self.new and not self.ends:
                 self.path.unlink()
         except OSError as error:
             if kind is None:  # or it would hide why
@@ -69,46 +85,81 @@ class PredictionFile:
 
     def begin(self, facts: dict[str, Any], top: int) -> None:
         """Empties the file and writes what stands before the predictions."""
+        self.rows, self.top = 0, top
+        if self.json:
+            head = json.dumps(facts, ensure_ascii=False)[:-1] + ', "predictions": ['
+        else:
+            others = [f'{name}_{k}' for k in range(2, top + 1) for name in ('class', 'score')]
+            head = _line([*COLUMNS, 'error', *others])
         try:
             self.file.truncate(0)
-            self.begun, self.rows, self.top = True, 0, top
-            if self.json:
-                head = json.dumps(facts, ensure_ascii=False)[:-1]
-                self.file.write(f'{head}, "predictions": [')
-            else:
-                others = [f'{name}_{k}' for k in range(2, top + 1) for name in ('class', 'score')]
-                self._row([*COLUMNS, 'error', *others])
-            self.file.flush()
+            begun = self._put(head, 0)
+            self._put(self._tail(False), begun)
+            self.ends = [begun]
         except OSError as error:
+            with suppress(OSError):
+                self.file.truncate(0)
             raise self._unwritable(error) from error
 
     def write(self, predictions: Sequence[Prediction]) -> None:
         """Writes some, to the disk's cache: what this process has written is not lost with it."""
+        del self.ends[:-1]
         try:
             for prediction in predictions:
-                if self.json:
-                    text = json.dumps(vars(prediction), ensure_ascii=False, allow_nan=False)
-                    self.file.write((',\n' if self.rows else '\n') + text)
-                else:
-                    self._row(_cells(prediction, self.top))
+                self.ends.append(self._put(self._record(prediction), self.ends[-1]))
                 self.rows += 1
-            self.file.flush()
+            self._put(self._tail(False), self.ends[-1])
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def _row(self, cells: Sequence[Any]) -> None:
-        csv.writer(self.file, lineterminator='\n').writerow(cells)
+    def _record(self, prediction: Prediction) -> str:
+        if not self.json:
+            return _line(_cells(prediction, self.top))
+        text = json.dumps(vars(prediction), ensure_ascii=False, allow_nan=False)
+        return (',\n' if self.rows else '\n') + text
+
+    def _tail(self, complete: bool) -> str:
+        return f'\n], "complete": {json.dumps(complete)}}}\n' if self.json else ''
+
+    def _put(self, text: str, at: int) -> int:
+        """Writes ``text`` and returns where it ends."""
+        data = text.encode('utf-8', self.errors)
+        self.file.seek(at)
+        while data:  # a disk that becomes full takes a part first
+            data = data[self.file.write(data) :]
+        return self.file.tell()
+
+    def _end(self, complete: bool) -> None:
+        """Behind the last record that has room for the end of the file behind it; what came before
+        the batch has, for an end stood there.
+        """
+        for at in reversed(self.ends):
+            try:
+                self.file.truncate(self._put(self._tail(complete), at))
+                return
+            except OSError as error:
+                failed = error
+        raise failed
+
+
+def _line(cells: Sequence[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\r\n').writerow(cells)  # or it would not quote a CR
+    return text.getvalue()[:-2] + '\n'
 
 
 def _cells(prediction: Prediction, top: int) -> list[Any]:
+    image = _harmless(str(prediction.image))
     if prediction.error is not None:
-        return [
-            prediction.image,
-            *[''] * (len(COLUMNS) - 1),
-            prediction.error,
-            *[''] * 2 * (top - 1),
-        ]
-    values = [prediction.image, prediction.label if prediction.known else NONE]
-    values += [int(prediction.known), prediction.best]
+        blank = [''] * (len(COLUMNS) - 1)
+        return [image, *blank, _harmless(prediction.error), *[''] * 2 * (top - 1)]
+    values = [image, _harmless(prediction.label) if prediction.known else NONE]
+    values += [int(prediction.known), _harmless(prediction.best)]
     values += [f'{prediction.score:.6g}', f'{prediction.logit:.6g}', prediction.split, '']
-    return values + [cell for name, score in prediction.top[1:] for cell in (name, f'{score:.6g}')]
+    others = [(_harmless(name), f'{score:.6g}') for name, score in prediction.top[1:]]
+    return values + [cell for pair in others for cell in pair]
+
+
+def _harmless(text: str) -> str:
+    """What no spreadsheet takes for a formula."""
+    return f"'{text}" if FORMULA.match(text) else text

@@ -1,6 +1,7 @@
 """Which images folders and lists mean."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,28 @@ def make(root, *names):
 def test_folders_are_read_to_their_ends_in_order(tmp_path):
     make(tmp_path, 'b.JPG', 'a.png', 'x/c.tiff', 'x/._c.tiff', 'x/y/d.webp', 'e.txt')
     (tmp_path / 'x/y/loop').symlink_to(tmp_path / 'x', target_is_directory=True)
-    with pytest.raises(BCE3SError, match='links to a folder above it'):
-        find_images([tmp_path])
-    (tmp_path / 'x/y/loop').unlink()
     expected = ['a.png', 'b.JPG', 'x/c.tiff', 'x/y/d.webp']
     assert find_images([tmp_path]) == [str(tmp_path / name) for name in expected]
     several = find_images([tmp_path / 'x', tmp_path / 'a.png'])
     assert several == [str(tmp_path / name) for name in ('x/c.tiff', 'x/y/d.webp', 'a.png')]
+
+
+def test_links_in_circles_are_passed_over_and_other_faults_are_not(tmp_path, monkeypatch):
+    make(tmp_path, 'a/x.png', 'b/y.png')
+    (tmp_path / 'a/b').symlink_to(tmp_path / 'b', target_is_directory=True)
+    (tmp_path / 'b/a').symlink_to(tmp_path / 'a', target_is_directory=True)
+    expected = [str(tmp_path / name) for name in ('a/x.png', 'a/b/y.png')]
+    assert find_images([tmp_path / 'a']) == expected
+    scandir = os.scandir
+
+    def closed(path):
+        if Path(path).name == 'b':
+            raise PermissionError(13, 'Permission denied', path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', closed)
+    with pytest.raises(BCE3SError, match=r'a/b: cannot be listed \(Permission denied\)'):
+        find_images([tmp_path / 'a'])
 
 
 @pytest.mark.parametrize(
@@ -36,6 +52,11 @@ def test_folders_are_read_to_their_ends_in_order(tmp_path):
         ('l.txt', '\ufeffa b.png\tcat\nc.png dog\n'),
         ('l.csv', 'path,label\na b.png,cat\nc.png,dog\n'),
         ('l.csv', 'Label;x,IMAGE\n1,a b.png\n2,c.png\n'),
+        ('l.csv', 'path;label\na b.png;cat, or dog\nc.png;dog\n'),
+        ('l.csv', 'label\tpath\ncat\ta b.png\ndog\tc.png\n'),
+        ('l.csv', '"path",label\n"a b.png","a ""cat"""\nc.png,dog\n'),
+        ('l.csv', 'a b.png;0\nc.png;1\n'),
+        ('l.csv', '0,a b.png\n1,c.png\n'),
         ('l.csv', 'a b.png\nc.png\n'),
         ('l.csv', 'a b.png,0\n\nc.png,1\n'),
         ('l.tsv', 'filename\tlabel\na b.png\t0\nc.png\t1\n'),

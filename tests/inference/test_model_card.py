@@ -279,6 +279,59 @@ def test_names_do_not_break_the_table(facts):
     assert '| a\\|b c | Few | 6 |' in format_card(facts)
 
 
+MARKUP = '<script>alert(1)</script>|`a`&amp;\n# [x](y)'
+
+
+def test_no_name_is_markup(facts):
+    facts |= dict(name=MARKUP, classes=[MARKUP] * 10, no_results=MARKUP)
+    facts['results'] |= dict(dataset=MARKUP, split=MARKUP, selection=MARKUP, per_class=[1.0] * 10)
+    facts['rejection'] |= dict(chosen_on=MARKUP, measured_on=MARKUP)
+    facts['training'] |= dict.fromkeys(
+        ('dataset', 'config', 'config_sha256', 'started_from', 'device', 'precision'), MARKUP
+    )
+    facts['training']['versions'] = {MARKUP: MARKUP}
+    facts['checkpoint']['name'] = facts['files'][0]['compared_on'] = MARKUP
+    for found in (facts, facts | dict(results=None)):
+        card = re.sub(r'```.+?```', '', format_card(found), flags=re.S)
+        assert '\\<script\\>' in card
+        assert not re.search(r'(?<!\\)(<|&|`a|\[x)|\|`', card)
+        assert '\n# [' not in card
+    assert len([line for line in card.splitlines() if line.startswith('| \\<script')]) == 10
+
+
+def test_a_problem_with_the_report_names_no_folder_of_this_machine(copied, monkeypatch):
+    (copied / 'report.json').write_text('{"all": 1')
+    monkeypatch.chdir(copied.parent)
+    for folder in (copied, Path('run')):
+        told = of_run(folder)['no_results']
+        assert told.startswith('run/report.json cannot be read as a report')
+        assert str(copied.parent) not in told
+    monkeypatch.chdir(copied)
+    assert of_run('.')['no_results'].startswith('run/report.json cannot be read as a report')
+
+
+@pytest.mark.parametrize(
+    'changes', [dict(thresholds=None), dict(all='high'), dict(per_class=[1.0])]
+)
+def test_a_report_of_wrong_types_is_said_on_the_card(copied, changes):
+    report = json.loads((copied / 'report.json').read_text())
+    (copied / 'report.json').write_text(json.dumps(report | changes))
+    assert main([str(copied)]) == 0
+    found = json.loads((copied / 'export/model.json').read_text())
+    assert found['results'] is None
+    assert 'run/report.json is not a report of this project' in found['no_results']
+    assert next(iter(changes)) in (copied / 'export/MODEL_CARD.md').read_text()
+
+
+def test_the_hash_of_the_data_is_of_what_it_is_said_to_be(facts):
+    facts['training']['subset'] = dict(sha256='ab12')
+    assert 'SHA-256 of the images and labels: ab12.' in format_card(facts)
+    facts['training']['subset'] = dict(list='train.csv', sha256='ab12')
+    assert 'SHA-256 of the list train.csv: ab12.' in format_card(facts)
+    facts['training']['subset'] = dict(size=3)
+    assert 'SHA-256 of the l' not in format_card(facts)
+
+
 def test_a_best_checkpoint_and_other_weights_are_named(facts):
     facts['results'] |= dict(selection='best on test', precision='bfloat16')
     facts['training']['started_from'] = 'torchvision://resnet50'
