@@ -191,6 +191,7 @@ def _data(
         'class_counts': counts,
         'thresholds': thresholds,
         'subset': train.get('subset', meta.get('subset')),
+        'data_notes': [str(note) for note in meta.get('notes', ())],
         'rejection': measure_rejection(
             metric.extremes, counts, metric.thresholds, _split(metric), chosen
         ),

@@ -151,6 +151,12 @@ def _data_line(report: dict[str, Any]) -> str:
     )
 
 
+def _data_notes(report: dict[str, Any]) -> list[str]:
+    """What was found and left out of one's own images: one list, or nothing."""
+    notes = report.get('data_notes') or []
+    return ['\n'.join(f'- {escaped(note)}' for note in notes)] if notes else []
+
+
 def _skipped(report: dict[str, Any]) -> str:
     """What was left out, if anything: of reports of earlier versions nothing is known."""
     counts = dict(report.get('skipped_images') or {})
@@ -264,6 +270,7 @@ def format_markdown(report: dict[str, Any]) -> str:
         markdown_table(header, [[*map(escaped, _cells(entry))] for entry in selections(report)]),
         _explanation(report),
         escaped(_data_line(report)),
+        *_data_notes(report),
         '![accuracy of each class](report.png)',
         '## The worst classes',
         _worst_classes(report),

@@ -38,7 +38,8 @@ class OwnImages(ImageFiles):
     Attributes:
         labels: (N,) int64.
         metainfo: ``dataset``, ``split``, ``classes``, ``class_counts`` (images of each class in
-            TRAINING, for every split) and ``subset`` (``size``; of the list ``list``, ``sha256``).
+            TRAINING, for every split), ``subset`` (``size``; of the list ``list``, ``sha256``) and
+            ``notes``, sentences on what was found and left out.
 
     Raises:
         BCE3SError: lists that are missing or damaged; none of the images is there.
@@ -62,7 +63,8 @@ class OwnImages(ImageFiles):
                 '--cfg-options data_root=PATH fills it in.'
             )
         root, folder = Path(data_root).expanduser(), Path(lists).expanduser()
-        classes = read_facts(folder)['classes']
+        facts = read_facts(folder)
+        classes = facts['classes']
         train = own = read_list(folder / 'train.csv', classes)
         if split != 'train':
             own = read_list(folder / f'{split}.csv', classes)
@@ -72,6 +74,7 @@ class OwnImages(ImageFiles):
             classes=classes,
             class_counts=np.bincount(train.labels, minlength=len(classes)).tolist(),
             subset=dict(size=len(own.paths), list=own.source.name, sha256=own.sha256),
+            notes=[*facts['notes'], *(f'{name}: held out of train.' for name in facts['made'])],
         )
         images = _images(own, root)
         super().__init__(images, split == 'train', metainfo, size, resize, unreadable)

@@ -30,9 +30,13 @@ def summary(runs: list[PageRun]) -> Section:
     if others := _others(groups):
         tables.append(others)
     text += '\n\n' + '\n\n'.join(_data_lines(runs))
-    return Section(
-        'summary', 'At a glance', text, [glance_chart(groups)], tables, _unfinished(runs)
-    )
+    return Section('summary', 'At a glance', text, [glance_chart(groups)], tables, _notes(runs))
+
+
+def _notes(runs: list[PageRun]) -> list[str]:
+    """Which runs are not at their end, and what was found of one's own images, each once."""
+    said = [note for run in runs for note in run.report.get('data_notes') or ()]
+    return _unfinished(runs) + list(dict.fromkeys(said))
 
 
 def _unfinished(runs: list[PageRun]) -> list[str]:

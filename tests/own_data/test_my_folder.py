@@ -85,6 +85,8 @@ def test_the_written_config_is_tested_as_it_is(run, tmp_path, capsys):
     arguments = [str(run / 'my_folder.py'), str(run / 'epoch_4.pth'), '--work-dir', str(tmp_path)]
     assert cli.main('test', arguments) == 0
     assert report(tmp_path)['all'] == report(run)['all']
+    assert 'val: held out of train.' in report(run)['data_notes']
+    assert '\n- val: held out of train.\n' in (run / 'report.md').read_text()
     assert cli.main('test', [OURS, str(run / 'epoch_4.pth')]) == 1
     assert f'tools/test.py {run}/my_folder.py' in capsys.readouterr().err
 
