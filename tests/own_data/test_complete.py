@@ -1,7 +1,6 @@
 """A config for own images is completed: settings, splits written and kept, options that win."""
 
 import json
-import math
 import os
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from bce3s.errors import BCE3SError
 from bce3s.own_data import complete as module
 from bce3s.own_data import written
 from bce3s.own_data.pretrained import init_cfg_of
-from bce3s.own_data.settings import EPOCHS, NETWORKS, STEPS, Facts, choose
+from bce3s.own_data.settings import EPOCHS, NETWORKS, SEEN, Facts, choose
 from bce3s.registry import DATASETS, MODELS
 from bce3s.run_config import load_config, with_own_data
 
@@ -46,11 +45,10 @@ def completed(pictures, work, *options, config=OURS, keep=False):
 def test_settings_are_sensible_at_every_size(images, side, device):
     facts = Facts(images, max(1, images // 3), 20, side, device)
     found = choose(facts)
-    steps = math.ceil(images / found.batch_size)
     least, most = EPOCHS[device]
     assert least <= found.epochs <= most
     if least < found.epochs < most:
-        assert found.epochs * steps == pytest.approx(STEPS[device], abs=steps)
+        assert found.epochs * images == pytest.approx(SEEN[device], abs=images)
     assert found.size <= found.resize
     assert found.network in NETWORKS
     assert 1 <= found.finetune_epochs <= found.epochs
@@ -65,10 +63,10 @@ def test_settings_of_some_sizes():
     assert (small.size, small.network, small.batch_size, small.random_crop) == (
         32,
         'cifar_resnet32',
-        64,
+        32,
         False,
     )
-    assert (small.epochs, small.finetune_epochs) == (round(1500 / 32), 7)
+    assert (small.epochs, small.finetune_epochs) == (48, 5)
     assert (large.size, large.resize, large.network, large.batch_size) == (
         224,
         256,

@@ -1,6 +1,6 @@
 """SGD with momentum 0.9, a cosine to 0, then the classifier alone; as many epochs as suit the data.
 
-Epochs and rates stand here for 1,500 steps of 64 images and are replaced, see
+Epochs and rates stand here for 1,500 images and batches of 64, and are replaced, see
 ``bce3s/own_data/settings.py``. Decay 5e-4, five percent of warm-up. ``shift=0``: a cosine of few
 epochs, two perhaps, has none at rate 0.
 """
