@@ -64,12 +64,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     from bce3s.engine.feature_quality import feature_quality
+    from bce3s.engine.unknown_sets import unknown_options
     from bce3s.evaluation.feature_report import format_tables, write_features
     from bce3s.strict_config import explained
 
     config, checkpoint = _files(args)
     cfg = load_config(config, args.cfg_options)
-    options = dict(_key_value(text) for text in args.unknown_options)
+    options = unknown_options(args.unknown_options)
     out = Path(args.out or checkpoint.parent / 'features')
     if checkpoint.is_file():
         out.mkdir(parents=True, exist_ok=True)  # or the work would be in vain
@@ -93,16 +94,6 @@ def _files(args: argparse.Namespace) -> tuple[str, Path]:
             f'{args.config} is no folder of a run: give one, or a config and a checkpoint.'
         )
     return args.config, Path(args.checkpoint)
-
-
-def _key_value(text: str) -> tuple[str, object]:
-    from bce3s.config_values import parse_value
-    from bce3s.errors import BCE3SError
-
-    key, equals, value = text.partition('=')
-    if not equals:
-        raise BCE3SError(f'--unknown-options {text}: write KEY=VALUE.')
-    return key, parse_value(value)
 
 
 if __name__ == '__main__':

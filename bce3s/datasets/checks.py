@@ -158,12 +158,12 @@ def _digests(
     rank, world_size = _ranks()
     own = [paths[i] for i in indices[rank::world_size]]
     digests = [''] * len(indices)
-    for r, part in enumerate(_everywhere(_in_threads(_digest, own, 'comparing images'))):
+    for r, part in enumerate(_everywhere(_in_threads(file_digest, own, 'comparing images'))):
         digests[r::world_size] = part
     return [(i, digest) for i, digest in zip(indices, digests, strict=True) if digest]
 
 
-def _digest(path: str) -> str:
+def file_digest(path: str | Path) -> str:
     """SHA-256 of a file; empty where it can no longer be read."""
     try:
         with open(path, 'rb') as file:

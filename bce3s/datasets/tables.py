@@ -47,7 +47,7 @@ def read_table(
     """
     if columns is not None and (isinstance(columns, str) or len({*columns}) != 2):
         raise BCE3SError(f'columns is {columns!r}; give two names, of paths and of labels.')
-    firsts = {each: _first_row(text, each) for each in OR_ELSE.get(delimiter, delimiter)}
+    firsts = {each: first_row(text, each) for each in OR_ELSE.get(delimiter, delimiter)}
     if not any(firsts.values()):
         _rows(text, delimiter, path, problems)  # says what keeps it from being a table
         return [], [], []
@@ -79,7 +79,7 @@ def _entries(
     return paths, labels, lines
 
 
-def _first_row(text: str, delimiter: str) -> list[str]:
+def first_row(text: str, delimiter: str) -> list[str]:
     """The cells of the first row that is not empty; none where it is no row of a table."""
     reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
     try:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.engine.feature_extraction import Extracted, extract
 from bce3s.engine.report_hook import config_name, versions
-from bce3s.engine.run_directory import load_model
+from bce3s.engine.run_directory import load_model, thresholds_of
 from bce3s.engine.unknown_sets import display_name, unknown_dataset
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.feature_arrays import split_means
@@ -61,13 +61,6 @@ def _datasets(cfg: Config) -> tuple[Dataset, Dataset, ConfigDict]:
     return train, test, loader
 
 
-def _thresholds(cfg: Config) -> Thresholds:
-    """Where Many ends and Few begins, as the config's metric has it."""
-    metric = cfg.get('val_evaluator') or {}
-    metric = metric if isinstance(metric, dict) else {}
-    return Thresholds(**{key: metric[key] for key in ('many', 'few') if key in metric})
-
-
 def feature_quality(
     cfg: Config,
     checkpoint: str | Path,
@@ -105,7 +98,7 @@ def feature_quality(
     }
     see = partial(extract, model, batch_size=batch_size, num_workers=loader.get('num_workers') or 0)
     train, test = see(train_set), see(test_set)
-    counts, limits = [int(n) for n in test_set.metainfo['class_counts']], _thresholds(cfg)
+    counts, limits = [int(n) for n in test_set.metainfo['class_counts']], thresholds_of(cfg)
     if test.logits.shape[1] != len(counts):
         raise BCE3SError(
             f'The model has {test.logits.shape[1]} classes, the data {len(counts)}: give the data '

@@ -11,7 +11,7 @@ from typing import Any
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.engine.outputs import Outputs, run_outputs
 from bce3s.engine.report_hook import config_name, versions
-from bce3s.engine.run_directory import RunDirectory
+from bce3s.engine.run_directory import RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.nearest_class_mean import nearest_class_mean
 from bce3s.evaluation.posthoc import (
@@ -53,7 +53,7 @@ def posthoc(
     measured, tuning = _evaluation(run, batch_size, say)
     say(f'train: what the network says of the training images ({sum(measured.class_counts)})')
     train = run_outputs(run, 'train', batch_size)
-    limits, probabilities = _thresholds(run), run.probabilities
+    limits, probabilities = thresholds_of(run.config), run.probabilities
     counts = measured.class_counts
     if measured.logits.shape[1] != len(counts):
         raise BCE3SError(
@@ -100,12 +100,6 @@ def _evaluation(
     if len(found) == 1 or found[0].split == found[1].split:
         return found[0], None
     return found[0], found[1]
-
-
-def _thresholds(run: RunDirectory) -> Thresholds:
-    metric = run.config.get('val_evaluator') or run.config.get('test_evaluator') or {}
-    metric = metric if isinstance(metric, dict) else {}
-    return Thresholds(**{key: metric[key] for key in ('many', 'few') if key in metric})
 
 
 def _scores(outputs: Outputs) -> Scores:

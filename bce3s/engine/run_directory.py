@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from bce3s.cli import load_config
+from bce3s.datasets.long_tailed import Thresholds
 from bce3s.engine.checkpoint import load_from_disk, survey
 from bce3s.engine.checkpoint_hooks import compare_states
 from bce3s.errors import BCE3SError
@@ -134,6 +135,16 @@ def _newest(folder: Path) -> Path:
         f'{folder} holds no sound checkpoint{f" (damaged: {names})" if names else ""}: the run has '
         'not saved one yet, or they were removed.'
     )
+
+
+def thresholds_of(cfg: Config) -> Thresholds:
+    """Where Many ends and Few begins, as the metric of the config has it."""
+    found = cfg.get('val_evaluator') or cfg.get('test_evaluator') or {}
+    for metric in found if isinstance(found, list | tuple) else [found]:
+        given = {key: metric[key] for key in ('many', 'few') if key in metric}
+        if given:
+            return Thresholds(**given)
+    return Thresholds()
 
 
 def load_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict[str, Any]]:

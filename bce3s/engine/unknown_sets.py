@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import ConfigDict
 from torch.utils.data import Dataset, default_collate
 
+from bce3s.config_values import parse_value
 from bce3s.datasets.fitted import check_channels, fitted
 from bce3s.datasets.image_files import ImageFiles, Images
 from bce3s.errors import BCE3SError
@@ -24,6 +25,21 @@ NAMED = {
     'fashion-mnist': 'FashionMNISTLT',
     'mnist': 'MNISTLT',
 }
+
+
+def unknown_options(texts: Sequence[str]) -> dict[str, Any]:
+    """``--unknown-options``: each ``KEY=VALUE``, the value as in ``--cfg-options``.
+
+    Raises:
+        BCE3SError: there is no ``=``.
+    """
+    options = {}
+    for text in texts:
+        key, equals, value = text.partition('=')
+        if not equals:
+            raise BCE3SError(f'--unknown-options {text}: write KEY=VALUE.')
+        options[key] = parse_value(value)
+    return options
 
 
 def unknown_config(spec: str, known: ConfigDict) -> ConfigDict:

@@ -13,7 +13,7 @@ from pathlib import Path
 from bce3s.datasets.checks import Problems
 from bce3s.datasets.image_folder import EXTENSIONS, images_below
 from bce3s.datasets.lists import list_content
-from bce3s.datasets.tables import DELIMITERS, OR_ELSE, PATH_COLUMNS
+from bce3s.datasets.tables import DELIMITERS, OR_ELSE, PATH_COLUMNS, first_row
 from bce3s.errors import BCE3SError
 
 LISTS = ('.txt', *DELIMITERS)
@@ -111,7 +111,7 @@ def _unlabelled(line: str) -> str:
 def _column(text: str, path: Path, delimiter: str) -> list[str]:
     """The column of paths, of the first delimiter with which there is one."""
     delimiters = OR_ELSE.get(delimiter, delimiter)
-    firsts = {each: _first(text, each) for each in delimiters}
+    firsts = {each: first_row(text, each) for each in delimiters}
     layouts = {each: _layout(first) for each, first in firsts.items()}
     used = next((each for each in delimiters if layouts[each][0] is not None), delimiter)
     try:
@@ -137,14 +137,6 @@ def _column(text: str, path: Path, delimiter: str) -> list[str]:
 def _rows(text: str, delimiter: str) -> list[list[str]]:
     reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
     return [row for row in reader if any(map(str.strip, row))]
-
-
-def _first(text: str, delimiter: str) -> list[str]:
-    """The cells of the first row; none where it is no row of a table."""
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
-    with suppress(csv.Error):
-        return next((row for row in reader if any(map(str.strip, row))), [])
-    return []
 
 
 def _layout(first: list[str]) -> tuple[int | None, bool]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +13,17 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-import bce3s
 from bce3s.datasets.image_files import ImageFiles
 from bce3s.datasets.long_tailed import split_of
-from bce3s.engine.report_hook import config_name
-from bce3s.engine.run_directory import LOADERS, RunDirectory
+from bce3s.engine.report_hook import config_name, versions
+from bce3s.engine.run_directory import LOADERS, RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.report import read_report
 from bce3s.inference.export import BATCHES, Exported
 from bce3s.inference.export_formats import INPUT, OUTPUT
 from bce3s.inference.inputs import InputSpec
-from bce3s.inference.predictor import class_facts, split_thresholds
+from bce3s.inference.predictor import class_facts
 from bce3s.registry import DATASETS
 
 PACKAGES = ('torch', 'mmengine', 'mmpretrain', 'numpy', 'onnx', 'onnxscript', 'onnxruntime')
@@ -99,7 +96,7 @@ def model_facts(
         BCE3SError: a checkpoint whose classes do not fit its head.
     """
     classes, counts = class_facts(run, model, meta)
-    thresholds = split_thresholds(run)
+    thresholds = thresholds_of(run.config)
     reports, problem = _reports(run, meta, counts)
     report = reports[0] if reports else None
     preprocessor = model.data_preprocessor
@@ -123,7 +120,7 @@ def model_facts(
         results=_results(report, meta, data),
         no_results=problem,
         checkpoint=dict(name=run.checkpoint.name, sha256=sha256(run.checkpoint)),
-        versions=_versions(),
+        versions={name: found for name, found in versions(PACKAGES).items() if found != 'unknown'},
     )
 
 
@@ -255,14 +252,3 @@ def _results(
         return common | {key: report.get(key) for key in keys} | dict(other=report['other'])
     row = next((r for r in report.get('history') or [] if r['epoch'] == meta.get('epoch')), {})
     return common | {column: row.get(column) for column in COLUMNS}
-
-
-def _versions() -> dict[str, str]:
-    """Of what the export was made with."""
-    found = {'bce3s': bce3s.__version__, 'python': platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

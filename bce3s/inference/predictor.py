@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bce3s.datasets.long_tailed import Thresholds, split_of
-from bce3s.engine.run_directory import RunDirectory
+from bce3s.datasets.long_tailed import split_of
+from bce3s.engine.run_directory import RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.inference.inputs import InputSpec
 from bce3s.inference.reading import Batch, Name, batches
@@ -101,7 +101,7 @@ class Predictor:
         self.model.to(self.device)
         self.score = self.run.probabilities.name
         self.classes, self.class_counts = class_facts(self.run, self.model, self.meta)
-        self.splits = split_of(self.class_counts, split_thresholds(self.run)).tolist()
+        self.splits = split_of(self.class_counts, thresholds_of(self.run.config)).tolist()
         self._asked = threshold
         self.threshold, self.rejection = chosen_threshold(
             self.run, threshold, self.meta.get('epoch')
@@ -219,13 +219,3 @@ def class_facts(
             f'{model.head.num_classes}: it was not written by a training run of this version.'
         )
     return [str(name) for name in names], [int(n) for n in counts]
-
-
-def split_thresholds(run: RunDirectory) -> Thresholds:
-    """Those of the config's metric."""
-    found = run.config.get('val_evaluator') or run.config.get('test_evaluator') or {}
-    for metric in found if isinstance(found, list | tuple) else [found]:
-        given = {key: metric[key] for key in ('many', 'few') if key in metric}
-        if given:
-            return Thresholds(**given)
-    return Thresholds()

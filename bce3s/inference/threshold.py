@@ -87,9 +87,4 @@ def _threshold(run: RunDirectory, rejection: dict[str, Any]) -> float:
             f'{run.folder} has no uniform threshold: its network was right about no image of the '
             f'{rejection.get("chosen_on", "validation")} set. Train it for longer, {OTHERWISE}.'
         )
-    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
-        raise BCE3SError(
-            f'The report of {run.folder} has the threshold {value!r}, which is no number: '
-            f'{_command(run)} finds it, {OTHERWISE}.'
-        )
     return float(value)

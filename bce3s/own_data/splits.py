@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bce3s.datasets.checks import file_digest
 from bce3s.errors import BCE3SError
 from bce3s.own_data.found import FoundImages
 
@@ -106,13 +107,5 @@ def _twins(
         return lambda i: i
     values, counts = np.unique(marks[marks > 0], return_counts=True)
     doubtful = np.isin(marks, values[counts > 1])
-    digests = {i: _digest(root / train[i][0]) for i in doubtful.nonzero()[0].tolist()}
+    digests = {i: file_digest(root / train[i][0]) for i in doubtful.nonzero()[0].tolist()}
     return lambda i: digests.get(i) or i
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open('rb') as file:
-            return hashlib.file_digest(file, 'sha256').hexdigest()
-    except OSError:
-        return ''

@@ -58,6 +58,7 @@ def report(args: argparse.Namespace) -> int:
     Raises:
         BCE3SError: no run with a report, or a path that cannot be written.
     """
+    from bce3s.engine.unknown_sets import unknown_options
     from bce3s.page.gather import gather
     from bce3s.page.markdown import markdown
     from bce3s.page.page import html, make_sections
@@ -73,7 +74,7 @@ def report(args: argparse.Namespace) -> int:
         failures.append(sentence)
         print(f'error: {sentence}', file=sys.stderr, flush=True)
 
-    options = dict(map(key_value, args.unknown_options))
+    options = unknown_options(args.unknown_options)
     runs = gather(args.runs, args.unknown, say, fail, options)
     if not runs:
         raise BCE3SError('There is nothing to show: no run has a report.')
@@ -82,20 +83,6 @@ def report(args: argparse.Namespace) -> int:
     write(out, html(title, sections))
     write(markdown_path(out), markdown(title, sections))
     return 1 if failures else 0
-
-
-def key_value(text: str) -> tuple[str, object]:
-    """``KEY=VALUE``, the value as in ``--cfg-options``.
-
-    Raises:
-        BCE3SError: there is no ``=``.
-    """
-    from bce3s.config_values import parse_value
-
-    key, equals, value = text.partition('=')
-    if not equals:
-        raise BCE3SError(f'--unknown-options {text}: write KEY=VALUE.')
-    return key, parse_value(value)
 
 
 def say(text: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
+from bce3s.evaluation.accuracy import COLUMNS as COLUMNS
 from bce3s.page.sections import Group, PageRun, grouped
 from bce3s.page.svg import FEW, INK, MANY, MEDIUM
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from bce3s.engine.outputs import Outputs
 
-COLUMNS = ('all', *SPLITS)
 COLOURS = {'all': INK, 'many': MANY, 'medium': MEDIUM, 'few': FEW}
 # Of images that hold no CSS variable: at least 3 : 1 on the light and the dark surface.
 RIGHT, WRONG = '#1795b5', '#e06a1f'
