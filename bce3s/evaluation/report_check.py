@@ -100,6 +100,7 @@ REJECTION = dict(
     uniform_accuracy=_or_null(NUMBER),
     false_rejection=_having({}, ACCURACIES),
     accuracy=_having({}, ACCURACIES),
+    at_threshold=_having({}, ACCURACIES),
 )
 SUBSET = dict.fromkeys(('sha256', 'list', 'imbalance'), _or_null(TEXT)) | dict(
     imbalance_factor=_or_null(NUMBER)

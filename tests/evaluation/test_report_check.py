@@ -50,6 +50,7 @@ def changed(tmp_path, **changes):
         (dict(other=[{}]), r'other\[0\] has no selection, tta, epoch, all'),
         (dict(rejection=dict(threshold='x')), 'rejection.threshold is "x", not a number'),
         (dict(rejection=dict(REJECTION, false_rejection=3)), 'false_rejection is 3, not an object'),
+        (dict(rejection=dict(REJECTION, at_threshold=3)), 'at_threshold is 3, not an object'),
         (dict(selection=3), 'selection is 3, not a text'),
         (dict(config='x', seed='0'), 'seed is "0", not a whole number'),
         (dict(history=[dict(epoch=1)]), r'history\[0\] has no all'),
