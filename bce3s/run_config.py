@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bce3s.errors import BCE3SError
+from bce3s.packaged import OWN_IMAGES, config_file
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -25,7 +26,7 @@ def load_config(path: str, options: list[str]) -> Config:
     from bce3s.config_files import read_config
     from bce3s.strict_config import apply_options, check_arguments, check_top_level
 
-    cfg = read_config(path)
+    cfg = read_config(config_file(path))
     check_top_level(cfg)
     apply_options(cfg, options)
     check_arguments(cfg)
@@ -34,7 +35,12 @@ def load_config(path: str, options: list[str]) -> Config:
 
 
 def train_config(args: argparse.Namespace) -> Config:
-    """The config of ``tools/train.py`` with its flags; own data are still to be looked for."""
+    """The config of ``tools/train.py`` with its flags; own data are still to be looked for. In the
+    place of a config there may be a folder or list of somebody's own images.
+    """
+    if Path(args.config).is_dir() or Path(args.config).suffix in ('.csv', '.tsv', '.txt'):
+        args.cfg_options = [f'data_root={args.config}', *args.cfg_options]
+        args.config = str(OWN_IMAGES)
     cfg = load_config(args.config, args.cfg_options)
     if args.amp:
         if not isinstance(cfg.get('model'), dict):
