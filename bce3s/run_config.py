@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
     from bce3s.own_data.found import FoundImages
 
+# of the training set and of the evaluation set that belongs to it
+SHARED = {
+    *('data_root', 'lists', 'manifest', 'verify', 'duplicates'),
+    *('imbalance', 'imbalance_factor', 'n_max', 'rule', 'keep_classes'),
+}
+
 
 def load_config(path: str, options: list[str]) -> Config:
     """Reads a config file, checks its keys, and applies ``--cfg-options``.
@@ -29,9 +35,22 @@ def load_config(path: str, options: list[str]) -> Config:
     cfg = read_config(config_file(path))
     check_top_level(cfg)
     apply_options(cfg, options)
+    _say_once(cfg)
     check_arguments(cfg)
     cfg.setdefault('default_scope', 'bce3s')
     return cfg
+
+
+def _say_once(cfg: Config) -> None:
+    """What shapes the training set, and where its files are, holds for the evaluation set of the
+    same kind too, unless that says otherwise: Many, Medium and Few follow from training counts.
+    """
+    train = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    for name in ('val_dataloader', 'test_dataloader'):
+        data = (cfg.get(name) or {}).get('dataset') or {}
+        if data and data.get('type') == train.get('type'):
+            for key in SHARED & train.keys():
+                data.setdefault(key, train[key])
 
 
 def train_config(args: argparse.Namespace) -> Config:
