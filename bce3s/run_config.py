@@ -35,13 +35,13 @@ def load_config(path: str, options: list[str]) -> Config:
     cfg = read_config(config_file(path))
     check_top_level(cfg)
     apply_options(cfg, options)
-    _say_once(cfg)
+    share_shape(cfg)
     check_arguments(cfg)
     cfg.setdefault('default_scope', 'bce3s')
     return cfg
 
 
-def _say_once(cfg: Config) -> None:
+def share_shape(cfg: Config) -> None:
     """What shapes the training set, and where its files are, holds for the evaluation set of the
     same kind too, unless that says otherwise: Many, Medium and Few follow from training counts.
     """
