@@ -165,9 +165,27 @@ class EffectiveNumberSampler(ClassFrequencySampler):
         return mass / mass.sum()
 
 
+class Draws(list[int]):
+    """The indices of a batch, as any data set takes them, and which draw of the run each one is.
+
+    A data set that augments by itself seeds every sample from (seed, epoch, place): an image that
+    is drawn twice is augmented twice, whatever the number of workers and processes.
+
+    Attributes:
+        seed, epoch: of the sampler.
+        places: of each index, where it stands in its epoch: 0 to N - 1 in the natural stream, N to
+            2 N - 1 in that of the partners.
+    """
+
+    def __init__(self, indices: list[int], seed: int, epoch: int, places: list[int]) -> None:
+        super().__init__(indices)
+        self.seed, self.epoch, self.places = seed, epoch, places
+
+
 @DATA_SAMPLERS.register_module()
 class GlobalBatchSampler(BatchSampler):
-    """Cuts the epoch into global batches; yields this rank's contiguous slice of each.
+    """Cuts the epoch into global batches; yields this rank's contiguous slice of each, as
+    :class:`Draws`.
 
     Args:
         sampler: one of the samplers above.
@@ -209,22 +227,30 @@ class GlobalBatchSampler(BatchSampler):
         bounds = [size * r // self.world_size for r in range(self.world_size + 1)]
         return tuple(high - low for low, high in pairwise(bounds))
 
-    def slices(self, order: Tensor, first: int = 0) -> Iterator[Tensor]:
-        """This rank's part of every global batch of ``order``, from number ``first`` on."""
+    def spans(self, first: int = 0) -> Iterator[range]:
+        """The places of this rank's part of every global batch, from number ``first`` on."""
         for i in range(first, len(self)):
             sizes = self.sizes(i)
             begin = i * self.global_batch_size + sum(sizes[: self.rank])
-            yield order[begin : begin + max(1, sizes[self.rank])]
+            yield range(begin, begin + max(1, sizes[self.rank]))
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Draws]:
         # A generator takes `first` when its first batch is asked for: a loader with worker
         # processes begins an iteration that it never asks for anything.
         first, self.first = self.first, 0
-        yield from self._batches(first)
+        order = self.order()
+        for span in self.spans(first):
+            places = self.places(span)
+            indices = order[places].tolist()
+            yield Draws(indices, self.sampler.seed, self.sampler.epoch, places)
 
-    def _batches(self, first: int) -> Iterator[list[int]]:
-        for indices in self.slices(self.sampler.order(), first):
-            yield indices.tolist()
+    def order(self) -> Tensor:
+        """The indices of the epoch's draws, by their places."""
+        return self.sampler.order()
+
+    def places(self, span: range) -> list[int]:
+        """Of the draws that make a batch."""
+        return list(span)
 
 
 @DATA_SAMPLERS.register_module()
@@ -251,9 +277,10 @@ class PairedBatchSampler(GlobalBatchSampler):
             dict(cfg, dataset=sampler.dataset, seed=sampler.seed, stream='partner order')
         )
 
-    def _batches(self, first: int) -> Iterator[list[int]]:
+    def order(self) -> Tensor:
         self.partner.set_epoch(self.sampler.epoch)
-        streams = (self.sampler.order(), self.partner.order())
-        pairs = zip(*(self.slices(order, first) for order in streams), strict=True)
-        for own, partner in pairs:
-            yield own.tolist() + partner.tolist()
+        return torch.cat([self.sampler.order(), self.partner.order()])
+
+    def places(self, span: range) -> list[int]:
+        own = list(span)
+        return own + [len(self.sampler) + place for place in own]
