@@ -98,7 +98,7 @@ def feature_quality(
     }
     see = partial(extract, model, batch_size=batch_size, num_workers=loader.get('num_workers') or 0)
     train, test = see(train_set), see(test_set)
-    counts, limits = [int(n) for n in test_set.metainfo['class_counts']], thresholds_of(cfg)
+    counts, limits = [int(n) for n in test_set.metainfo['class_counts']], thresholds_of(cfg, 'test')
     if test.logits.shape[1] != len(counts):
         raise BCE3SError(
             f'The model has {test.logits.shape[1]} classes, the data {len(counts)}: give the data '

@@ -21,7 +21,7 @@ from bce3s.evaluation.selection import LAST, label, other_selections, selections
 from bce3s.files import written_whole
 
 ANOTHER = 'tools/test.py writes a new one.'
-HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'balanced_accuracy', 'macro_f1', 'per_class', 'samples')
+HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'macro_f1', 'per_class', 'samples')
 
 
 # ------------------------------------------------------------------------------------------- report
@@ -238,8 +238,8 @@ def _explanation(report: dict[str, Any]) -> str:
         'Percent, means of per-class accuracies: Many are the classes with more than '
         f"{many} training images, Medium those with {few} to {many}, Few those with fewer; '-' is "
         'a split without a class. '
-        f'Plain accuracy (all samples alike) {percent(report["accuracy"])}, balanced accuracy '
-        f'{percent(report["balanced_accuracy"])}, macro F1 {percent(report["macro_f1"])}.'
+        f'Plain accuracy (all samples alike) {percent(report["accuracy"])}, '
+        f'macro F1 {percent(report["macro_f1"])}.'
     )
     if any(entry['selection'].startswith('best on') for entry in selections(report)):
         text += (

@@ -29,7 +29,6 @@ def report(classes=10, seed=0, config='configs/bce3s/digits.py', shift=0.0, name
     return {
         **row,
         'accuracy': row['all'],
-        'balanced_accuracy': row['all'],
         'macro_f1': row['all'],
         'per_class': per_class,
         'samples': 50 * classes,
