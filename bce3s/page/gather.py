@@ -101,6 +101,8 @@ def _add_outputs(run: PageRun, unknown: Wanted, say: Say, fail: Say) -> None:
             f'figures: {error}'
         )
         return
+    if run.outputs.note:
+        run.notes.append(f'{run.name}: {run.outputs.note}')
     _check_agreement(run, directory.checkpoint.name)
     if unknown is None or run.outputs is None:
         return
