@@ -126,22 +126,13 @@ def _data(dataset: Dataset) -> str | None:
     digest = hashlib.sha256(json.dumps(facts, default=str).encode())
     digest.update(np.ascontiguousarray(dataset.labels))
     if hasattr(dataset, 'paths'):
-        if not any(map(os.path.exists, dataset.paths)):
+        if dataset.paths and not any(map(os.path.exists, dataset.paths)):
             raise BCE3SError(f'none of the images is there, for instance {dataset.paths[0]}.')
         for path in dataset.paths:
             digest.update(f'{path}\0{_state(path)}\0'.encode(errors='surrogateescape'))
     else:
         digest.update(np.ascontiguousarray(dataset.images))
     return digest.hexdigest()
-
-
-def _state(path: str) -> str:
-    """Size and time of change of a file."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return 'missing'
-    return f'{found.st_size} {found.st_mtime_ns}'
 
 
 def _state(path: str) -> str:
