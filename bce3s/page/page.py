@@ -27,9 +27,7 @@ SECTIONS = (
     ('calibration', 'calibration', 'calibration'),
     ('open_set_curves', 'open_set_curves', 'open-set curves'),
     ('suspects', 'suspects', ''),
-    ('curves', 'learning', 'accuracy over the epochs'),
     ('curves', 'collapse', 'neural collapse'),
-    ('curves', 'losses', 'losses'),
     ('provenance', 'provenance', ''),
 )
 UNKNOWN_HINT = (
