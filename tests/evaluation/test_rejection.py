@@ -270,3 +270,25 @@ def test_markdown():
         assert 'None of these' not in format_markdown(report(unknown))
     nothing = measure_rejection(Extremes.of([[2.0, 1.0]], [0]), [200, 5], LIMITS, 'test')
     assert 'too few images' in format_markdown(report(nothing))
+
+
+# -------------------------------------------------------------------------------------------- ties
+def tied(own, other, threshold):
+    extremes = Extremes(np.float32([own]), np.float32([other]), np.array([0]))
+    return measure_rejection(extremes, [200], LIMITS, 'test', ('val', threshold))
+
+
+@pytest.mark.parametrize(
+    ('own', 'other', 'rejections', 'hits', 'uniform'),
+    [
+        (1.0, 0.0, 100.0, 0.0, 0.0),  # at the threshold: max_j z_j <= t
+        (2.0, 1.0, 0.0, 100.0, 100.0),  # the others may be at the threshold
+        (3.0, 2.0, 0.0, 100.0, 0.0),  # and not above it
+        (2.0, 2.0, 0.0, 0.0, 0.0),  # the own is not strictly the largest
+    ],
+)
+def test_scores_at_the_threshold(own, other, rejections, hits, uniform):
+    found = tied(own, other, 1.0)
+    assert found['false_rejection']['all'] == found['at_threshold']['all'] == rejections
+    assert found['accuracy']['all'] == hits
+    assert found['uniform_accuracy'] == uniform
