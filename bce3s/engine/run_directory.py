@@ -128,7 +128,7 @@ def _named(folder: Path, checkpoint: str | Path) -> Path:
     for candidate in (path, folder / path):
         if candidate.is_file():
             return candidate
-    raise BCE3SError(f'Checkpoint {path} does not exist. Check the path.')
+    raise BCE3SError(f'Checkpoint {path} does not exist, here or in {folder}.')
 
 
 def _newest(folder: Path) -> Path:

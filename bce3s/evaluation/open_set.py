@@ -52,8 +52,8 @@ def _paired(known: Any, correct: Any) -> tuple[NDArray[np.float64], NDArray[np.b
     known, correct = score_array('known', known), as_tensor(correct).cpu().numpy().astype(bool)
     if known.shape != correct.shape:
         raise BCE3SError(
-            f'There are {known.size} scores of known samples, but of {correct.size} it is said '
-            'whether they were classified right: each needs one of each.'
+            f'There are {known.size} scores of known samples, but {correct.size} flags that say '
+            'which were classified correctly: give one of each for each sample.'
         )
     return known, correct
 

@@ -13,6 +13,7 @@ from bce3s.page.labels import end_labels, shortened
 from bce3s.page.sections import Cell, Figure, Group, PageRun, Section, grouped
 from bce3s.page.shown import split_axes
 from bce3s.page.svg import GRID, INK, SPLIT_COLOURS, SURFACE, VARIABLES, new_figure, to_svg
+from bce3s.tables import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,9 +46,9 @@ def _said(group: Group) -> str:
         return f'{group.name}: no class has an image.'
     worst = np.lexsort((counts, np.where(known, values, np.inf)))[0]
     text = (
-        f'{group.name}: the worst class is {report["classes"][worst]} ({counts[worst]:,} training '
-        f'images) with {values[worst]:.1f} %; {int((values[known] < 50).sum()):,} of '
-        f'{int(known.sum()):,} classes are below 50 %.'
+        f'{group.name}: the worst class is {report["classes"][worst]} '
+        f'({counted(counts[worst], "training image")}) with {values[worst]:.1f} %; below 50 %: '
+        f'{int((values[known] < 50).sum()):,} of {counted(int(known.sum()), "class")}.'
     )
     if len({*counts[known]}) > 1 and len({*values[known]}) > 1:
         from scipy.stats import spearmanr
@@ -111,7 +112,7 @@ def _named_figure(family: list[Group]) -> Figure:
     caption = 'Classes from the most to the least frequent, with their training images.' + (
         ' Large dots are means over seeds, small ones single seeds.' if several else ''
     )
-    label = f'Accuracy of each of {len(order)} classes, the most frequent first'
+    label = f'Accuracy of {counted(len(order), "class")}, the most frequent first'
     return Figure(to_svg(figure, label), caption, key=[group_cell(group) for group in family])
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bce3s.errors import BCE3SError
 from bce3s.page.sections import PageRun, Section, Table
 from bce3s.page.svg import DARK, VARIABLES, style
+from bce3s.tables import counted
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -114,7 +115,7 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters['paragraphs'] = paragraphs
+    environment.filters |= dict(paragraphs=paragraphs, counted=counted)
     environment.filters['left_columns'] = _left_columns
     return environment.from_string(_file('page.html.j2'))
 

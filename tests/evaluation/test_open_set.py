@@ -237,7 +237,7 @@ NONE = np.zeros(0)
         ({'known': NONE, 'correct': NONE}, 'There are no known samples'),
         ({'known': [np.nan] * 83}, '83 of 83 known samples have a score that is not finite'),
         ({'unknown': [0.0, np.inf]}, r'1 of 2 unknown .* \(the first is sample 1\)'),
-        ({'correct': [True] * 82}, '83 scores of known samples, but of 82'),
+        ({'correct': [True] * 82}, '83 scores of known samples, but 82 flags'),
         ({'labels': [0] * 82}, 'There are 83 samples but the labels have the shape'),
         ({'labels': [4] * 83}, r'classes 0..3, but sample 0 has 4'),
         ({'unknown': np.zeros((3, 4))}, r'have the shape \(3, 4\): give one number'),

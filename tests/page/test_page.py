@@ -214,6 +214,14 @@ def test_any_number_of_classes_can_be_drawn(tmp_path, classes):
     assert 'NaN' not in html_of(runs)
 
 
+def test_one_thing_is_singular(tmp_path):
+    one = run('a', tmp_path, classes=1, class_counts=[1], samples=1)
+    text = markdown('T', [summary([one]), class_accuracy([one])]) + html_of([one])
+    for part in ('1 training image,', '1 class (', 'Measured on 1 image of', '1 row<'):
+        assert part in text
+    assert not re.findall(r'\b1 (?:\w+ )?(?:images|classes|rows|steps|times)\b', text)
+
+
 def test_every_class_is_a_row_of_a_figure_that_fits_a_phone(tmp_path):
     names = [f'kind {k}' for k in range(30)]
     (figure,) = class_accuracy(four_runs(tmp_path, classes=30, names=names)).figures
