@@ -212,6 +212,8 @@ def check_split(
     if train is not None:
         _check_overlap(images, marks, train, duplicates, problems)
     problems.raise_all(f'Images of {images.source} cannot be used: mend, replace or remove them')
+    if how == 'none':  # of which nothing is known now, but perhaps from before
+        return
     if len(_marks) > 3:
         _marks.pop(next(iter(_marks)))
     _marks[images.key] = marks
