@@ -21,9 +21,9 @@ from torch.utils.data import Dataset
 
 from bce3s.datasets.checks import Problems, check_images, printable, same_content
 from bce3s.datasets.decoding import read_centre, read_random_crop
-from bce3s.datasets.samplers import Draws
 from bce3s.errors import BCE3SError
 from bce3s.randomness import derived_seed
+from bce3s.samplers import Draws
 
 SHOWN = 10  # warnings that are written out
 _marks: dict[str, np.ndarray] = {}  # of the images that this process has checked, by their paths
@@ -56,7 +56,7 @@ class ImageFiles(Dataset):
     In training a random crop (8 to 100 % of the area, 3/4 to 4/3 in shape) is resized to ``size``
     and mirrored with probability 1/2; in the test the shorter side is resized to ``resize`` and the
     centre is cropped. What is random is a function of the run's seed, the epoch and the draw's
-    place in it, which the batch sampler hands over (:class:`~bce3s.datasets.samplers.Draws`): an
+    place in it, which the batch sampler hands over (:class:`~bce3s.samplers.Draws`): an
     image that is drawn twice gets two crops, the same ones with any number of workers (persistent
     or not) and processes. Without a batch sampler of this project crops come from torch's global
     generator. Which images are turned and how exact pixels are: :mod:`bce3s.datasets.decoding`.

@@ -12,12 +12,12 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from bce3s.datasets.samplers import PairedBatchSampler
 from bce3s.engine.lazy_sgd import check_sampling
 from bce3s.errors import BCE3SError
 from bce3s.models.losses.resampling import number_of_classes
 from bce3s.randomness import Clock, derived_seed
 from bce3s.registry import HOOKS
+from bce3s.samplers import PairedBatchSampler
 
 
 def bare_model(runner: Runner) -> nn.Module:

@@ -13,18 +13,19 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import functional as tf
 
-from bce3s.datasets import image_files, samplers
+from bce3s import samplers
+from bce3s.datasets import image_files
 from bce3s.datasets.image_folder import ImageFolder
-from bce3s.datasets.samplers import (
+from bce3s.errors import BCE3SError
+from bce3s.models import LongTailedPreprocessor
+from bce3s.registry import DATASETS
+from bce3s.samplers import (
     Draws,
     GlobalBatchSampler,
     NaturalSampler,
     PairedBatchSampler,
     PowerSampler,
 )
-from bce3s.errors import BCE3SError
-from bce3s.models import LongTailedPreprocessor
-from bce3s.registry import DATASETS
 
 TRAIN, TEST = dict(cat=5, ant=3, bee=1), dict(ant=2, cat=2)
 
@@ -177,7 +178,7 @@ def test_crops_of_two_processes_and_of_a_resumed_epoch_are_those_of_one(root, ki
     whole = halves(batches(dataset, 0, size=4, kind=kind))
     parts = []
     for rank in (0, 1):
-        monkeypatch.setattr(samplers, 'get_dist_info', lambda rank=rank: (rank, 2))
+        monkeypatch.setattr(samplers, 'rank_and_world_size', lambda rank=rank: (rank, 2))
         parts.append(halves(batches(dataset, 0, size=2, kind=kind)[:2]))  # the last has one image
     for one, first, second in zip(whole, *parts, strict=False):
         for half, a, b in zip(one, first, second, strict=True):

@@ -18,9 +18,9 @@ from torchvision.transforms import functional as tf
 from bce3s.datasets import image_files
 from bce3s.datasets.image_list import ImageList
 from bce3s.datasets.lists import git_blob_id
-from bce3s.datasets.samplers import Draws
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
+from bce3s.samplers import Draws
 
 TRAIN = ''.join(f'train/c{k}/{i}.jpg {k}\n' for k, n in enumerate((5, 3, 2)) for i in range(n))
 TEST = ''.join(f'val/{k}-{i}.jpg {k}\n' for k in range(3) for i in range(2))
