@@ -151,6 +151,7 @@ class StepGuard:
         self.model, self.optimizer = model, optim_wrapper.optimizer
         self._backward, self._step = optim_wrapper.backward, optim_wrapper.step
         optim_wrapper.backward, optim_wrapper.step = self.backward, self.step
+        self._scaler = getattr(optim_wrapper, 'loss_scaler', None)
         self._losses: list[Tensor] = []
         self._buffers: dict[str, Tensor] = {}
         self.skipped = False
@@ -177,6 +178,9 @@ class StepGuard:
     def step(self, **kwargs: Any) -> None:
         if not self._finite():
             self.skipped = True
+            scaler = self._scaler
+            if scaler is not None:  # of fp16: what it does itself after a step it leaves out
+                scaler.update(scaler.get_scale() * scaler.get_backoff_factor())
         else:
             self._step(**kwargs)
 

@@ -106,7 +106,16 @@ class LongTailedClassifier(ImageClassifier):
     def features(self, inputs: Tensor) -> Tensor:
         """Images (B, C, H, W) -> features (B, d), the input of the head."""
         feats = self.extract_feat(inputs)
-        return feats if isinstance(feats, Tensor) else feats[-1]
+        feats = feats if isinstance(feats, Tensor) else feats[-1]
+        if feats.dim() != 2:
+            raise BCE3SError(
+                f'{type(self.backbone).__name__} gives features of the shape {tuple(feats.shape)}, '
+                'but the head takes one vector an image, (B, d): set model.neck.type='
+                "GlobalAveragePooling for feature maps; of a transformer's tokens take one, or "
+                "their mean (mmpretrain's VisionTransformer: out_type='cls_token' or "
+                "'avg_featmap')."
+            )
+        return feats
 
     def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """One step on a batch of a loader -> its losses."""

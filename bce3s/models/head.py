@@ -162,6 +162,11 @@ class TripartiteHead(BaseModule):
             if hasattr(loss, 'set_class_counts'):
                 loss.set_class_counts(self.class_counts)
 
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        if self.class_counts.all():  # all that follows from them is known again
+            self.set_class_counts(self.class_counts)
+
     def forward(self, feats: Tensor) -> Tensor:
         """Features (B, d) -> logits (B, K)."""
         return self.classifier(feats)

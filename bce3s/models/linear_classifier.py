@@ -24,10 +24,14 @@ class _Rows(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, parameter: Tensor, classes: Tensor) -> Tensor:
+    def forward(parameter: Tensor, classes: Tensor) -> Tensor:
+        return parameter.index_select(0, classes)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        parameter, classes = inputs
         ctx.save_for_backward(classes)
         ctx.shape = parameter.shape
-        return parameter.index_select(0, classes)
 
     @staticmethod
     @once_differentiable

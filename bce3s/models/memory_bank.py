@@ -26,6 +26,7 @@ class ClassMemoryBank(nn.Module):
         self.register_buffer('features', torch.zeros(num_classes, dim))
         self.register_buffer('filled', torch.zeros(num_classes, dtype=torch.bool))
 
+    @torch.compiler.disable  # compiled with the write, the copy would be read after it
     def rows(self, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Features (S, D) and ``filled`` (S,) of ``classes`` (S,); None: of all K. What a backward
         pass may read after the next write (``filled``) is a copy.

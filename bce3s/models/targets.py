@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -51,8 +52,16 @@ class Targets:
     origins: list[Tensor] = field(default_factory=list, repr=False)
 
     @classmethod
-    def plain(cls, labels: Tensor, clock: Clock = Clock()) -> Targets:  # noqa: B008  (immutable)
-        """Unmixed targets of a whole batch on one process."""
+    def plain(cls, labels: Tensor, clock: Clock | None = None) -> Targets:
+        """Unmixed targets of a whole batch on one process.
+
+        Args:
+            labels: (B,) int64.
+            clock: seed, epoch and step. None, for a loop without them: a seed that torch's global
+                generator draws, so that every batch gets negatives of its own, and an epoch after
+                any ``start_epoch``.
+        """
+        clock = clock or Clock(int(torch.randint(1 << 62, ())), sys.maxsize)
         lam = torch.ones(1, device=labels.device)
         return cls(labels, ('origin',), lam, None, labels, Share((len(labels),)), clock)
 

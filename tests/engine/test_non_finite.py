@@ -7,12 +7,13 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 from toy_runs import Net, equal, run, state
 
 from bce3s.engine.checkpoint_hooks import SafeCheckpointHook
-from bce3s.engine.non_finite import NonFiniteLossHook
+from bce3s.engine.non_finite import NonFiniteLossHook, StepGuard
 from bce3s.errors import BCE3SError
 
 
@@ -226,3 +227,21 @@ def test_no_cost_while_it_only_stops(tmp_path):
 def test_an_action_that_is_none():
     with pytest.raises(BCE3SError, match="action is 'ignore'; use 'stop' or 'skip'"):
         NonFiniteLossHook(action='ignore')
+
+
+def test_a_step_left_out_in_fp16_lowers_the_loss_scale():
+    """Else a scale that is too large leaves out every step there is."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    wrapper = OptimWrapper(torch.optim.SGD([weight], lr=1.0))
+    wrapper.loss_scaler = torch.amp.GradScaler('cpu', init_scale=2.0**10)
+    wrapper.loss_scaler.scale(torch.ones(()))  # which creates it
+    guard = StepGuard(wrapper, nn.Linear(1, 1))
+    scales = []
+    for value in (1.0, float('inf'), float('nan')):
+        guard.remember()
+        guard.backward(weight.sum() * value)
+        guard.step()
+        weight.grad = None
+        scales.append(wrapper.loss_scaler.get_scale())
+    assert scales == [1024.0, 512.0, 256.0]
+    assert weight.item() == 0.0  # of the one step that was made

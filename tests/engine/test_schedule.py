@@ -97,6 +97,15 @@ def test_steps_at_shares_of_the_run(epochs, firsts):
     assert epoch == epochs - 1
 
 
+@pytest.mark.parametrize(
+    ('share', 'epochs', 'first'), [(0.28, 25, 7), (0.7, 10, 7), (0.5, 5, 3), (0.5, 7, 4)]
+)
+def test_a_milestone_within_an_epoch_is_past_from_the_next_on(share, epochs, first):
+    """Also where the product of share and epochs is a little more than whole: 0.28 x 25."""
+    found = [lr for lr, _ in rates(StepLRHook((share,)), make_runner(epochs))]
+    assert found == pytest.approx([0.1] * first + [0.01] * (epochs - first))
+
+
 def test_a_resumed_run_steps_where_it_would_have():
     """Nothing is stored but the optimiser's groups, with the rate of the epoch before."""
     hook, whole = StepLRHook((0.25, 0.5, 0.75), gamma=0.5), make_runner(8)
@@ -266,6 +275,21 @@ def test_a_stage_at_rate_0_is_told(hook, epochs, stages, caplog):
     assert len(said) == len(stages)
     for sentence, stage in zip(said, stages, strict=True):
         assert f'the learning rate is 0 throughout the {stage}, which trains nothing' in sentence
+
+
+def test_a_checkpoint_says_its_stage_and_one_of_the_second_does_not_go_on_in_the_first():
+    hook, runner = TwoStageHook(4), make_runner(12)
+    hook.before_train(runner)
+    for epoch, stage in ((7, 1), (8, 2)):
+        runner.epoch = epoch
+        hook.before_train_epoch(runner)
+        checkpoint = {'meta': {}}
+        hook.before_save_checkpoint(runner, checkpoint)
+        assert checkpoint['meta']['stage'] == stage
+    longer = TwoStageHook(4)
+    longer.after_load_checkpoint(runner, checkpoint)
+    with pytest.raises(BCE3SError, match='of the second stage, but epoch 10 belongs to the first'):
+        longer.before_train(make_runner(20, epoch=9))
 
 
 @pytest.mark.parametrize('finetune_epochs', [0, -1, 13])

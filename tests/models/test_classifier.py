@@ -303,3 +303,25 @@ def test_the_precision_is_the_models_under_an_autocast_of_the_caller(precision):
 def test_what_compile_takes():
     with pytest.raises(BCE3SError, match="compile must be True, False or a dict, not 'yes'"):
         build(compile='yes')
+
+
+def test_the_neck_is_frozen_with_the_backbone():
+    model = build()
+    model.neck = torch.nn.Sequential(torch.nn.BatchNorm1d(64))
+    for freeze_norm in (True, False):
+        model.finetune_classifier(freeze_norm)
+        model.train()
+        assert model.neck.training == model.neck[0].training == (not freeze_norm)
+
+
+def test_features_that_are_no_vectors_are_refused_with_their_shape():
+    """Of a transformer's tokens, for instance: the loss would be one of all of them."""
+    model = build()
+    images = torch.zeros(2, 1, 8, 8)
+    assert model.features(images).shape == (2, 64)
+    model.neck = None
+    with pytest.raises(BCE3SError, match=r'CIFARResNet gives .* \(2, 64, 2, 2\).*one vector'):
+        model.features(images)
+    model.backbone = torch.nn.Sequential(torch.nn.Flatten(2), torch.nn.Linear(64, 16))
+    with pytest.raises(BCE3SError, match=r"\(2, 1, 16\).*out_type='cls_token'"):
+        model.predict(images, {})

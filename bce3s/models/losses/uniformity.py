@@ -39,7 +39,7 @@ class BCEUniformity(nn.Module):
         """
         weight = F.normalize(weight, dim=1)
         classes = len(weight) if shards is None else shards.rows / shards.ranks
-        loss = _PairSum.apply(weight, _softplus_of_others, True, shards) / classes
+        loss = _PairSum.apply(weight, _softplus_of_others, True, shards)[0] / classes
         if self.include_diagonal:
             loss = loss - F.logsigmoid(weight.square().sum(1)).sum() / classes
         return loss
@@ -55,7 +55,8 @@ class CEUniformity(nn.Module):
     def forward(self, weight: Tensor, shards: None = None) -> Tensor:
         """Classifier weight (K, d), of any length -> scalar; not made for shards."""
         weight = F.normalize(weight, dim=1)
-        return _PairSum.apply(weight, _cross_entropy_with_itself, False, None) / len(weight)
+        total, _ = _PairSum.apply(weight, _cross_entropy_with_itself, False, None)
+        return total / len(weight)
 
 
 class _PairSum(torch.autograd.Function):
@@ -70,12 +71,16 @@ class _PairSum(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx,
         weight: Tensor,
         terms: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
         symmetric: bool,
         shards: Shards | None,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        with torch.autocast(weight.device.type, enabled=False):
+            return _PairSum._value_and_gradient(weight, terms, symmetric, shards)
+
+    @staticmethod
+    def _value_and_gradient(weight, terms, symmetric, shards) -> tuple[Tensor, Tensor]:
         total, gradient = weight.new_zeros(()), torch.zeros_like(weight)
         blocks = [weight] if shards is None else shards.blocks(weight)
         for rank, others in enumerate(blocks):
@@ -91,12 +96,16 @@ class _PairSum(torch.autograd.Function):
                 gradient[own].addmm_(slopes, others, alpha=1 + symmetric)
                 if not symmetric:
                     gradient.addmm_(slopes.T, weight[own])
-        ctx.save_for_backward(gradient)
-        return total
+        return total, gradient
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return grad * gradient, None, None, None
 
