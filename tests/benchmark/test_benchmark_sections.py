@@ -117,7 +117,7 @@ def test_workers_stand_still_between_turns_and_end():
             workers.work()
             training.step()
         for process in processes:
-            process.join(10)
+            process.join(120)
             assert not process.is_alive()
     assert signal.getsignal(signal.SIGCHLD) is not None
 

@@ -2,51 +2,69 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 
-from bce3s.benchmark import ceilings
+from bce3s.benchmark import ceilings, timing
 from bce3s.benchmark.timing import Options, Timing, compare, measuring, peak_memory
 
 
-def test_twice_the_work_takes_twice_as_long():
-    x = torch.randn(200, 200)
+class Clock:
+    """What :mod:`timing` takes for the time: it goes on by what the functions say they take."""
 
-    def work(times):
-        for _ in range(times):
-            x @ x
+    now = 0.0
 
-    times = compare(dict(one=lambda: work(4), two=lambda: work(8)), Options(seconds=0.3))
-    assert times['two'].best / times['one'].best == pytest.approx(2, rel=0.3)
+    def perf_counter(self):
+        return self.now
+
+    def taking(self, seconds):
+        def work():
+            self.now += seconds
+
+        return work
 
 
-def test_functions_take_turns_and_short_ones_many_calls_a_turn():
+@pytest.fixture
+def clock(monkeypatch):
+    monkeypatch.setattr(timing, 'time', Clock())
+    return timing.time
+
+
+def test_twice_the_work_takes_twice_as_long(clock):
+    work = dict(one=clock.taking(0.25), two=clock.taking(0.5))
+    times = compare(work, Options(seconds=3.0))
+    assert (times['one'].best, times['two'].best) == pytest.approx((0.25, 0.5))
+    # both together had their seconds
+    assert times['one'].calls == times['two'].calls == 8
+
+
+def test_functions_take_turns_and_short_ones_many_calls_a_turn(clock):
     calls = []
-    functions = dict(a=lambda: calls.append('a'), b=lambda: (calls.append('b'), time.sleep(5e-3)))
+
+    def timed(name, seconds):
+        work = clock.taking(seconds)
+        return lambda: (calls.append(name), work())
+
+    functions = dict(a=timed('a', 1e-5), b=timed('b', 5e-3))
     times = compare(functions, Options(seconds=0.02), warmup=2)
     assert calls[:4] == ['a', 'a', 'b', 'b']
-    turns = ''.join(calls[4:]).replace('aa', 'a')
-    while 'aa' in turns:
-        turns = turns.replace('aa', 'a')
-    assert set(turns.split('ab')) == {''}
-    assert times['a'].calls > 100 * times['b'].calls
+    assert ''.join(calls[4:]) == (200 * 'a' + 'b') * (times['b'].calls)
+    assert times['a'].calls == 200 * times['b'].calls
     assert len(times['a'].rounds) == len(times['b'].rounds) >= 5
-    assert times['b'].median > 5e-3 > times['a'].median
+    assert (times['a'].median, times['b'].median) == pytest.approx((1e-5, 5e-3))
 
 
-def test_slow_functions_have_three_rounds():
-    times = compare(dict(slow=lambda: time.sleep(0.02)), Options(seconds=0.01), warmup=1)
+def test_slow_functions_have_three_rounds(clock):
+    times = compare(dict(slow=clock.taking(0.02)), Options(seconds=0.01), warmup=1)
     assert times['slow'].calls == 3
 
 
 def test_a_timing_of_its_rounds():
-    timing = Timing.of([4.0, 1.0, 2.0, 3.0, 5.0], calls=2)
-    assert (timing.median, timing.best, timing.spread, timing.calls) == (3, 1, 2 / 3, 10)
-    assert timing.divided(2) == Timing(1.5, 0.5, 2 / 3, 20, (2.0, 0.5, 1.0, 1.5, 2.5))
+    one = Timing.of([4.0, 1.0, 2.0, 3.0, 5.0], calls=2)
+    assert (one.median, one.best, one.spread, one.calls) == (3, 1, 2 / 3, 10)
+    assert one.divided(2) == Timing(1.5, 0.5, 2 / 3, 20, (2.0, 0.5, 1.0, 1.5, 2.5))
     other = Timing.of([3.5, 0.5, 1.5, 9.0, 1.0])
-    assert timing.beyond(other) == 0.5  # an outlier in one round does not matter
+    assert one.beyond(other) == 0.5  # an outlier in one round does not matter
 
 
 def test_peak_memory_of_a_known_allocation():
@@ -59,14 +77,11 @@ def test_peak_memory_of_a_known_allocation():
         assert used == pytest.approx(size, rel=0.1)
 
 
-def test_ceilings_are_plausible_and_measured_once():
+def test_ceilings_are_measured_once():
     options = Options(quick=True, seconds=0.02)
     ceiling = ceilings.measured(options)
     assert ceiling is ceilings.measured(options)
     assert ceiling.flops.keys() == {'fp32', 'bf16'}
-    assert 1e8 < ceiling.flops['fp32'] < 1e16
-    assert 1e6 < ceiling.flops['bf16'] < 1e16
-    assert 1e7 < ceiling.bandwidth < 1e14
 
 
 def test_progress_goes_to_stderr(capsys):
