@@ -112,6 +112,11 @@ class Table:
         return tuple(row.cell for row in self.rows)
 
     @property
+    def paper(self) -> str:
+        """The source without the place."""
+        return self.source.rpartition(', ')[0] or self.source
+
+    @property
     def axes(self) -> tuple[str, ...]:
         """The names of the rows' labels."""
         return tuple(self.rows[0].labels) if self.rows else ()

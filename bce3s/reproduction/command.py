@@ -163,7 +163,11 @@ def _list(args: argparse.Namespace, scale: Scale) -> int:
     print(f'Scale {scale.name}{label}, {args.seeds} seed(s), runs in {args.work_dir}\n')
     print(f'{"table":15} {"cells":>5} {"runs":>5} {"done":>5}  shows')
     named = [find_table(name) for name in args.tables if name.lower() != 'all']
+    paper = ''
     for table in named or TABLES.values():
+        if table.paper != paper:
+            paper = table.paper
+            print(f'\n{paper}')
         keys = {cell.key for cell in table.cells}
         jobs = [job for job in every if job.cell.key in keys]
         done = sum(job.state == DONE for job in jobs)
@@ -176,8 +180,8 @@ def _list(args: argparse.Namespace, scale: Scale) -> int:
 def _dry_run(
     args: argparse.Namespace, jobs: Sequence[Job], skipped: Sequence[Cell], costs: Costs
 ) -> int:
-    from bce3s.reproduction.configuration import check
-    from bce3s.reproduction.cost import Costs, duration
+    from bce3s.reproduction.configuration import check, missing_data
+    from bce3s.reproduction.cost import Costs, duration, progress
     from bce3s.reproduction.plan import CHANGED, DONE
 
     total, gpu, bases, changed = 0.0, 0.0, set(), False
@@ -187,7 +191,7 @@ def _dry_run(
         state = job.state
         runs = state != DONE and (state != CHANGED or args.overwrite)
         changed = changed or (state == CHANGED and not runs)
-        epochs = f'epoch {job.epochs_done}/{job.max_epochs}'
+        done = progress(job)[1]
         text = ''
         if runs:
             estimate = costs.estimate(job)
@@ -195,12 +199,14 @@ def _dry_run(
             gpu += elsewhere.estimate(job).seconds
             bases.add(estimate.basis)
             text = f'about {duration(estimate.seconds)}'
-        print(f'{job.name:45} {state:9} {epochs:15} {text}'.rstrip())
+        print(f'{job.name:45} {state:9} {done:20} {text}'.rstrip())
     print(f'\nIn all about {duration(total / args.jobs)} with --jobs {args.jobs} ({costs.device}).')
     for basis in sorted(bases):
         print(f'- {basis}')
     if changed:
         print('- changed: trained with another config; --overwrite trains it again')
+    for text in missing_data([job.config for job in jobs if job.state != DONE]):
+        print(f'- not there yet, a run would try to fetch it: {text}')
     if costs.device.startswith('cpu') and args.scale == 'full':
         print(f'- on one data-centre GPU, not measured: about {duration(gpu)}')
     if skipped:
@@ -235,6 +241,7 @@ def _train(
         budget=args.budget and 60 * args.budget,
         overwrite=args.overwrite,
         heading=scale.label,
+        options=scale.options,
     )
     session = Session(settings, starter(), costs, Progress())
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -247,11 +254,15 @@ def _train(
 
 
 def _close(outcomes: Sequence[Outcome], interrupted: bool) -> int:
-    from bce3s.reproduction.run import FAILED, FINISHED, WAITING
+    from bce3s.reproduction.plan import CHANGED
+    from bce3s.reproduction.run import FAILED, HALTED, WAITING
 
     for outcome in outcomes:
-        if outcome.what not in (FINISHED, WAITING):
+        if outcome.what == CHANGED:
             print(f'{outcome.what}: {outcome.text}')
+    for what in (FAILED, HALTED):  # each has said why when it ended
+        if number := sum(outcome.what == what for outcome in outcomes):
+            print(f'{what}: {number} of {len(outcomes)} runs, see above')
     if waiting := [outcome for outcome in outcomes if outcome.what == WAITING]:
         more = f' And so {len(waiting) - 1} more.' if len(waiting) > 1 else ''
         print(f'{WAITING}: {waiting[0].text}{more}')

@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import os
 import pprint
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +67,27 @@ def check(cell: Cell) -> None:
         except BCE3SError as error:
             text = str(error).removeprefix('--cfg-options ')
             raise BCE3SError(f'Cell {cell.key}, override {text}') from error
+
+
+def missing_data(configs: Iterable[Config]) -> list[str]:
+    """What the data sets of these configs lack, a sentence each; nothing is downloaded."""
+    from bce3s.datasets.in_memory import DownloadedLongTailed
+    from bce3s.registry import DATASETS
+
+    loaders = ('train_dataloader', 'val_dataloader')
+    wanted = [cfg[name].dataset for cfg in configs for name in loaders if cfg.get(name)]
+    alike = {tuple(data.get(k) for k in ('type', 'data_root', 'split')): data for data in wanted}
+    said = []
+    for data in alike.values():
+        cls = DATASETS.get(data['type'])
+        try:
+            if issubclass(cls, DownloadedLongTailed):
+                DATASETS.build({**data, 'download': False})
+            elif data.get('data_root') and not Path(data['data_root']).expanduser().exists():
+                raise BCE3SError(f'{data["data_root"]} does not exist.')
+        except BCE3SError as error:
+            said.append(str(error))
+    return list(dict.fromkeys(said))
 
 
 def digest(cell: Cell) -> str:

@@ -4,6 +4,7 @@ multiplications and the usual speed of such a machine.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ class Costs:
 
     def estimate(self, job: Job) -> Estimate:
         """For the epochs that are left."""
-        epochs = max(job.max_epochs - job.epochs_done, 0)
+        epochs = max(job.max_epochs - progress(job)[0], 0)
         counted = self.seconds_per_epoch(job.config) * epochs + START
         for group in self._groups(job):
             if corrections := self._measured.get(group):
@@ -153,6 +154,16 @@ def sizes(cfg: Mapping[str, Any]) -> tuple[int, int]:
     if evaluation.get('test_per_class'):
         test = evaluation['test_per_class'] * kept
     return train, test
+
+
+def progress(job: Job) -> tuple[float, str]:
+    """How far the checkpoint is that a resumed run begins from: in epochs, and in words."""
+    batch = max(int((job.config.get('train_dataloader') or {}).get('batch_size', 1)), 1)
+    steps = math.ceil(sizes(job.config)[0] / batch)
+    if job.iterations_done > job.epochs_done * steps:
+        text = f'iteration {job.iterations_done}/{job.max_epochs * steps}'
+        return job.iterations_done / steps, text
+    return job.epochs_done, f'epoch {job.epochs_done}/{job.max_epochs}'
 
 
 def _measured_images(cfg: Mapping[str, Any], train: int, test: int) -> float:

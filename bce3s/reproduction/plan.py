@@ -82,6 +82,12 @@ class Job:
         epochs = (path.stem.removeprefix('epoch_') for path in self.folder.glob('epoch_*.pth'))
         return max((int(epoch) for epoch in epochs if epoch.isdigit()), default=0)
 
+    @property
+    def iterations_done(self) -> int:
+        """Of the last checkpoint that was written within an epoch; 0 without any."""
+        steps = (path.stem.removeprefix('iter_') for path in self.folder.glob('iter_*.pth'))
+        return max((int(step) for step in steps if step.isdigit()), default=0)
+
 
 def folder_of(root: Path, scale: Scale, cell: Cell, seed: int) -> Path:
     """``ROOT/<scale>/<key>/seed<k>``: the same whichever table asks for the cell."""

@@ -38,7 +38,9 @@ class Progress:
 
     def ended(self, outcome: Outcome, seconds: float) -> None:
         self._done += 1
-        text = outcome.text or f'{outcome.job.name}: finished'
+        text = f'{outcome.what}: {outcome.text}'
+        if not outcome.text:
+            text = f'{outcome.job.name}: {outcome.what}'
         self._line(f'[{self._done}/{self._total}] {text} ({duration(seconds)})')
 
     def show(self, running: Sequence[Running], waiting: Sequence[Job]) -> None:

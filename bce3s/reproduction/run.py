@@ -7,17 +7,18 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bce3s.errors import BCE3SError
 from bce3s.files import checkpoints_in, written_whole
 from bce3s.reproduction.children import INTERRUPTED, Child, Start, train_arguments
 from bce3s.reproduction.configuration import check, write_config
-from bce3s.reproduction.cost import Costs
+from bce3s.reproduction.cost import Costs, progress
 from bce3s.reproduction.plan import CHANGED, CUT, DONE, Job
 from bce3s.reproduction.progress import Progress
 from bce3s.reproduction.results import NOTE
@@ -37,6 +38,7 @@ class Settings:
         budget: seconds for all; None: no end.
         overwrite: whether a run whose config changed is trained again.
         heading: what is written on top of each run's config file.
+        options: the ``--cfg-options`` that all runs have.
     """
 
     parallel: int = 1
@@ -44,6 +46,7 @@ class Settings:
     budget: float | None = None
     overwrite: bool = False
     heading: str = ''
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class Running:
 
     job: Job
     child: Child
-    before: int  # epochs that were done when it began
-    begun: float = field(default_factory=time.monotonic)
+    before: float  # epochs that were done when it began
+    begun: float = field(default_factory=lambda: time.monotonic())
 
     @property
     def seconds(self) -> float:
@@ -76,6 +79,7 @@ class Session:
         self.settings, self.start, self.costs, self.progress = settings, start, costs, progress
         self.running: list[Running] = []
         self.outcomes: list[Outcome] = []
+        self._causes: dict[str, Job] = {}
         self._begun = time.monotonic()
 
     def run(self, jobs: Iterable[Job]) -> list[Outcome]:
@@ -111,11 +115,7 @@ class Session:
 
     def _to_be_run(self, job: Job) -> bool:
         if job.state == CHANGED and not self.settings.overwrite:
-            text = (
-                f'{job.name}: {job.folder} holds a run with another config. --overwrite trains it '
-                'again (and deletes that run), another --work-dir keeps both.'
-            )
-            self.outcomes.append(Outcome(job, CHANGED, text))
+            self.outcomes.append(Outcome(job, CHANGED, _changed(job, self.settings.options)))
             return False
         return job.state != DONE
 
@@ -142,10 +142,10 @@ class Session:
 
     # ------------------------------------------------------------ one run
     def _begin(self, job: Job) -> None:
-        state, before = job.state, job.epochs_done
+        state, before = job.state, progress(job)[0]
         again = state == CHANGED
         if again:
-            before = 0
+            before = 0.0
             _clear(job.folder)
         heading = f'{job.cell.key}. {self.settings.heading}'.strip()
         config = write_config(job.cell, job.folder.parent, heading)
@@ -166,6 +166,7 @@ class Session:
             'digest': job.digest,
             'machine': self.costs.device,
             'threads': self.settings.threads,
+            'options': dict(self.settings.options),
         }
 
     def _look(self) -> None:
@@ -186,7 +187,7 @@ class Session:
     def _ended(self, run: Running, status: int, halted: str = '') -> None:
         self.running.remove(run)
         job = run.job
-        epochs = job.epochs_done - run.before
+        epochs = round(progress(job)[0] - run.before, 3)
         note = job.result.note
         part = {'epochs': epochs, 'seconds': round(run.seconds, 2)}
         with suppress(OSError):  # a full disk: the run itself has said so
@@ -197,16 +198,39 @@ class Session:
         elif halted or status == INTERRUPTED:
             outcome = Outcome(job, HALTED, _halted(job, halted or 'it was interrupted'))
         else:
-            outcome = Outcome(job, FAILED, f'{job.name}: {_complaint(job.folder / LOG, status)}')
+            outcome = Outcome(job, FAILED, self._failed(job, status))
         self.outcomes.append(outcome)
         self.progress.ended(outcome, run.seconds)
 
+    def _failed(self, job: Job, status: int) -> str:
+        """Its cause; one that an earlier run had is not said again."""
+        log = job.folder / LOG
+        cause = _complaint(log)
+        first = self._causes.setdefault(cause, job)
+        if cause and first is not job:
+            cause = f'as {first.name} '
+        how = f'killed by signal {-status}' if status < 0 else f'exit status {status}'
+        return f'{job.name}: {cause}({how}; see {log})'
+
 
 def _halted(job: Job, reason: str) -> str:
-    if not job.epochs_done:
+    if not job.has_checkpoint:
         return f'{job.name}: {reason} before its first checkpoint; the next call starts it again.'
-    at = f'epoch {job.epochs_done} of {job.max_epochs}'
+    at = progress(job)[1].replace('/', ' of ')
     return f'{job.name}: {reason} after the checkpoint of {at}; the next call resumes it.'
+
+
+def _changed(job: Job, options: Mapping[str, Any]) -> str:
+    began = job.result.note.get('options')
+    how, remedy = 'with another config', ''
+    if began is not None and began != options:
+        given = ' '.join(f'{key}={value}' for key, value in began.items())
+        how = f'that was begun with --cfg-options {given}' if given else 'without --cfg-options'
+        remedy = 'Give the same to go on with it; '
+    return (
+        f'{job.name}: {job.folder} holds a run {how}. {remedy}--overwrite trains it again (and '
+        'deletes that run), another --work-dir keeps both.'
+    )
 
 
 def _clear(folder: Path) -> None:
@@ -245,7 +269,7 @@ def _write_note(job: Job, note: dict) -> None:
         ) from error
 
 
-def _complaint(log: Path, status: int) -> str:
+def _complaint(log: Path) -> str:
     """What a run said last: its error, or its last line."""
     try:
         lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
@@ -253,6 +277,4 @@ def _complaint(log: Path, status: int) -> str:
         lines = []
     errors = [line for line in lines if re.match(r'error: |\w*(Error|Exception)\b', line)]
     said = errors or [line.strip() for line in lines if line.strip()]
-    last = f'{said[-1].removeprefix("error: ")} ' if said else ''
-    how = f'killed by signal {-status}' if status < 0 else f'exit status {status}'
-    return f'{last}({how}; see {log})'
+    return f'{said[-1].removeprefix("error: ")} ' if said else ''

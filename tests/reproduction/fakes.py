@@ -65,21 +65,24 @@ def job(root: Path, cell: Cell = CE, seed: int = 0) -> Job:
     return Job(cell, seed, root / 'full' / cell.key / f'seed{seed}')
 
 
-def checkpoint(job: Job, epoch: int) -> None:
+def checkpoint(job: Job, epoch: int, name: str = '') -> None:
     """A file that looks like one."""
     job.folder.mkdir(parents=True, exist_ok=True)
-    (job.folder / f'epoch_{epoch}.pth').write_bytes(b'')
+    (job.folder / (name or f'epoch_{epoch}.pth')).write_bytes(b'')
 
 
 class Trainer:
     """Starts children that need ``polls`` looks to end and then leave a finished report.
 
-    ``fail``: keys of cells that end with status 3; ``begun``: the arguments of every child.
+    ``fail``: keys of cells that end with status 3; ``begun``: the arguments of every child;
+    ``saves``: the checkpoint of one that is stopped.
     """
 
-    def __init__(self, jobs: list[Job], polls: int = 1, fail: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, jobs: list[Job], polls: int = 1, fail: tuple[str, ...] = (), saves: str = ''
+    ) -> None:
         self.jobs = {str(job.folder): job for job in jobs}
-        self.polls, self.fail = polls, fail
+        self.polls, self.fail, self.saves = polls, fail, saves
         self.begun: list[list[str]] = []
         self.alive = self.most_alive = 0
 
@@ -107,7 +110,7 @@ class Trained:
         return self.status
 
     def stop(self) -> int:
-        checkpoint(self.job, 2)
+        checkpoint(self.job, 2, self.trainer.saves)
         self._end(130)
         return self.status
 

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import signal
-import time
+import threading
 
 import pytest
 from fakes import BCE, CE, Trainer, checkpoint, job, put, report
@@ -18,9 +18,22 @@ from bce3s.reproduction.progress import Progress
 from bce3s.reproduction.run import FAILED, FINISHED, HALTED, WAITING, Session, Settings
 
 
+class Clock:
+    """A second passes whenever the session waits."""
+
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, _):
+        self.now += 1
+
+
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch):
-    monkeypatch.setattr(run_module, 'WAIT', 0.001)
+def clock(monkeypatch):
+    monkeypatch.setattr(run_module, 'time', Clock())
+    return run_module.time
 
 
 def session(trainer: Trainer, seconds: float | None = None, **settings) -> tuple[Session, list]:
@@ -76,7 +89,7 @@ def test_a_changed_run_that_dies_at_once_leaves_nothing_of_the_old_one(tmp_path)
     """Else the old weights would be resumed under the new config."""
     run = put(job(tmp_path), report=report(job(tmp_path), 4, sha='another'), measures={})
     checkpoint(run, 4)
-    made, _ = session(Trainer([run], polls=10**9), budget=0.02, seconds=0.001, overwrite=True)
+    made, _ = session(Trainer([run], polls=10**9), overwrite=True)
     made.start = lambda *_: Dead()
     (outcome,) = made.run([run])
     assert outcome.what == FAILED
@@ -96,7 +109,7 @@ class Dead:
 def test_a_run_halted_before_its_first_checkpoint_says_so_and_counts_for_nothing(tmp_path):
     run = job(tmp_path)
     trainer = Trainer([run], polls=10**9)
-    made, _ = session(trainer, seconds=100.0, budget=0.02)
+    made, _ = session(trainer, seconds=100.0, budget=2.0)
     made.start = lambda *_: Endless()
     (outcome,) = made.run([run])
     assert outcome.what == HALTED
@@ -108,46 +121,35 @@ def test_a_run_halted_before_its_first_checkpoint_says_so_and_counts_for_nothing
 
 
 class Endless:
-    """A child that ends when it is told to; ``stopping``: how many are being told at a time."""
+    """A child that ends when it is told to; ``together``: with how many others at the same time."""
 
-    stopping = most = 0
+    def __init__(self, together=1, interrupts=0):
+        self.barrier = threading.Barrier(together)
+        self.interrupts = interrupts
 
     def poll(self):
         return None
 
     def stop(self):
-        cls = type(self)
-        cls.stopping += 1
-        cls.most = max(cls.most, cls.stopping)
-        time.sleep(0.05)
-        cls.stopping -= 1
+        self.barrier.wait()  # would not end if one were told after the other
+        for _ in range(self.interrupts):
+            os.kill(os.getpid(), signal.SIGINT)
         return 130
 
 
 def test_all_runs_are_told_to_end_at_once_and_a_second_signal_waits(tmp_path):
     jobs = [job(tmp_path, CE, seed) for seed in range(3)]
     made, _ = session(Trainer(jobs), seconds=1.0, budget=30.0, parallel=3)
-    made.start = lambda *_: Endless()
-    Endless.most = 0
-    alarms = iter(range(2))
-
-    def interrupt(*_):
-        if next(alarms, None) is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0.01)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    before = signal.signal(signal.SIGALRM, interrupt)
+    child = Endless(together=3, interrupts=2)
+    made.start = lambda *_: child
+    made.progress.show = lambda *_: os.kill(os.getpid(), signal.SIGINT)
     # under nohup and the like it is ignored from the start
     ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(KeyboardInterrupt):
             made.run(jobs)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
         signal.signal(signal.SIGINT, ctrl_c)
-    assert Endless.most == 3
     assert [outcome.what for outcome in made.outcomes][:3] == [HALTED] * 3
     assert made.running == []
 
@@ -200,7 +202,7 @@ def test_several_at_a_time(tmp_path):
 def test_nothing_is_begun_that_would_not_fit_into_the_budget(tmp_path):
     jobs = [job(tmp_path, CE, seed) for seed in range(3)]
     trainer = Trainer(jobs, polls=5)
-    made, _ = session(trainer, seconds=0.9995, budget=1.0)
+    made, _ = session(trainer, seconds=9.0, budget=10.0)
     outcomes = made.run(jobs)
     assert [outcome.what for outcome in outcomes] == [FINISHED, WAITING, WAITING]
     assert 'would not have fitted' in outcomes[-1].text
@@ -209,7 +211,7 @@ def test_nothing_is_begun_that_would_not_fit_into_the_budget(tmp_path):
 def test_a_run_is_halted_when_the_budget_is_spent_and_the_next_call_resumes_it(tmp_path):
     jobs = [job(tmp_path, CE, seed) for seed in range(2)]
     trainer = Trainer(jobs, polls=10**9)  # longer than the whole budget: trained in pieces
-    made, _ = session(trainer, seconds=100.0, budget=0.05)
+    made, _ = session(trainer, seconds=100.0, budget=3.0)
     outcomes = made.run(jobs)
     assert [outcome.what for outcome in outcomes] == [HALTED, WAITING]
     assert (
@@ -220,6 +222,40 @@ def test_a_run_is_halted_when_the_budget_is_spent_and_the_next_call_resumes_it(t
     made, _ = session(trainer)
     assert [outcome.what for outcome in made.run(jobs)] == [FINISHED, FINISHED]
     assert trainer.begun[1][-1] == '--resume'
+
+
+def test_a_run_halted_within_an_epoch_says_where_it_is_saved(tmp_path):
+    run = job(tmp_path)
+    trainer = Trainer([run], polls=10**9, saves='iter_3.pth')
+    made, _ = session(trainer, seconds=100.0, budget=3.0)
+    (outcome,) = made.run([run])
+    # 405 images in batches of 96, four epochs
+    assert 'after the checkpoint of iteration 3 of 20; the next call resumes it' in outcome.text
+    assert (run.state, run.epochs_done, run.iterations_done) == (CUT, 0, 3)
+    (part,) = json.loads((run.folder / 'cell.json').read_text())['runs']
+    assert part['epochs'] == 0.6
+
+
+def test_a_cause_is_said_once(tmp_path):
+    jobs = [job(tmp_path), job(tmp_path, BCE), job(tmp_path, CE, 1)]
+    made, stream = session(Trainer(jobs, fail=('digits/ce', 'digits/bce')))
+    made.run(jobs)
+    printed = stream.getvalue()
+    assert printed.count('the loss is not finite.') == 1
+    assert printed.count(': as digits/ce seed 0 (exit status 3; see ') == 2
+
+
+def test_a_run_begun_with_other_options_names_them(tmp_path):
+    begun = {'model.precision': 'bf16', 'train_cfg.max_epochs': 4}
+    run = put(job(tmp_path), cell={'digest': 'another', 'options': begun})
+    checkpoint(run, 2)
+    made, _ = session(Trainer([run]), options={})
+    (outcome,) = made.run([run])
+    assert 'begun with --cfg-options model.precision=bf16 train_cfg.max_epochs=4' in outcome.text
+    assert 'Give the same to go on' in outcome.text
+    made, _ = session(Trainer([run]), options=begun)  # the same: its config is another by itself
+    (outcome,) = made.run([run])
+    assert 'holds a run with another config' in outcome.text
 
 
 def test_an_interruption_halts_the_runs_and_goes_on(tmp_path):
@@ -252,6 +288,6 @@ def test_the_live_line(tmp_path):
     made = Session(Settings(), Trainer(jobs, 3), Costs([], 1, 'cpu'), Progress(stream, 0.0))
     made.run(jobs)
     shown = stream.getvalue()
-    assert '[1/2] digits/ce seed 0: epoch 0/4, 0 s; about ' in shown
+    assert '[1/2] digits/ce seed 0: epoch 0/4, 1 s; about ' in shown
     assert '[2/2] digits/ce seed 1: finished' in shown
     assert shown.endswith('\n')

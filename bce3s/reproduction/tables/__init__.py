@@ -18,10 +18,10 @@ from bce3s.reproduction.tables import (
 
 
 def _order(table: Table) -> tuple[int, int]:
-    """Tables, figures, the others in the order they are written."""
-    kind = re.match(r'table|fig|', table.name)[0]
-    number = re.search(r'\d+', table.name) if kind else None
-    return ('table', 'fig', '').index(kind), int(number[0]) if number else 0
+    """BCE3S, then the tables and the figures of the ICML paper, then the others."""
+    kind = re.match(r'bce3s|table|fig|', table.name)[0]
+    number = re.search(r'\d+', table.name) if kind in ('table', 'fig') else None
+    return ('bce3s', 'table', 'fig', '').index(kind), int(number[0]) if number else 0
 
 
 MODULES = (icml_classification, icml_further, icml_collapse, icml_bias, bce3s_aaai, normalized)
