@@ -22,8 +22,8 @@ from bce3s.theory.bias_equation import (
 from bce3s.theory.closed_form import bce_minimum, ce_minimum, theorem_point
 from bce3s.theory.decays import Decays, check_no_collapse, price
 from bce3s.theory.imbalance import collapse_count, collapse_ratio
-from bce3s.theory.published import BATCH_SIZES, BIAS_DECAYS, CIFAR100, FINAL_BIAS
 from bce3s.theory.unconstrained import Problem, bce, minimise
+from studies.published import BATCH_SIZES, BIAS_DECAYS, CIFAR100, FINAL_BIAS
 
 PAPER = Decays.equal(5e-4)
 SETTINGS = [
