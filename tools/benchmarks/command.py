@@ -30,10 +30,6 @@ SECTIONS = {
     'data': ('data', 'images/s through the augmentation, one core'),
     'step': ('step', 'whole training steps/s, data included; where a step goes'),
     'head': ('head', 'three branches: time and memory against the number of classes'),
-    'loop': ('loop', 'the Runner against the bare loop'),
-    'eval': ('evaluation', 'every measure against samples, dimensions, classes'),
-    'start': ('start', 'imports and the start of the tools'),
-    'decode': ('decode', 'images/s decoded from files'),
 }
 CLEAR = '\x1b[K' if sys.stdout.isatty() else ''  # of what `measuring` has written
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')

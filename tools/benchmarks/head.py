@@ -7,11 +7,12 @@ projector), memory S d + V B S and a block of the uniformity's cosines, nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -20,7 +21,6 @@ from bce3s.models import TripartiteHead
 from bce3s.models.losses.resampling import number_of_classes
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
-from benchmarks.growth import exponent
 from benchmarks.plain import PlainModel
 from benchmarks.tables import Table
 from benchmarks.timing import Options, compare, measuring, peak_memory
@@ -41,6 +41,7 @@ SGD = dict(lr=0.01, momentum=0.9, weight_decay=5e-4)
 COLUMNS = ('K', 'r', 'S', 'ms', 'over r = 1', 'ms, no uniformity', 'peak MiB', 'GFLOP')
 COLUMNS += ('% of ceiling',)
 VIEWS = ('origin', 'mixup', 'cutmix')
+FITTED = 3  # of the sizes of a sweep, the largest ones: there the leading term leads
 LEGEND = (
     'ms: the best of all rounds. Peak: above the parameters, their momentum and the bank. Ceiling: '
     'a large float32 matrix product, in the same turns; counted are the matrix products of the '
@@ -203,6 +204,18 @@ def _rows(steps: dict[tuple[int, float], Step], options: Options) -> list[dict]:
             }
         )
     return rows
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """p of ``values ~ sizes^p``, by least squares in log-log over the ``FITTED`` largest sizes.
+
+    Args:
+        sizes: at least two different ones, in any order.
+        values: positive, such as seconds.
+    """
+    largest = np.argsort(sizes)[-FITTED:]
+    x, y = (np.log(np.asarray(numbers, float)[largest]) for numbers in (sizes, values))
+    return float(np.polyfit(x, y, 1)[0])
 
 
 def _exponents(rows: list[dict]) -> list[str]:

@@ -1,5 +1,6 @@
 """The section ``head``: what is measured is a real step, and the plain one computes the same."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -101,3 +102,26 @@ def test_what_does_not_fit_is_left_out(monkeypatch):
     assert '4.3 GiB' in head._lack(1_000_000, 'cpu', 0)
     assert head._lack(100_000, 'cpu', 0) is None
     assert head._lack(100_000, 'cpu', 100_000) is not None
+
+
+# ------------------------------------------------------------ growth
+@pytest.mark.parametrize('power', [0, 1, 2, 1.5])
+def test_the_exponent_of_a_power_is_found(power):
+    sizes = [3, 10, 40, 90]
+    assert head.exponent(sizes, [7e-3 * s**power for s in sizes]) == pytest.approx(power)
+
+
+def test_the_exponent_is_that_of_the_larger_sizes():
+    sizes = [1, 10, 100, 1000, 10_000]
+    seconds = [1 + 1e-3 * s**2 for s in sizes]  # a constant, then a square
+    assert head.exponent(sizes, seconds) == pytest.approx(2, abs=0.05)
+    assert head.exponent(sizes[::-1], seconds[::-1]) == pytest.approx(2, abs=0.05)
+
+
+def test_the_exponent_bears_noise():
+    rng = np.random.default_rng(0)
+    sizes = [100, 200, 400, 800]
+    fits = [
+        head.exponent(sizes, [s * np.exp(0.05 * rng.normal()) for s in sizes]) for _ in range(50)
+    ]
+    assert np.mean(fits) == pytest.approx(1, abs=0.05)

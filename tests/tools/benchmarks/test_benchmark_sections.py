@@ -1,15 +1,14 @@
-"""The sections data, step and loop run, by the code that measures in earnest, on tiny sizes."""
+"""The sections data and step run, by the code that measures in earnest, on tiny sizes."""
 
 from __future__ import annotations
 
 import copy
 import os
-import signal
 
 import pytest
 import torch
 
-from benchmarks import data, loop, plain, runs, step, step_parts
+from benchmarks import data, plain, runs, step, step_parts
 from benchmarks.timing import Options
 
 QUICK = Options(quick=True, seconds=0.001, threads=1)
@@ -119,7 +118,6 @@ def test_workers_stand_still_between_turns_and_end():
         for process in processes:
             process.join(120)
             assert not process.is_alive()
-    assert signal.getsignal(signal.SIGCHLD) is not None
 
 
 def test_plain_takes_network_images_and_optimiser_of_the_config():
@@ -143,8 +141,7 @@ def test_plain_takes_network_images_and_optimiser_of_the_config():
 # ------------------------------------------------------------ runs
 def test_a_run_goes_through_epochs_and_learns():
     few = {'train_dataloader.batch_size': 100, 'train_dataloader.dataset.per_class': 5}
-    changes = loop.TINY | few  # 216 images
-    cfg = runs.config(loop.CONFIG, QUICK, changes)
+    cfg = runs.config(runs.NETWORKS['ResNet-32']['BCE3S'], QUICK, few)  # 216 images
     with runs.started(cfg) as run:
         before = run.model.head.classifier.weight.detach().clone()
         for _ in range(4):  # an epoch has three
@@ -168,27 +165,3 @@ def test_noise_where_there_are_none(tmp_path):
     changes, note = runs.dataset_config(str(tmp_path), False)
     assert changes == dict(type='NoiseLT')
     assert str(tmp_path) in note
-
-
-# ------------------------------------------------------------ loop
-def test_loop():
-    overhead, breakdown = loop.run(QUICK)
-    positive(overhead, 'us an iteration')
-    assert [row['loop'] for row in overhead.rows] == ['bare loop', 'train_step', 'Runner']
-    parts = {row['part']: row['us'] for row in breakdown.rows}
-    assert parts['RunStateHook'] > 0
-    assert parts['LoggerHook'] > 0
-    total = overhead.rows[2]['beyond the bare loop']
-    assert sum(parts.values()) == pytest.approx(total)
-
-
-def test_the_bare_loop_takes_the_runners_steps():
-    states = []
-    for way in (loop.bare, loop.train_step, runs.Run.step):
-        with runs.started(runs.config(loop.CONFIG, QUICK, loop.TINY)) as run:
-            for _ in range(3):
-                way(run)
-            states.append(copy.deepcopy(run.model.state_dict()))
-    for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), name
-        assert torch.equal(value, states[2][name]), name
