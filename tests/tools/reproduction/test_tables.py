@@ -10,8 +10,7 @@ from reproduction.cells import Cell
 from reproduction.configuration import ROOT, check, resolved
 from reproduction.cost import sizes
 from reproduction.scales import SCALES
-from reproduction.tables import TABLES, find_table
-from reproduction.tables.icml import read_block
+from reproduction.tables import TABLES, find_table, icml
 
 CELLS = {cell.key: cell for table in TABLES.values() for cell in table.cells}
 
@@ -231,10 +230,13 @@ def test_an_unknown_table_gets_the_closest_and_the_list():
         find_table('table5')  # the settings: nothing to run
 
 
-def test_a_line_with_a_number_missing_is_an_error():
-    assert list(read_block('\na 1 -\n', 1, ('x', 'y'))) == [(('a',), {'x': '1'})]
-    with pytest.raises(BCE3SError, match='2 words instead of 3: a 1'):
-        list(read_block('a 1', 1, ('x', 'y')))
+def test_a_row_with_a_number_missing_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(icml, 'PUBLISHED', tmp_path)
+    (tmp_path / 'x.csv').write_text('loss,report.all,train.nc1\nce,1.50,\n')
+    assert list(icml.published('x')) == [(('ce',), {'report.all': '1.50'})]
+    (tmp_path / 'x.csv').write_text('loss,report.all,train.nc1\nce,1,2\nbce,1\n')
+    with pytest.raises(BCE3SError, match=r'x\.csv, line 3 has 2 fields instead of 3'):
+        list(icml.published('x'))
 
 
 def test_an_override_nothing_reads_is_an_error():

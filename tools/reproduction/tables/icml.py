@@ -1,16 +1,19 @@
 """What the tables of "BCE vs. CE in Deep Feature Learning" (ICML 2025) share: names, cells, and the
-reader of their blocks of numbers.
+reader of the published numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import csv
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bce3s.errors import BCE3SError
 from reproduction.cells import Cell, Column
+from reproduction.configuration import ROOT
 
 SOURCE = 'BCE vs. CE in Deep Feature Learning (ICML 2025)'
+PUBLISHED = ROOT / 'data_lists' / 'published'
 NAMES = {
     'mnist': 'MNIST',
     'cifar10': 'CIFAR-10',
@@ -96,21 +99,23 @@ def alpha_note() -> str:
     )
 
 
-def read_block(
-    text: str, labels: int, measures: Sequence[str]
-) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:
-    """(labels, published numbers by measure, as printed) of each line; ``-`` is no number.
+def published(name: str) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:
+    """(labels, published numbers by measure, as printed) of each row of a published table.
+
+    ``data_lists/published/NAME.csv``: the columns with a dot in their name are measures, the others
+    labels; an empty field is a number that the paper does not print.
 
     Raises:
-        BCE3SError: a line with more or fewer words.
+        BCE3SError: a row with more or fewer fields than the header.
     """
-    for line in text.strip().splitlines():
-        words = line.split()
-        if len(words) != labels + len(measures):
+    path = PUBLISHED / f'{name}.csv'
+    with path.open(newline='', encoding='utf-8') as file:
+        header, *rows = csv.reader(file)
+    for line, row in enumerate(rows, 2):
+        if len(row) != len(header):
             raise BCE3SError(
-                f'A line of a published table has {len(words)} words instead of '
-                f'{labels + len(measures)}: {line}'
+                f'{path}, line {line} has {len(row)} fields instead of {len(header)}: correct it.'
             )
-        numbers = zip(measures, words[labels:], strict=True)
-        printed = {name: word for name, word in numbers if word != '-'}
-        yield tuple(words[:labels]), printed
+        labels = tuple(text for key, text in zip(header, row, strict=True) if '.' not in key)
+        numbers = {key: text for key, text in zip(header, row, strict=True) if '.' in key and text}
+        yield labels, numbers

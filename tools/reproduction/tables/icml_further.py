@@ -3,29 +3,10 @@
 from __future__ import annotations
 
 from reproduction.cells import BEST, BEST_TTA, LAST, Cell, Column, Drawing, Row, Table
-from reproduction.tables.icml import LOSSES, NAMES, SOURCE, read_block
+from reproduction.tables.icml import LOSSES, NAMES, SOURCE, published
 from reproduction.tables.icml_classification import EXACT
 
 NETWORKS = {'r50': 'ResNet-50', 'r101': 'ResNet-101', 'd161': 'DenseNet-161'}
-
-# network, loss, A, A_Uni (percent, validation set)
-TABLE_3 = """
-r50  ce  76.74 34.48
-r50  bce 77.12 66.92
-r101 ce  78.47 38.85
-r101 bce 78.88 70.46
-d161 ce  78.58 43.56
-d161 bce 79.19 69.08
-"""
-# loss, imbalance factor, accuracy (percent, balanced test set)
-TABLE_4 = """
-ce  10  70.91
-bce 10  71.54
-ce  50  57.59
-bce 50  58.49
-ce  100 51.48
-bce 100 52.88
-"""
 
 ACCURACIES = (
     Column('A', 'test.accuracy', better='higher'),
@@ -64,9 +45,7 @@ TABLES = (
                 {'model': NETWORKS[network], 'loss': NAMES[loss]},
                 printed,
             )
-            for (network, loss), printed in read_block(
-                TABLE_3, 2, ('test.accuracy', 'test.uniform_accuracy')
-            )
+            for (network, loss), printed in published('icml_table3')
         ),
         columns=ACCURACIES,
         selections=(LAST, BEST),
@@ -83,7 +62,7 @@ TABLES = (
                 {'IF': factor, 'loss': NAMES[loss]},
                 printed,
             )
-            for (loss, factor), printed in read_block(TABLE_4, 2, ('report.all',))
+            for (loss, factor), printed in published('icml_table4')
         ),
         columns=(
             Column('All', 'report.all', better='higher'),
