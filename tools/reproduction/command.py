@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         '--budget',
         type=positive(float),
         metavar='MINUTES',
-        help='starts no run that would not fit, halts the others at the end; the next call resumes',
+        help='halts the runs at its end and starts no more; the next call resumes them',
     )
     p.add_argument('--jobs', type=positive(int), default=1, metavar='N', help='runs at a time (1)')
     p.add_argument(
@@ -181,11 +181,10 @@ def _dry_run(
     args: argparse.Namespace, jobs: Sequence[Job], skipped: Sequence[Cell], costs: Costs
 ) -> int:
     from reproduction.configuration import check, missing_data
-    from reproduction.cost import Costs, duration, progress
+    from reproduction.cost import duration, progress
     from reproduction.plan import CHANGED, DONE
 
-    total, gpu, bases, changed = 0.0, 0.0, set(), False
-    elsewhere = Costs([], 1, 'a GPU')
+    known, unknown, changed = 0.0, 0, False
     for job in jobs:
         check(job.cell)
         state = job.state
@@ -194,21 +193,17 @@ def _dry_run(
         done = progress(job)[1]
         text = ''
         if runs:
-            estimate = costs.estimate(job)
-            total += estimate.seconds
-            gpu += elsewhere.estimate(job).seconds
-            bases.add(estimate.basis)
-            text = f'about {duration(estimate.seconds)}'
+            seconds = costs.seconds(job)
+            known, unknown = known + (seconds or 0.0), unknown + (seconds is None)
+            text = f'about {duration(seconds)}' if seconds is not None else ''
         print(f'{job.name:45} {state:9} {done:20} {text}'.rstrip())
-    print(f'\nIn all about {duration(total / args.jobs)} with --jobs {args.jobs} ({costs.device}).')
-    for basis in sorted(bases):
-        print(f'- {basis}')
+    print(f'\nIn all about {duration(known / args.jobs)} with --jobs {args.jobs} ({costs.device}).')
+    if unknown:
+        print(f'- {unknown} runs are not in this: none of their config was timed here before')
     if changed:
         print('- changed: trained with another config; --overwrite trains it again')
     for text in missing_data([job.config for job in jobs if job.state != DONE]):
         print(f'- not there yet, a run would try to fetch it: {text}')
-    if costs.device.startswith('cpu') and args.scale == 'full':
-        print(f'- on one data-centre GPU, not measured: about {duration(gpu)}')
     if skipped:
         print(_skipped_sentence(args.scale, skipped))
     return 0
@@ -224,7 +219,6 @@ def _train(
 ) -> tuple[list[Outcome], bool]:
     """What became of the jobs; and whether Ctrl-C ended it. Then the tables are still written."""
     from reproduction.plan import DONE
-    from reproduction.progress import Progress
     from reproduction.run import Session, Settings
 
     if skipped:
@@ -233,8 +227,6 @@ def _train(
     print(f'{len(jobs) - len(todo)} of {len(jobs)} runs are done.')
     if not todo:
         return [], False
-    from reproduction.children import starter
-
     settings = Settings(
         parallel=args.jobs,
         threads=_threads(args),
@@ -243,7 +235,7 @@ def _train(
         heading=scale.label,
         options=scale.options,
     )
-    session = Session(settings, starter(), costs, Progress())
+    session = Session(settings, costs)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:

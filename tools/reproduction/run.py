@@ -1,31 +1,36 @@
-"""Trains what has no result yet: some runs at a time, within a budget; a failed one stops none."""
+"""Trains what has no result yet: some runs of ``tools/train.py`` at a time, within a budget; one
+that fails stops none, and one that is halted is resumed by the next call.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bce3s.errors import BCE3SError
 from bce3s.files import checkpoints_in, written_whole
-from reproduction.children import INTERRUPTED, Child, Start, train_arguments
-from reproduction.configuration import check, write_config
-from reproduction.cost import Costs, progress
+from reproduction.configuration import ROOT, check, write_config
+from reproduction.cost import Costs, duration, progress
 from reproduction.plan import CHANGED, CUT, DONE, Job
-from reproduction.progress import Progress
 from reproduction.results import NOTE
 
 FINISHED, FAILED, HALTED, WAITING = 'finished', 'failed', 'halted', 'not started'
 LOG = 'console.log'
 WAIT = 0.1  # seconds between two looks at the runs
+GRACE = 60.0  # seconds that a run gets to end in, after it was asked to
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -58,28 +63,62 @@ class Outcome:
     text: str = ''
 
 
+class Child(Protocol):
+    """A run in progress: what a session needs of :class:`subprocess.Popen`."""
+
+    def poll(self) -> int | None: ...
+
+    def send_signal(self, number: int) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+Start = Callable[[Sequence[str], Path, int], Child]
+
+
+def start(arguments: Sequence[str], log: Path, threads: int) -> subprocess.Popen:
+    """A process of ``tools/train.py`` in a session of its own, so that Ctrl-C in the terminal is
+    for the parent, which passes it on.
+    """
+    with log.open('ab') as file:
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / 'tools' / 'train.py'), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
+            start_new_session=True,
+        )
+
+
 @dataclass
 class Running:
-    """A run in progress."""
+    """A run in progress; ``before``: epochs that were done when it began."""
 
     job: Job
     child: Child
-    before: float  # epochs that were done when it began
-    begun: float = field(default_factory=lambda: time.monotonic())
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.begun
+    before: float
+    begun: float
 
 
 class Session:
-    """Runs jobs to their end or to that of the budget."""
+    """Runs jobs to their end or to that of the budget.
 
-    def __init__(self, settings: Settings, start: Start, costs: Costs, progress: Progress) -> None:
-        self.settings, self.start, self.costs, self.progress = settings, start, costs, progress
+    Args:
+        settings: how.
+        costs: learns from what finishes.
+        start: starts a run, given its arguments, its log and its threads.
+        say: prints a line.
+    """
+
+    def __init__(
+        self, settings: Settings, costs: Costs, start: Start = start, say: Callable = print
+    ) -> None:
+        self.settings, self.costs, self.start, self.say = settings, costs, start, say
         self.running: list[Running] = []
         self.outcomes: list[Outcome] = []
         self._causes: dict[str, Job] = {}
+        self._total = 0
         self._begun = time.monotonic()
 
     def run(self, jobs: Iterable[Job]) -> list[Outcome]:
@@ -93,23 +132,21 @@ class Session:
         waiting = [job for job in jobs if self._to_be_run(job)]
         for job in waiting:
             check(job.cell)
-        self.progress.begin(waiting, self.costs, self.settings.parallel)
+        self._total = len(self.outcomes) + len(waiting)
         try:
-            while waiting or self.running:
-                self._fill(waiting)
-                if not self.running:
-                    break
+            while self.running or (waiting and self._left() > 0):
+                while waiting and len(self.running) < self.settings.parallel:
+                    self._begin(waiting.pop(0))
                 time.sleep(WAIT)
-                self._look()
+                for run in list(self.running):
+                    if (status := run.child.poll()) is not None:
+                        self._ended(run, status)
                 if self._left() <= 0:
                     self._halt('the budget of time was spent')
-                self.progress.show(self.running, waiting)
         except BaseException:
             self._halt('it was interrupted')
             raise
-        finally:
-            self.progress.end()
-        reason = 'it would not have fitted into the budget'
+        reason = 'the budget of time was spent'
         self.outcomes += [Outcome(job, WAITING, f'{job.name}: {reason}.') for job in waiting]
         return self.outcomes
 
@@ -119,48 +156,19 @@ class Session:
             return False
         return job.state != DONE
 
-    # ------------------------------------------------------------ budget
     def _left(self) -> float:
         if self.settings.budget is None:
             return float('inf')
         return self.settings.budget - (time.monotonic() - self._begun)
 
-    def _fill(self, waiting: list[Job]) -> None:
-        while len(self.running) < self.settings.parallel:
-            job = next((job for job in waiting if self._fits(job)), None)
-            if job is None:
-                return
-            waiting.remove(job)
-            self._begin(job)
-
-    def _fits(self, job: Job) -> bool:
-        """A run longer than the whole budget is trained in pieces: each call resumes it."""
-        needed = self.costs.estimate(job).seconds
-        if self.settings.budget is not None and needed > self.settings.budget:
-            return self._left() > 0 and not self.running
-        return needed <= self._left()
-
-    # ------------------------------------------------------------ one run
     def _begin(self, job: Job) -> None:
-        state, before = job.state, progress(job)[0]
-        again = state == CHANGED
+        resume, again = job.state == CUT, job.state == CHANGED
         if again:
-            before = 0.0
             _clear(job.folder)
         heading = f'{job.cell.key}. {self.settings.heading}'.strip()
         config = write_config(job.cell, job.folder.parent, heading)
-        earlier = job.result.note if state == CUT else {}  # of what is not resumed nothing is left
-        _write_note(job, {**earlier, **self._note(job)})
-        arguments = train_arguments(config, job.folder, job.seed, state == CUT, overwrite=again)
-        self.progress.started(job, arguments)
-        log = job.folder / LOG
-        if state != CUT:
-            log.unlink(missing_ok=True)
-        child = self.start(arguments, log, self.settings.threads)
-        self.running.append(Running(job, child, before))
-
-    def _note(self, job: Job) -> dict:
-        return {
+        earlier = job.result.note if resume else {}  # of what is not resumed nothing is left
+        note = {
             'key': job.cell.key,
             'seed': job.seed,
             'digest': job.digest,
@@ -168,28 +176,36 @@ class Session:
             'threads': self.settings.threads,
             'options': dict(self.settings.options),
         }
-
-    def _look(self) -> None:
-        for run in list(self.running):
-            status = run.child.poll()
-            if status is not None:
-                self._ended(run, status)
+        _write_note(job, {**earlier, **note})
+        arguments = [str(config), '--seed', str(job.seed), '--work-dir', str(job.folder)]
+        arguments += ['--resume'] * resume + ['--overwrite'] * again
+        here = f'{Path.cwd()}/'
+        command = shlex.join(argument.removeprefix(here) for argument in arguments)
+        self.say(f'{job.name}: python tools/train.py {command}')
+        log = job.folder / LOG
+        if not resume:
+            log.unlink(missing_ok=True)
+        child = self.start(arguments, log, self.settings.threads)
+        self.running.append(Running(job, child, progress(job)[0], time.monotonic()))
 
     def _halt(self, reason: str) -> None:
         """Ends every run in a way that it can be resumed; all are asked at once."""
-        runs = list(self.running)
-        if not runs:
-            return
-        with _undisturbed(), ThreadPoolExecutor(len(runs)) as pool:
-            for run, status in zip(runs, pool.map(lambda run: run.child.stop(), runs), strict=True):
+        with _undisturbed():
+            for run in self.running:
+                run.child.send_signal(signal.SIGINT)
+            for run in list(self.running):
+                try:
+                    status = run.child.wait(GRACE)
+                except subprocess.TimeoutExpired:
+                    run.child.send_signal(signal.SIGKILL)
+                    status = run.child.wait()
                 self._ended(run, status, reason)
 
     def _ended(self, run: Running, status: int, halted: str = '') -> None:
         self.running.remove(run)
-        job = run.job
-        epochs = round(progress(job)[0] - run.before, 3)
+        job, seconds = run.job, time.monotonic() - run.begun
+        part = {'epochs': round(progress(job)[0] - run.before, 3), 'seconds': round(seconds, 2)}
         note = job.result.note
-        part = {'epochs': epochs, 'seconds': round(run.seconds, 2)}
         with suppress(OSError):  # a full disk: the run itself has said so
             _write_note(job, {**note, 'runs': [*note.get('runs', []), part]})
         if job.state == DONE:
@@ -200,7 +216,8 @@ class Session:
         else:
             outcome = Outcome(job, FAILED, self._failed(job, status))
         self.outcomes.append(outcome)
-        self.progress.ended(outcome, run.seconds)
+        text = f'{outcome.what}: {outcome.text}' if outcome.text else f'{job.name}: finished'
+        self.say(f'[{len(self.outcomes)}/{self._total}] {text} ({duration(seconds)})')
 
     def _failed(self, job: Job, status: int) -> str:
         """Its cause; one that an earlier run had is not said again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 from reproduction.cells import BEST, LAST, Cell, Column, Drawing, Row, Table
@@ -109,9 +110,12 @@ class Trained:
             self._end(3 if failed else 0)
         return self.status
 
-    def stop(self) -> int:
+    def send_signal(self, number: int) -> None:
+        assert number == signal.SIGINT
         checkpoint(self.job, 2, self.trainer.saves)
         self._end(130)
+
+    def wait(self, timeout: float | None = None) -> int:
         return self.status
 
     def _end(self, status: int) -> None:

@@ -3,19 +3,16 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 from fakes import job, put, report
 
 from reproduction import command
 from reproduction.cells import Cell, Column, Drawing, Row, Table
-from reproduction.children import Fork, Process, train_arguments
 from reproduction.configuration import ROOT
+from reproduction.run import start
 from reproduction.tables import TABLES
 
 TINY = {
@@ -87,52 +84,10 @@ def test_one_run_works_one_fails_and_the_table_is_written(tmp_path, capfd):
     assert 'done      epoch 2/2' in capfd.readouterr().out
 
 
-# ------------------------------------------------------------ children
-def wait(child) -> int:
-    deadline = time.monotonic() + 60
-    while child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return child.poll()
-
-
-def test_a_fork_that_fails_or_dies_leaves_its_parent_alone(tmp_path):
-    arguments = train_arguments(tmp_path / 'none.py', tmp_path / 'seed0', 0, False, False)
-    log = tmp_path / 'log'
-    child = Fork(arguments, log, 1)
-    assert wait(child) == 1
-    assert 'none.py does not exist' in log.read_text()
-
-    child = Fork(arguments, log, 1)
-    os.kill(child.pid, signal.SIGKILL)
-    assert wait(child) in (-signal.SIGKILL, 1)  # 1: it was through before
-
-
-def test_a_fork_is_stopped(tmp_path, monkeypatch):
-    def train(*_):
-        (tmp_path / 'trains').touch()
-        while True:
-            time.sleep(1)
-
-    monkeypatch.setattr('bce3s.cli.main', train)
-    child = Fork(['x'], tmp_path / 'log', 1)
-    while not (tmp_path / 'trains').exists():
-        assert child.poll() is None
-    assert child.stop() == child.poll() == 1  # by its own exception, not killed
-
-
-def test_arguments_of_a_run():
-    config, folder = Path('/x/config.py'), Path('/x/seed1')
-    plain = ['/x/config.py', '--seed', '1', '--work-dir', '/x/seed1']
-    assert train_arguments(config, folder, 1, False, False) == plain
-    assert train_arguments(config, folder, 1, True, False) == [*plain, '--resume']
-    assert train_arguments(config, folder, 1, False, True) == [*plain, '--overwrite']
-
-
-@pytest.mark.slow
-def test_a_process_of_its_own(tmp_path):
-    arguments = train_arguments(tmp_path / 'none.py', tmp_path / 'seed0', 0, False, False)
-    child = Process(arguments, tmp_path / 'log', 1)
-    assert wait(child) == 1
+# ------------------------------------------------------------ processes
+def test_a_run_is_a_process_of_the_training_tool(tmp_path):
+    arguments = [str(tmp_path / 'none.py'), '--seed', '0', '--work-dir', str(tmp_path / 'seed0')]
+    assert start(arguments, tmp_path / 'log', 1).wait() == 1
     assert 'none.py does not exist' in (tmp_path / 'log').read_text()
 
 
@@ -187,7 +142,7 @@ def test_the_dry_run_says_what_it_would_take(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.count('to run') == 60
     assert 'In all about' in printed
-    assert 'not measured here' in printed
+    assert '60 runs are not in this' in printed
     assert call('table1', '--scale', 'small', '--dry-run', '--work-dir', tmp_path) == 0
     assert 'Not part of the small scale: cifar10/r50/ce/sgd/da1' in capsys.readouterr().out
     assert not any(tmp_path.iterdir())
@@ -202,7 +157,7 @@ def test_the_dry_run_says_what_is_not_there_and_how_far_a_run_is(tmp_path, capsy
     (run.folder / 'iter_295.pth').touch()
     assert call(*arguments, '--cfg-options', empty) == 0
     printed = capsys.readouterr().out
-    assert re.search(r'cut short iteration 295/\d+ +about', printed)
+    assert re.search(r'cut short iteration 295/\d+\n', printed)
     missing = f'{tmp_path}/cifar-100-binary/train.bin is missing'
     assert printed.count(missing) == 1
     assert not list(tmp_path.glob('cifar*'))

@@ -1,10 +1,9 @@
 """Sessions with runs that are only pretended: order, budget, failures, interruptions."""
 
-import io
 import json
 import os
 import signal
-import threading
+import subprocess
 
 import pytest
 from fakes import BCE, CE, Trainer, checkpoint, job, put, report
@@ -14,7 +13,6 @@ from reproduction import run as run_module
 from reproduction.cells import Cell
 from reproduction.cost import Costs
 from reproduction.plan import CHANGED, CUT, DONE, NEW
-from reproduction.progress import Progress
 from reproduction.run import FAILED, FINISHED, HALTED, WAITING, Session, Settings
 
 
@@ -36,16 +34,10 @@ def clock(monkeypatch):
     return run_module.time
 
 
-def session(trainer: Trainer, seconds: float | None = None, **settings) -> tuple[Session, list]:
-    """A session whose every run is estimated at ``seconds``."""
-    costs = Costs([], 1, 'cpu, 2 cores')
-    if seconds is not None:
-        from reproduction.cost import Estimate
-
-        costs.estimate = lambda _: Estimate(seconds, 'by agreement')
-    stream = io.StringIO()
-    made = Session(Settings(**settings), trainer, costs, Progress(stream))
-    return made, stream
+def session(trainer, **settings) -> tuple[Session, list[str]]:
+    """A session and the lines it prints."""
+    lines: list[str] = []
+    return Session(Settings(**settings), Costs([], 1, 'cpu, 2 cores'), trainer, lines.append), lines
 
 
 def what(outcomes) -> dict[str, str]:
@@ -56,7 +48,7 @@ def test_runs_what_has_no_result_and_leaves_the_rest(tmp_path):
     done = put(job(tmp_path), report=report(job(tmp_path), 4))
     jobs = [done, job(tmp_path, BCE), job(tmp_path, BCE, 1)]
     trainer = Trainer(jobs)
-    made, stream = session(trainer, heading='small')
+    made, lines = session(trainer, heading='small')
     assert set(what(made.run(jobs)).values()) == {FINISHED}
     assert [arguments[1:3] for arguments in trainer.begun] == [['--seed', '0'], ['--seed', '1']]
     assert all(job.state == DONE for job in jobs)
@@ -68,7 +60,7 @@ def test_runs_what_has_no_result_and_leaves_the_rest(tmp_path):
     (part,) = note['runs']
     assert part['epochs'] == 4
     config = folder.parent / 'config.py'
-    assert f'python tools/train.py {config} --seed 0 --work-dir {folder}' in stream.getvalue()
+    assert f'python tools/train.py {config} --seed 0 --work-dir {folder}' in '\n'.join(lines)
 
 
 def test_a_run_cut_short_is_resumed_and_its_log_kept(tmp_path):
@@ -103,13 +95,11 @@ class Dead:
     def poll(self):
         return 1
 
-    stop = poll
-
 
 def test_a_run_halted_before_its_first_checkpoint_says_so_and_counts_for_nothing(tmp_path):
     run = job(tmp_path)
     trainer = Trainer([run], polls=10**9)
-    made, _ = session(trainer, seconds=100.0, budget=2.0)
+    made, _ = session(trainer, budget=2.0)
     made.start = lambda *_: Endless()
     (outcome,) = made.run([run])
     assert outcome.what == HALTED
@@ -121,37 +111,53 @@ def test_a_run_halted_before_its_first_checkpoint_says_so_and_counts_for_nothing
 
 
 class Endless:
-    """A child that ends when it is told to; ``together``: with how many others at the same time."""
+    """A child that ends when it is told to, or, ``deaf``, when it is killed; ``told``: the signals
+    that any of them got, and when one was waited for.
+    """
 
-    def __init__(self, together=1, interrupts=0):
-        self.barrier = threading.Barrier(together)
-        self.interrupts = interrupts
+    def __init__(self, told=None, deaf=False, interrupts=0):
+        self.told, self.deaf, self.interrupts = [] if told is None else told, deaf, interrupts
 
     def poll(self):
         return None
 
-    def stop(self):
-        self.barrier.wait()  # would not end if one were told after the other
+    def send_signal(self, number):
+        self.told.append(number)
+
+    def wait(self, timeout=None):
+        self.told.append('wait')
         for _ in range(self.interrupts):
             os.kill(os.getpid(), signal.SIGINT)
+        if self.deaf and timeout is not None:
+            raise subprocess.TimeoutExpired('train.py', timeout)
         return 130
 
 
 def test_all_runs_are_told_to_end_at_once_and_a_second_signal_waits(tmp_path):
     jobs = [job(tmp_path, CE, seed) for seed in range(3)]
-    made, _ = session(Trainer(jobs), seconds=1.0, budget=30.0, parallel=3)
-    child = Endless(together=3, interrupts=2)
-    made.start = lambda *_: child
-    made.progress.show = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+    made, _ = session(None, budget=30.0, parallel=3)
+    told = []
+    made.start = lambda *_: Endless(told, interrupts=2)
     # under nohup and the like it is ignored from the start
     ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
+    run_module.time.sleep = lambda _: os.kill(os.getpid(), signal.SIGINT)
     try:
         with pytest.raises(KeyboardInterrupt):
             made.run(jobs)
     finally:
         signal.signal(signal.SIGINT, ctrl_c)
-    assert [outcome.what for outcome in made.outcomes][:3] == [HALTED] * 3
+    assert told == [signal.SIGINT] * 3 + ['wait'] * 3
+    assert [outcome.what for outcome in made.outcomes] == [HALTED] * 3
     assert made.running == []
+
+
+def test_a_run_that_does_not_end_when_it_is_asked_to_is_killed(tmp_path):
+    made, _ = session(None, budget=2.0)
+    child = Endless(deaf=True)
+    made.start = lambda *_: child
+    (outcome,) = made.run([job(tmp_path)])
+    assert outcome.what == HALTED
+    assert child.told == [signal.SIGINT, 'wait', signal.SIGKILL, 'wait']
 
 
 def test_a_changed_config_is_said_and_run_again_on_demand_only(tmp_path):
@@ -171,12 +177,12 @@ def test_a_changed_config_is_said_and_run_again_on_demand_only(tmp_path):
 
 def test_a_failure_is_reported_and_stops_nothing(tmp_path):
     jobs = [job(tmp_path), job(tmp_path, BCE)]
-    made, stream = session(Trainer(jobs, fail=('digits/ce',)))
+    made, lines = session(Trainer(jobs, fail=('digits/ce',)))
     outcomes = made.run(jobs)
     assert what(outcomes) == {jobs[0].name: FAILED, jobs[1].name: FINISHED}
     failed = outcomes[0].text
     assert failed.startswith('digits/ce seed 0: the loss is not finite. (exit status 3; see ')
-    assert failed in stream.getvalue()
+    assert failed in '\n'.join(lines)
 
 
 def test_a_run_that_ends_without_a_report_has_failed(tmp_path):
@@ -199,19 +205,19 @@ def test_several_at_a_time(tmp_path):
     assert trainer.most_alive == 2
 
 
-def test_nothing_is_begun_that_would_not_fit_into_the_budget(tmp_path):
+def test_nothing_is_begun_after_the_budget(tmp_path):
     jobs = [job(tmp_path, CE, seed) for seed in range(3)]
     trainer = Trainer(jobs, polls=5)
-    made, _ = session(trainer, seconds=9.0, budget=10.0)
+    made, _ = session(trainer, budget=5.0)
     outcomes = made.run(jobs)
     assert [outcome.what for outcome in outcomes] == [FINISHED, WAITING, WAITING]
-    assert 'would not have fitted' in outcomes[-1].text
+    assert 'the budget of time was spent' in outcomes[-1].text
 
 
 def test_a_run_is_halted_when_the_budget_is_spent_and_the_next_call_resumes_it(tmp_path):
     jobs = [job(tmp_path, CE, seed) for seed in range(2)]
     trainer = Trainer(jobs, polls=10**9)  # longer than the whole budget: trained in pieces
-    made, _ = session(trainer, seconds=100.0, budget=3.0)
+    made, _ = session(trainer, budget=3.0)
     outcomes = made.run(jobs)
     assert [outcome.what for outcome in outcomes] == [HALTED, WAITING]
     assert (
@@ -227,7 +233,7 @@ def test_a_run_is_halted_when_the_budget_is_spent_and_the_next_call_resumes_it(t
 def test_a_run_halted_within_an_epoch_says_where_it_is_saved(tmp_path):
     run = job(tmp_path)
     trainer = Trainer([run], polls=10**9, saves='iter_3.pth')
-    made, _ = session(trainer, seconds=100.0, budget=3.0)
+    made, _ = session(trainer, budget=3.0)
     (outcome,) = made.run([run])
     # 405 images in batches of 96, four epochs
     assert 'after the checkpoint of iteration 3 of 20; the next call resumes it' in outcome.text
@@ -238,9 +244,9 @@ def test_a_run_halted_within_an_epoch_says_where_it_is_saved(tmp_path):
 
 def test_a_cause_is_said_once(tmp_path):
     jobs = [job(tmp_path), job(tmp_path, BCE), job(tmp_path, CE, 1)]
-    made, stream = session(Trainer(jobs, fail=('digits/ce', 'digits/bce')))
+    made, lines = session(Trainer(jobs, fail=('digits/ce', 'digits/bce')))
     made.run(jobs)
-    printed = stream.getvalue()
+    printed = '\n'.join(lines)
     assert printed.count('the loss is not finite.') == 1
     assert printed.count(': as digits/ce seed 0 (exit status 3; see ') == 2
 
@@ -262,7 +268,7 @@ def test_an_interruption_halts_the_runs_and_goes_on(tmp_path):
     jobs = [job(tmp_path, CE, seed) for seed in range(2)]
     trainer = Trainer(jobs, polls=10**9)
     made, _ = session(trainer, parallel=2)
-    made.progress.show = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    run_module.time.sleep = lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         made.run(jobs)
     assert [outcome.what for outcome in made.outcomes] == [HALTED, HALTED]
@@ -276,18 +282,3 @@ def test_a_key_that_nothing_reads_is_an_error_before_anything_is_run(tmp_path):
     with pytest.raises(BCE3SError, match=r"Cell digits/x, override .*Did you mean 'joint'"):
         made.run([job(tmp_path), wrong])
     assert trainer.begun == []
-
-
-def test_the_live_line(tmp_path):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    stream = Terminal()
-    jobs = [job(tmp_path, CE, seed) for seed in range(2)]
-    made = Session(Settings(), Trainer(jobs, 3), Costs([], 1, 'cpu'), Progress(stream, 0.0))
-    made.run(jobs)
-    shown = stream.getvalue()
-    assert '[1/2] digits/ce seed 0: epoch 0/4, 1 s; about ' in shown
-    assert '[2/2] digits/ce seed 1: finished' in shown
-    assert shown.endswith('\n')
