@@ -119,7 +119,7 @@ class Session:
         self.outcomes: list[Outcome] = []
         self._causes: dict[str, Job] = {}
         self._total = 0
-        self._begun = time.monotonic()
+        self._begun = 0.0
 
     def run(self, jobs: Iterable[Job]) -> list[Outcome]:
         """What became of each job, in the order they ended. Ctrl-C halts the runs, so that they can
@@ -133,6 +133,7 @@ class Session:
         for job in waiting:
             check(job.cell)
         self._total = len(self.outcomes) + len(waiting)
+        self._begun = time.monotonic()  # not before: what checks a config takes seconds to import
         try:
             while self.running or (waiting and self._left() > 0):
                 while waiting and len(self.running) < self.settings.parallel:

@@ -178,6 +178,30 @@ def test_what_varies_reaches_the_config():
     assert factor.val_dataloader.dataset.imbalance_factor == 10
 
 
+@pytest.mark.parametrize(
+    ('key', 'decay', 'backbone', 'channels'),
+    [
+        ('cifar100/r50/bce/adamw/nc', 0.0, 'ResNet_CIFAR', 2048),
+        ('mnist/d121/ce/adamw/nc', 0.0, 'DenseNet', 1024),
+        ('cifar100/d121/bce/adamw/da2', 0.05, 'DenseNet', 1024),
+        ('cifar10/r18/ce/adamw/da1', 0.05, 'ResNet_CIFAR', 512),
+    ],
+)
+def test_data_network_and_optimiser_reach_the_config(key, decay, backbone, channels):
+    cfg = resolved(CELLS[key])
+    data, _, loss, _, setting = key.split('/')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        assert loader.dataset.type == f'{data.upper()}LT'
+    assert cfg.model.head.num_classes == (100 if data == 'cifar100' else 10)
+    assert cfg.model.head.joint.type == f'{loss.upper()}Joint'
+    assert (cfg.model.backbone.type, cfg.model.head.in_channels) == (backbone, channels)
+    optimizer = {'type': 'AdamW', 'lr': 0.001, 'weight_decay': decay, 'fused': True}
+    assert cfg.optim_wrapper.optimizer == optimizer
+    assert cfg.custom_hooks == [{'type': 'CosineLRHook', 'shift': 0.0}]
+    assert ('batch_mix' in cfg.model.data_preprocessor) == (setting == 'da2')
+    assert ('decay' in cfg.model.head) == (setting == 'nc')
+
+
 def test_the_small_scale_has_one_network_a_table_and_says_so():
     small = SCALES['small']
     assert small.label == 'small: not comparable with the published numbers'
@@ -190,7 +214,9 @@ def test_the_small_scale_has_one_network_a_table_and_says_so():
             backbone = {'type': 'CIFARResNet', 'depth': 8, 'width': 0.5}
             assert resolved(scaled).model.backbone == backbone
     assert SCALES['full'].cell(CELLS['cifar10/r50/ce/sgd/da1']).overrides == {
-        'model.head.joint.type': 'CEJoint'
+        'model.backbone.depth': 50,
+        'model.head.in_channels': 2048,
+        'model.head.joint.type': 'CEJoint',
     }
 
 

@@ -26,8 +26,41 @@ NAMES = {
     'ce': 'CE',
     'bce': 'BCE',
 }
-# Every leaf of configs/icml has the loss BCE.
+# Every leaf of configs/icml has the loss BCE, ResNet-18 (ImageNet: ResNet-50) and SGD.
 LOSSES: dict[str, dict[str, Any]] = {'bce': {}, 'ce': {'model.head.joint.type': 'CEJoint'}}
+NETWORKS: dict[str, dict[str, Any]] = {
+    'r18': {},
+    'r50': {'model.backbone.depth': 50, 'model.head.in_channels': 2048},
+    'd121': {
+        'model.backbone': {
+            '_delete_': True,
+            'type': 'DenseNet',
+            'arch': '121',
+            'init_cfg': {'type': 'Kaiming', 'layer': 'Conv2d', 'mode': 'fan_in'},
+        },
+        'model.head.in_channels': 1024,
+    },
+}
+DATA: dict[str, dict[str, Any]] = {
+    'mnist': {},  # a leaf of its own
+    'cifar10': {},
+    'cifar100': {
+        'train_dataloader.dataset.type': 'CIFAR100LT',
+        'val_dataloader.dataset.type': 'CIFAR100LT',
+        'model.head.num_classes': 100,
+    },
+}
+
+
+def _optimizer(name: str, decay: float) -> dict[str, Any]:
+    """``decay``: AdamW's own, in the place of SGD's."""
+    if name == 'sgd':
+        return {}
+    adamw = {'type': 'AdamW', 'lr': 0.001, 'weight_decay': decay, 'fused': True}
+    return {
+        'optim_wrapper.optimizer': {'_delete_': True, **adamw},
+        'custom_hooks': [{'type': 'CosineLRHook', 'shift': 0.0}],
+    }
 
 
 def collapse_cell(
@@ -39,10 +72,12 @@ def collapse_cell(
     changes: Mapping[str, Any] | None = None,
 ) -> Cell:
     """A run of setting 1 (SGD) or 2 (AdamW), with ``changes`` if it is a variant of it."""
+    leaf = 'mnist' if data == 'mnist' else 'cifar10'
+    parts = DATA[data], NETWORKS[network], _optimizer(optimizer, 0.0), LOSSES[loss], changes or {}
     return Cell(
         f'{data}/{network}/{loss}/{optimizer}/{variant}',
-        f'configs/icml/nc/{data}_{network}_{optimizer}.py',
-        {**LOSSES[loss], **(changes or {})},
+        f'configs/icml/nc/{leaf}_r18_sgd.py',
+        {key: value for part in parts for key, value in part.items()},
     )
 
 
@@ -50,10 +85,11 @@ def classification_cell(
     data: str, network: str, loss: str, optimizer: str, augmentation: str
 ) -> Cell:
     """A run of setting 3-6; ``augmentation`` is ``da1``, or ``da2`` for DA1 + DA2."""
+    parts = DATA[data], NETWORKS[network], _optimizer(optimizer, 0.05), LOSSES[loss]
     return Cell(
         f'{data}/{network}/{loss}/{optimizer}/{augmentation}',
-        f'configs/icml/classification/{data}_{network}_{optimizer}_{augmentation}.py',
-        LOSSES[loss],
+        f'configs/icml/classification/cifar10_r18_sgd_{augmentation}.py',
+        {key: value for part in parts for key, value in part.items()},
     )
 
 
