@@ -199,7 +199,7 @@ def _dry_run(
         print(f'{job.name:45} {state:9} {done:20} {text}'.rstrip())
     print(f'\nIn all about {duration(known / args.jobs)} with --jobs {args.jobs} ({costs.device}).')
     if unknown:
-        print(f'- {unknown} runs are not in this: none of their config was timed here before')
+        print(f'- {unknown} runs are not in this: none with their network and data was timed here')
     if changed:
         print('- changed: trained with another config; --overwrite trains it again')
     for text in missing_data([job.config for job in jobs if job.state != DONE]):

@@ -54,14 +54,22 @@ class Costs:
         here = (job.digest, self.device, self.threads)
         if epochs and (note['digest'], note['machine'], note['threads']) == here:
             seconds = sum(part['seconds'] for part in note['runs'])
-            self._measured.setdefault(job.cell.config, []).append(seconds / epochs)
+            self._measured.setdefault(_alike(job), []).append(seconds / epochs)
 
     def seconds(self, job: Job) -> float | None:
-        """For the epochs that are left; None: no run of the same config file was timed here."""
-        measured = self._measured.get(job.cell.config)
+        """For the epochs that are left; None: no run of the same network
+        and data was timed here."""
+        measured = self._measured.get(_alike(job))
         if not measured:
             return None
         return statistics.median(measured) * max(job.max_epochs - progress(job)[0], 0)
+
+
+def _alike(job: Job) -> str:
+    """Equal for runs that take as long: network, data and views."""
+    model = job.config.get('model') or {}
+    views = (model.get('data_preprocessor') or {}).get('mix')
+    return repr((model.get('backbone'), job.config.get('train_dataloader'), views))
 
 
 def progress(job: Job) -> tuple[float, str]:

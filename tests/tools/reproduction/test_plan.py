@@ -105,13 +105,15 @@ def test_nothing_there_is_none(tmp_path):
 
 
 # ------------------------------------------------------------ cost
-def test_an_estimate_is_what_timed_runs_of_the_config_took(tmp_path):
+def test_an_estimate_is_what_timed_runs_of_the_same_network_and_data_took(tmp_path):
     run, other = job(tmp_path), job(tmp_path, BCE)
     assert Costs([], 2, CPU).seconds(run) is None
     note = {'digest': run.digest, 'machine': CPU, 'threads': 2}
     note['runs'] = [{'epochs': 1.5, 'seconds': 40.0}, {'epochs': 2.5, 'seconds': 40.0}]
     costs = Costs([put(run, cell=note)], 2, CPU)
     assert costs.seconds(other) == 80.0
+    deeper = Cell('digits/deep', CE.config, {**CE.overrides, 'model.backbone.depth': 32})
+    assert costs.seconds(job(tmp_path, deeper)) is None
     checkpoint(other, 1)  # the epochs that are left
     assert costs.seconds(other) == 60.0
     for differs in ({'machine': 'a GPU'}, {'digest': 'another config'}, {'threads': 1}):
