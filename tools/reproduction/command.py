@@ -197,13 +197,17 @@ def _dry_run(
             known, unknown = known + (seconds or 0.0), unknown + (seconds is None)
             text = f'about {duration(seconds)}' if seconds is not None else ''
         print(f'{job.name:45} {state:9} {done:20} {text}'.rstrip())
-    print(f'\nIn all about {duration(known / args.jobs)} with --jobs {args.jobs} ({costs.device}).')
+    print()
+    if known:
+        print(
+            f'In all about {duration(known / args.jobs)} with --jobs {args.jobs} ({costs.device}).'
+        )
     if unknown:
-        print(f'- {unknown} runs are not in this: none with their network and data was timed here')
+        print(f'- runs without an estimate, for none like them was timed here: {unknown}')
     if changed:
         print('- changed: trained with another config; --overwrite trains it again')
     for text in missing_data([job.config for job in jobs if job.state != DONE]):
-        print(f'- not there yet, a run would try to fetch it: {text}')
+        print(f'- data that a run would look for: {text}')
     if skipped:
         print(_skipped_sentence(args.scale, skipped))
     return 0
