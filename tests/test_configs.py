@@ -114,7 +114,7 @@ def test_settings_of_table_5(path):
 
 
 @pytest.mark.parametrize(
-    'leaf', ['icml/nc/mnist_r18_adamw', 'icml/classification/cifar10_r18_sgd_da2']
+    'leaf', ['icml/nc/mnist_r18_sgd', 'icml/classification/cifar10_r18_sgd_da2']
 )
 def test_the_other_loss_and_the_sweeps_are_options(leaf):
     options = ['model.head.joint.type=CEJoint', 'model.head.bias_mean=10']
@@ -166,9 +166,7 @@ def test_only_the_published_recipe_trains_its_last_epoch_at_rate_0(path):
     assert shift == (1 if published and '_r32' not in path.stem else 0)
 
 
-@pytest.mark.parametrize(
-    'leaf', ['icml/imagenet_r50', 'icml/imagenet_r101', 'bce3s/places_lt_r152']
-)
+@pytest.mark.parametrize('leaf', ['icml/imagenet_r50', 'bce3s/places_lt_r152'])
 def test_pretrained_weights_fit_the_backbone(leaf):
     """torchvision's names and shapes, but for the classifier; nothing is downloaded."""
     backbone = config(ROOT / f'configs/{leaf}.py').model.backbone

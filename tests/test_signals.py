@@ -83,7 +83,7 @@ def test_a_loaders_workers_outlive_what_is_meant_for_the_run():
         for worker in batches._workers:
             assert worker.is_alive()
             worker.terminate()  # by the run itself
-            worker.join(10)
+            worker.join(120)
             assert worker.exitcode == 0
         signals.shield_workers(torch.utils.data.DataLoader(Workers()))
     loader = torch.utils.data.DataLoader(Workers(), num_workers=1)

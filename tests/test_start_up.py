@@ -99,5 +99,5 @@ def test_a_training_imports_only_what_it_uses(tmp_path):
     assert status == 0
     unused = {'faiss', 'sklearn.manifold', 'sklearn.ensemble', 'matplotlib.pyplot', 'timm', 'pooch'}
     unused |= {'tensorboard', 'transformers', 'bce3s.evaluation.retrieval', 'bce3s.theory'}
-    unused |= {'bce3s.reproduction', 'bce3s.benchmark', 'bce3s.engine.feature_quality'}
+    unused |= {'bce3s.engine.feature_quality'}
     assert not unused & modules

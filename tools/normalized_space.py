@@ -62,10 +62,10 @@ def show(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from bce3s.files import written_whole
-    from bce3s.theory.normalized_figures import FIGURES
-    from bce3s.theory.normalized_report import text
-    from bce3s.theory.normalized_study import run
-    from bce3s.theory.sections.common import png
+    from studies.normalized_figures import FIGURES
+    from studies.normalized_report import text
+    from studies.normalized_study import run
+    from studies.sections.common import png
 
     options = checked(args)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def checked(args: argparse.Namespace):
         BCE3SError: a budget or a number of steps with which nothing would move.
     """
     from bce3s.errors import BCE3SError
-    from bce3s.theory.normalized_study import SCALES, Options
+    from studies.normalized_study import SCALES, Options
 
     if not 0 < args.budget < math.inf:
         raise BCE3SError(f'--budget {args.budget:g} must be a positive time.')

@@ -6,7 +6,7 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bce3s.reproduction.command import main
+from reproduction.command import main
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -76,8 +76,8 @@ def main(argv: list[str] | None = None) -> int:
 def show(args: argparse.Namespace) -> None:
     """Runs the sections in their order, prints their tables, writes figures and JSON."""
     from bce3s.files import written_whole
-    from bce3s.theory.sections import SECTIONS as MODULES
-    from bce3s.theory.sections.common import png
+    from studies.sections import SECTIONS as MODULES
+    from studies.sections.common import png
 
     options = checked(args)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def checked(args: argparse.Namespace):
     """
     from bce3s.errors import BCE3SError
     from bce3s.theory.decays import Decays, check_classes, check_no_collapse
-    from bce3s.theory.sections.common import Options
+    from studies.sections.common import Options
 
     check_classes(args.classes)
     if args.seed < 0:

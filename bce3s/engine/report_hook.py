@@ -74,7 +74,7 @@ class ReportHook(Hook):
             self._report_test(runner, runner.val_evaluator)
         elif is_main_process():
             metric, epoch = _metric(runner.val_evaluator), runner.epoch
-            row = history_row(epoch, _stage(runner), metric.summary)
+            row = history_row(epoch, _stage(runner, self._loaded), metric.summary)
             history = add_to_history(runner.message_hub.get_info(HISTORY, []), row)
             runner.message_hub.update_info(HISTORY, history)
             train = getattr(runner.train_dataloader.dataset, 'metainfo', {})
@@ -144,11 +144,15 @@ def _split(metric: LongTailedMetric) -> str:
     return str(metric.dataset_meta.get('split', 'test'))
 
 
-def _stage(runner: Runner) -> int:
+def _stage(runner: Runner, loaded: dict[str, Any]) -> int:
     """1, or 2 if the epoch that was just done fine-tuned the classifier alone.
 
-    By the schedule where there is one: a resumed run validates before its model is told the stage.
+    By the checkpoint of that very epoch where the run was resumed from it, for its schedule may be
+    longer now; else by the schedule where there is one: a resumed run validates before its model is
+    told the stage.
     """
+    if runner._resume and loaded.get('epoch') == runner.epoch and 'stage' in loaded:
+        return loaded['stage']
     for hook in runner.hooks:
         if isinstance(hook, TwoStageHook):
             return 1 + int(runner.epoch > hook.epochs(runner))

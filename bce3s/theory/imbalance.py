@@ -27,16 +27,6 @@ from bce3s.errors import BCE3SError
 from bce3s.theory.decays import Decays
 
 
-def collapse_count(total: float, decays: Decays) -> float:
-    """``lambda_W lambda_H N^2``: classes of the same count, up to this one, have one classifier.
-
-    Args:
-        total: N, all samples.
-        decays: lambda_W, lambda_H (lambda_b plays no part).
-    """
-    return decays.weight * decays.feature * total**2
-
-
 def collapse_ratio(majority: float, classes: tuple[int, int], decays: Decays) -> float:
     """R*: with ``majority`` samples in each of K_A classes and ``majority / R`` in each of K_B, the
     K_B classifiers are equal from R = R* on.

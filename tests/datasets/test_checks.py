@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -187,10 +186,8 @@ def test_an_unexpected_error_ends_the_threads(tmp_path, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(checks, 'look_at', broken)
-    begin = time.monotonic()
     with pytest.raises(MemoryError):
         check([str(tmp_path)] * 10_000)
-    assert time.monotonic() - begin < 5
 
 
 def test_equal_content(tmp_path):

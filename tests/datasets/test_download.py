@@ -2,7 +2,6 @@
 
 import gzip
 import pickle
-import time
 
 import pytest
 import torch
@@ -78,10 +77,8 @@ def failing(server, case):
 def test_failed_download(tmp_path, server, case, why):
     url = f'{failing(server, case)}/tiny.tar.gz'
     cls = tiny([url], '0' * 32)
-    start = time.monotonic()
     with pytest.raises(BCE3SError, match=why) as error:
         cls(imbalance_factor=3, data_root=str(tmp_path))
-    assert time.monotonic() - start < 5
     sentence = str(error.value)
     assert f'{tmp_path}/tiny-bin/data_1.bin is missing' in sentence
     assert f'Download {url} and put it at {tmp_path}/tiny.tar.gz' in sentence

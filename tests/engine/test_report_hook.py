@@ -243,6 +243,22 @@ def test_stages_follow_the_schedule_across_a_resume(tmp_path):
         assert without_digest(read(tmp_path / 'on')) == without_digest(whole)
 
 
+def test_a_finished_run_that_is_extended_keeps_the_stage_of_its_last_epoch(tmp_path):
+    """By the longer schedule it would be one of the first stage."""
+
+    class Saved(TwoStageHook):  # the model here is a stand-in, which this hook does not switch
+        def before_save_checkpoint(self, runner, checkpoint):
+            checkpoint['meta']['stage'] = 1 + (runner.epoch >= self.epochs(runner))
+
+    def hooks():
+        return [Saved(finetune_epochs=1), ResumedValidationHook()]
+
+    make_runner(tmp_path, epochs=2, hooks=hooks()).train()
+    path = str(tmp_path / 'epoch_2.pth')
+    make_runner(tmp_path, epochs=3, hooks=hooks(), resume=True, load_from=path).train()
+    assert [row['stage'] for row in read(tmp_path)['history']] == [1, 2, 2]
+
+
 def test_without_a_schedule_the_stage_is_the_models(tmp_path):
     runner = make_runner(tmp_path, epochs=1)
     runner.model.finetuning = True

@@ -20,12 +20,12 @@ from exact_runs import (
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 
-from bce3s.benchmark.timing import peak_memory
 from bce3s.errors import BCE3SError
 from bce3s.models import LongTailedClassifier
 from bce3s.models.share import Share
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
+from benchmarks.timing import peak_memory
 
 
 @cache

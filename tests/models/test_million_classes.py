@@ -7,11 +7,11 @@ import os
 import pytest
 import torch
 
-from bce3s.benchmark.timing import peak_memory
 from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.models import TripartiteHead
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
+from benchmarks.timing import peak_memory
 
 K, D, B, SEEN, STEPS = 1_000_000, 512, 16, 64, 400
 FREE = os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')

@@ -21,7 +21,7 @@ CONFIGS = (
     'bce3s/cifar100lt_if100.py',
     'bce3s/ablation/cifar100lt_if100_ce_tsl.py',
     'baselines/cifar100lt_if100_ce_r32.py',
-    'icml/classification/cifar100_r18_adamw_da2.py',
+    'icml/classification/cifar10_r18_sgd_da2.py',
 )
 B = 4
 
@@ -37,7 +37,7 @@ def built(config):
 def batch(model):
     rows = 2 * B if model.data_preprocessor.paired else B
     gen = torch.Generator().manual_seed(0)
-    labels = torch.randint(100, (rows,), generator=gen)
+    labels = torch.randint(model.head.num_classes, (rows,), generator=gen)
     images = torch.randint(256, (rows, 3, 32, 32), dtype=torch.uint8, generator=gen)
     return dict(inputs=images, data_samples=dict(labels=labels, indices=torch.arange(rows)))
 

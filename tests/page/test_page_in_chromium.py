@@ -45,9 +45,7 @@ window.addEventListener('load', () => {
   found.hidden = Array.from(document.querySelectorAll('.drawing'))
     .filter((d) => d.scrollWidth > d.clientWidth).length;
   found.first = column(0);
-  const start = performance.now();
   press(2);
-  found.milliseconds = performance.now() - start;
   found.ascending = column(2);
   found.sorts = sorts();
   press(2);
@@ -166,13 +164,11 @@ def test_it_looks_light_or_dark(small, tmp_path, width, dark):
 
 
 @pytest.mark.slow
-def test_eight_thousand_classes_are_quick(tmp_path):
+def test_eight_thousand_classes_are_sorted_and_searched(tmp_path):
     names = [f'class {k}' for k in range(8142)]
     page_of_many = [run('inat', tmp_path, classes=8142, names=names)]
     found = probe(tmp_path, write_page(tmp_path / 'many.html', page_of_many), 1280)
-    print(found['milliseconds'], 'ms to sort')
     assert len(found['first']) == 8142
-    assert found['milliseconds'] < 3000  # some 50 on an idle machine
     assert len(found['searched']) == 1 + 10 + 100 + 1000
     assert found['scroll'] <= 1280
 

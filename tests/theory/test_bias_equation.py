@@ -21,9 +21,9 @@ from bce3s.theory.bias_equation import (
 )
 from bce3s.theory.closed_form import bce_minimum, ce_minimum, theorem_point
 from bce3s.theory.decays import Decays, check_no_collapse, price
-from bce3s.theory.imbalance import collapse_count, collapse_ratio
-from bce3s.theory.published import BATCH_SIZES, BIAS_DECAYS, CIFAR100, FINAL_BIAS
+from bce3s.theory.imbalance import collapse_ratio
 from bce3s.theory.unconstrained import Problem, bce, minimise
+from studies.published import BATCH_SIZES, BIAS_DECAYS, CIFAR100, FINAL_BIAS
 
 PAPER = Decays.equal(5e-4)
 SETTINGS = [
@@ -262,7 +262,8 @@ def test_collapse_ratio_meets_the_count():
     decays = Decays(4e-3, 6e-3, 0.0)
     ratio = collapse_ratio(100, (5, 5), decays)
     total = 5 * 100 + 5 * 100 / ratio
-    assert 100 / ratio == pytest.approx(collapse_count(total, decays), rel=1e-12)
+    most = decays.weight * decays.feature * total**2  # lambda_W lambda_H N^2
+    assert 100 / ratio == pytest.approx(most, rel=1e-12)
     assert ratio > 1
     with pytest.raises(BCE3SError, match='even at 100 samples'):
         collapse_ratio(100, (5, 5), Decays(0.02, 0.02, 0))
@@ -273,7 +274,7 @@ def test_collapse_ratio_meets_the_count():
 def test_balanced_collapse_is_the_same_limit():
     """n <= lambda_W lambda_H (n K)^2 is sqrt(n lambda_W lambda_H) >= 1/K."""
     limit = Decays.equal(1 / (6 * math.sqrt(9)))
-    assert collapse_count(9 * 6, limit) == pytest.approx(9)
+    assert limit.weight * limit.feature * (9 * 6) ** 2 == pytest.approx(9)
     assert 6 * price(9, limit) == pytest.approx(1)
 
 

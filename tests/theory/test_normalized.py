@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from bce3s.errors import BCE3SError
 from bce3s.theory import normalized
 from bce3s.theory.normalized import LOSSES, convergence_rate, minimum, modes, optimal_bias
-from bce3s.theory.normalized_descent import Path, Points, Record, descend, random_start
+from studies.normalized_descent import Path, Points, Record, descend, random_start
 
 SIZES = [(5, 2, 7), (4, 2, 3), (3, 2, 4), (2, 2, 3), (2, 1, 1)]  # K, n, d
 

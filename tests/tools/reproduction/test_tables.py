@@ -1,0 +1,272 @@
+"""The published numbers: how many, some of them by value, and against the paper's own equation."""
+
+from collections import Counter
+
+import pytest
+
+from bce3s.errors import BCE3SError
+from bce3s.evaluation.decision_scores import alpha
+from reproduction.cells import Cell
+from reproduction.configuration import ROOT, check, resolved
+from reproduction.cost import sizes
+from reproduction.scales import SCALES
+from reproduction.tables import TABLES, find_table, icml
+
+CELLS = {cell.key: cell for table in TABLES.values() for cell in table.cells}
+
+
+def printed(table: str, key: str, measure: str) -> str:
+    (row,) = [row for row in TABLES[table].rows if row.cell.key == key]
+    return row.printed[measure]
+
+
+def test_every_table_and_figure_is_there():
+    wanted = {f'table{i}' for i in (1, 2, 3, 4, *range(6, 14))} | {f'fig{i}' for i in range(2, 8)}
+    wanted |= {'bce3s-main', 'bce3s-ablation'}
+    assert wanted <= TABLES.keys()
+
+
+@pytest.mark.parametrize(
+    ('table', 'cells', 'numbers'),
+    [
+        ('table1', 48, 96),
+        ('table2', 48, 96),
+        ('table3', 6, 12),
+        ('table4', 6, 6),
+        ('table6', 12, 12 * 11 + 6),
+        ('table7', 12, 12 * 11 + 6),
+        ('table8', 12, 12 * 11 + 6),
+        ('table9', 36, 36 * 7 + 18),
+        ('table10', 24, 24 * 7 + 12),
+        ('table11', 32, 32 * 7 + 16),
+        ('table12', 24, 24 * 13),
+        ('table13', 24, 24 * 13),
+        ('fig2', 4, 0),
+        ('fig3', 60, 60 * 7 + 30),
+        ('fig4', 12, 0),
+        ('fig5', 12, 0),
+        ('fig6', 12, 0),
+        ('fig7', 32, 32 * 7 + 16),
+        ('bce3s-main', 4, 4),
+        ('bce3s-ablation', 6, 24),
+    ],
+)
+def test_counts(table, cells, numbers):
+    rows = TABLES[table].rows
+    assert len({row.cell.key for row in rows}) == len(rows) == cells
+    assert sum(len(row.printed) for row in rows) == numbers
+    columns = {column.measure for column in TABLES[table].columns}
+    assert all(row.printed.keys() <= columns for row in rows)
+    assert len({tuple(row.labels.values()) for row in rows}) == cells
+
+
+@pytest.mark.parametrize(
+    ('table', 'key', 'measure', 'text'),
+    [
+        ('table1', 'cifar10/r18/ce/sgd/da1', 'test.accuracy', '92.8'),
+        ('table1', 'cifar10/r18/ce/adamw/da2', 'test.uniform_accuracy', '94.3'),
+        ('table1', 'cifar100/d121/bce/sgd/da2', 'test.uniform_accuracy', '47.7'),
+        ('table1', 'cifar100/r50/bce/adamw/da1', 'test.accuracy', '75.3'),
+        ('table2', 'cifar10/r50/ce/adamw/da2', 'test.e_com', '95.3'),
+        ('table2', 'cifar100/r18/bce/sgd/da1', 'test.e_dis', '26.2'),
+        ('table2', 'cifar100/d121/bce/adamw/da2', 'test.e_dis', '32.6'),
+        ('table3', 'imagenet/r101/bce', 'test.uniform_accuracy', '70.46'),
+        ('table3', 'imagenet/d161/ce', 'test.accuracy', '78.58'),
+        ('table4', 'cifar100lt/if10/ce_joint', 'report.all', '70.91'),
+        ('table4', 'cifar100lt/if50/bce_joint', 'report.all', '58.49'),
+        ('table6', 'mnist/r18/bce/sgd/nc', 'train.s_neg_mean', '-3.4987'),
+        ('table6', 'mnist/d121/ce/adamw/nc', 'train.s_neg_std', '0.3427'),
+        ('table6', 'mnist/r50/bce/sgd/nc', 'test.uniform_accuracy', '98.88'),
+        ('table7', 'cifar10/r50/ce/sgd/nc', 'train.uniform_accuracy', '99.52'),
+        ('table7', 'cifar10/r18/bce/adamw/nc', 'train.alpha', '-0.0105'),
+        ('table8', 'cifar100/r50/ce/sgd/nc', 'train.accuracy', '2.52'),
+        ('table8', 'cifar100/d121/bce/adamw/nc', 'train.rho', '1761.0126'),
+        ('table9', 'mnist/r18/ce/sgd/bias_mean/4', 'train.rho', '219.2994'),
+        ('table9', 'mnist/r18/bce/sgd/bias_mean/10', 'train.b_mean', '7.4858'),
+        ('table9', 'mnist/r18/bce/adamw/bias_mean/6', 'train.s_pos_mean', '9.3063'),
+        ('table10', 'mnist/r18/bce/sgd/lambda_b/5e-1', 'train.alpha', '-0.1683'),
+        ('table10', 'mnist/r18/ce/adamw/lambda_b/5e-5', 'train.b_mean', '3.4803'),
+        ('table11', 'mnist/r18/bce/adamw/batch/16', 'train.b_mean', '1.2651'),
+        ('table11', 'mnist/r18/bce/sgd/batch/2048', 'train.s_pos_std', '2.4487'),
+        ('table12', 'cifar10/r18/bce/sgd/da1', 'train.b_mean', '2.89'),
+        ('table12', 'cifar10/d121/bce/adamw/da2', 'test.s_neg_std', '0.67'),
+        ('table13', 'cifar100/r50/ce/adamw/da1', 'train.rho', '2157.'),
+        ('table13', 'cifar100/d121/ce/sgd/da2', 'train.uniform_accuracy', '47.68'),
+        ('fig3', 'mnist/r18/ce/sgd/bias_mean/10', 'train.b_mean', '9.9821'),
+        ('fig7', 'mnist/r18/ce/sgd/nc', 'train.rho', '219.0960'),
+        ('bce3s-main', 'cifar100lt/if50/bce3s_two_stages', 'report.all', '65.23'),
+        ('bce3s-main', 'cifar10lt/if100/bce3s_two_stages', 'report.all', '90.08'),
+        ('bce3s-ablation', 'cifar100lt/if100/bce3s', 'report.few', '22.80'),
+        ('bce3s-ablation', 'cifar100lt/if100/ce_tsl', 'report.medium', '54.54'),
+    ],
+)
+def test_values(table, key, measure, text):
+    assert printed(table, key, measure) == text
+
+
+@pytest.mark.parametrize('table', ['table6', 'table7', 'table8', 'table9', 'table10', 'table11'])
+def test_the_printed_alpha_follows_from_the_printed_rho_and_b(table):
+    """A wrong digit in any of the three would show: Eq. 57 without lambda_b b, n = B / K."""
+    rows = [row for row in TABLES[table].rows if 'train.alpha' in row.printed]
+    assert len(rows) == sum(row.labels['loss'] == 'BCE' for row in TABLES[table].rows)
+    for row in rows:
+        classes = 100 if table == 'table8' else 10
+        batch = int(row.labels.get('batch size', 128))
+        value = alpha(
+            row.published['train.b_mean'],
+            row.published['train.rho'],
+            classes,
+            batch / classes,
+            5e-4,
+            5e-4,
+        )
+        assert value == pytest.approx(row.published['train.alpha'], abs=6e-5), row.cell.key
+
+
+def keys(table: str) -> set[str]:
+    return {cell.key for cell in TABLES[table].cells}
+
+
+def test_tables_share_their_runs():
+    for name in ('table2', 'table12', 'table13'):
+        assert keys(name) <= keys('table1')
+    assert keys('fig5') == keys('table7')
+    assert keys('fig2') < keys('table7')
+    assert keys('fig3') == keys('table9') | keys('table10')
+    assert len(keys('table11') & keys('table6')) == 4
+    assert len(keys('table4') & keys('bce3s-ablation')) == 2
+
+
+def test_a_key_is_one_experiment():
+    for table in TABLES.values():
+        assert all(CELLS[cell.key] == cell for cell in table.cells)
+    contents = Counter(repr((cell.config, dict(cell.overrides))) for cell in CELLS.values())
+    assert max(contents.values()) == 1
+    for key in CELLS:  # no run lies in the folder of another
+        assert not any(other.startswith(f'{key}/') for other in CELLS)
+
+
+def test_every_config_exists_and_takes_its_overrides():
+    for scale in SCALES.values():
+        for cell in CELLS.values():
+            scaled = scale.cell(cell)
+            if scaled is None or not (ROOT / cell.config).is_file():
+                assert scaled is None or cell.config.startswith('configs/icml/imagenet')
+                continue
+            check(scaled)
+            cfg = resolved(scaled)
+            for key, value in scaled.overrides.items():
+                if not isinstance(value, dict):
+                    assert _get(cfg, key) == value
+
+
+def _get(cfg, dotted: str):
+    for part in dotted.split('.'):
+        cfg = cfg[part]
+    return cfg
+
+
+def test_what_varies_reaches_the_config():
+    batch = resolved(CELLS['mnist/r18/bce/sgd/batch/512'])
+    assert batch.train_dataloader.batch_size == 512
+    assert batch.optim_wrapper.optimizer.lr == pytest.approx(0.04)
+    fixed = resolved(CELLS['mnist/r18/ce/adamw/bias_mean/8']).model.head
+    assert (fixed.decay.bias, fixed.bias_mean, fixed.joint.type) == (0.0, 8.0, 'CEJoint')
+    assert fixed.decay.weight == fixed.decay.feature == 5e-4
+    factor = resolved(CELLS['cifar100lt/if10/ce_joint'])
+    assert factor.train_dataloader.dataset.imbalance_factor == 10
+    assert factor.val_dataloader.dataset.imbalance_factor == 10
+
+
+@pytest.mark.parametrize(
+    ('key', 'decay', 'backbone', 'channels'),
+    [
+        ('cifar100/r50/bce/adamw/nc', 0.0, 'ResNet_CIFAR', 2048),
+        ('mnist/d121/ce/adamw/nc', 0.0, 'DenseNet', 1024),
+        ('cifar100/d121/bce/adamw/da2', 0.05, 'DenseNet', 1024),
+        ('cifar10/r18/ce/adamw/da1', 0.05, 'ResNet_CIFAR', 512),
+    ],
+)
+def test_data_network_and_optimiser_reach_the_config(key, decay, backbone, channels):
+    cfg = resolved(CELLS[key])
+    data, _, loss, _, setting = key.split('/')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        assert loader.dataset.type == f'{data.upper()}LT'
+    assert cfg.model.head.num_classes == (100 if data == 'cifar100' else 10)
+    assert cfg.model.head.joint.type == f'{loss.upper()}Joint'
+    assert (cfg.model.backbone.type, cfg.model.head.in_channels) == (backbone, channels)
+    optimizer = {'type': 'AdamW', 'lr': 0.001, 'weight_decay': decay, 'fused': True}
+    assert cfg.optim_wrapper.optimizer == optimizer
+    assert cfg.custom_hooks == [{'type': 'CosineLRHook', 'shift': 0.0}]
+    assert ('batch_mix' in cfg.model.data_preprocessor) == (setting == 'da2')
+    assert ('decay' in cfg.model.head) == (setting == 'nc')
+
+
+def test_the_small_scale_has_one_network_a_table_and_says_so():
+    small = SCALES['small']
+    assert small.label == 'small: not comparable with the published numbers'
+    parts = {'table1': 8, 'fig2': 4, 'fig3': 60, 'fig7': 24, 'table4': 6, 'table13': 0}
+    for name, kept in parts.items():
+        cells = [small.cell(cell) for cell in TABLES[name].cells]
+        assert sum(cell is not None for cell in cells) == kept, name
+    for cell in CELLS.values():
+        if (scaled := small.cell(cell)) is not None:
+            backbone = {'type': 'CIFARResNet', 'depth': 8, 'width': 0.5}
+            assert resolved(scaled).model.backbone == backbone
+    assert SCALES['full'].cell(CELLS['cifar10/r50/ce/sgd/da1']).overrides == {
+        'model.backbone.depth': 50,
+        'model.head.in_channels': 2048,
+        'model.head.joint.type': 'CEJoint',
+    }
+
+
+def test_labels_say_what_is_trained_at_the_small_scale():
+    small = SCALES['small']
+    for row in TABLES['fig7'].rows:
+        if (cell := small.cell(row.cell)) is not None:
+            cfg = resolved(cell)
+            published = row.labels['batch size']
+            label = f'{cfg.train_dataloader.batch_size} (for {published})'
+            assert small.labels(row)['batch size'] == label
+            assert cfg.train_cfg.max_epochs == 20
+    (row,) = [row for row in TABLES['fig2'].rows if row.cell.key == 'cifar10/r18/ce/sgd/nc']
+    assert small.labels(row) == {
+        'data': 'MNIST, 2,000 images (for CIFAR-10)',
+        'model': 'ResNet-8 (for ResNet-18)',
+        'optimizer': 'SGD',
+        'loss': 'CE',
+    }
+    assert sizes(resolved(small.cell(row.cell))) == (2000, 1000)
+
+
+@pytest.mark.parametrize(
+    ('said', 'name'),
+    [('Table 1', 'table1'), ('Fig. 3', 'fig3'), ('figure7', 'fig7'), ('ICML-table_12', 'table12')],
+)
+def test_a_table_has_several_names(said, name):
+    assert find_table(said).name == name
+
+
+def test_an_unknown_table_gets_the_closest_and_the_list():
+    with pytest.raises(BCE3SError, match=r"no table 'tabel3'\. Did you mean 'table3'\?.* fig7,"):
+        find_table('tabel3')
+    with pytest.raises(BCE3SError, match='There are bce3s-main, bce3s-ablation, table1'):
+        find_table('xyz')
+    with pytest.raises(BCE3SError, match='no table'):
+        find_table('table5')  # the settings: nothing to run
+
+
+def test_a_row_with_a_number_missing_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(icml, 'PUBLISHED', tmp_path)
+    (tmp_path / 'x.csv').write_text('loss,report.all,train.nc1\nce,1.50,\n')
+    assert list(icml.published('x')) == [(('ce',), {'report.all': '1.50'})]
+    (tmp_path / 'x.csv').write_text('loss,report.all,train.nc1\nce,1,2\nbce,1\n')
+    with pytest.raises(BCE3SError, match=r'x\.csv, line 3 has 2 fields instead of 3'):
+        list(icml.published('x'))
+
+
+def test_an_override_nothing_reads_is_an_error():
+    with pytest.raises(BCE3SError, match=r"Cell x, override .*'max_epoch'.*'max_epochs'"):
+        check(Cell('x', 'configs/baselines/digits_ce.py', {'train_cfg.max_epoch': 3}))
+    with pytest.raises(BCE3SError, match=r'configs/nothing.py does not exist'):
+        check(Cell('x', 'configs/nothing.py', {'train_cfg.max_epochs': 3}))

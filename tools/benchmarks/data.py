@@ -1,0 +1,185 @@
+"""Section ``data``: augmentation of a uint8 batch against Pillow image by image, one core each."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bce3s.augmentation.auto_augment import LEVELS, strength
+from bce3s.augmentation.image_ops import apply_op
+from bce3s.randomness import Clock
+from bce3s.registry import DATASETS, MODELS
+from benchmarks import plain, runs
+from benchmarks.tables import Table
+from benchmarks.timing import Options, compare, measuring, one_thread
+
+CONFIG = 'baselines/cifar100lt_if100_ce_r32.py'  # augments as BCE3S does, and mixes nothing
+TRAINING_BATCH = 128  # 64 and their partners
+BATCHES = (64, TRAINING_BATCH, 256, 1024)
+AT_ONCE = 16  # images a call of the plain way
+
+
+def run(options: Options) -> Iterator[Table]:
+    """Images a second; then where our time goes, operation by operation."""
+    with one_thread():
+        cfg = runs.config(CONFIG, options)
+        preprocessor = MODELS.build(cfg.model.data_preprocessor).to(options.device)
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
+        images = dataset.images[order[: max(BATCHES)]]
+        note = runs.dataset_config(options.data_root, options.quick)[1]
+        yield throughput(preprocessor, images, options, note)
+        yield operations(preprocessor, images, options)
+        yield auto_augment(images, options)
+
+
+def plain_calls(images: Tensor, function: Callable[[Any], Any]) -> Callable[[], None]:
+    """``function`` on the next :data:`AT_ONCE` of ``images``, as Pillow images."""
+    arrays = itertools.cycle(images.permute(0, 2, 3, 1).contiguous().numpy())
+
+    def call() -> None:
+        for _ in range(AT_ONCE):
+            function(Image.fromarray(next(arrays)))
+
+    return call
+
+
+# ------------------------------------------------------------ the whole
+def throughput(preprocessor: Any, images: Tensor, options: Options, note: str) -> Table:
+    measuring('data: images/s through the augmentation')
+    batches = (8, 16) if options.quick else BATCHES
+    mean, std = (_shares(preprocessor, name) for name in ('mean', 'std'))
+    functions: dict[Any, Callable] = {'plain': plain_calls(images, plain.pipeline(mean, std))}
+    for size in batches:
+        functions[size] = functools.partial(_augment, preprocessor, images[:size])
+    times = compare(functions, options)
+    pillow = AT_ONCE / times['plain'].median
+    table = Table(
+        'Crop, flip, AutoAugment, Cutout, normalise: images/s, one thread',
+        ('way', 'batch', 'images/s', 'us an image', 'ratio', 'spread'),
+        notes=[
+            note,
+            f'{TRAINING_BATCH} is the training batch: 64 images and their partners.',
+            'The plain way decodes nothing either: its images are arrays in memory.',
+            'Medians. Ratio: to the plain way; spread: relative interquartile range.',
+        ],
+    )
+    for name, timing in times.items():
+        size = AT_ONCE if name == 'plain' else name
+        rate = size / timing.median
+        table.rows.append(
+            {
+                'way': 'plain: Pillow, one image at a time' if name == 'plain' else 'ours',
+                'batch': None if name == 'plain' else name,
+                'images/s': rate,
+                'us an image': 1e6 / rate,
+                'ratio': rate / pillow,
+                'spread': timing.spread,
+            }
+        )
+    return table
+
+
+def _shares(preprocessor: Any, name: str) -> list[float]:
+    """Mean or standard deviation in units of [0, 1]."""
+    return (getattr(preprocessor, name).flatten().cpu() / 255).tolist()
+
+
+_steps = itertools.count()
+
+
+def _augment(preprocessor: Any, images: Tensor) -> Tensor:
+    """The training batch of one view; other draws at every call."""
+    preprocessor.clock = Clock(0, 0, next(_steps))
+    labels = torch.zeros(len(images), dtype=torch.long)
+    return preprocessor(dict(inputs=images, data_samples=dict(labels=labels)), True)['inputs']
+
+
+# ------------------------------------------------------------ its parts
+def operations(preprocessor: Any, images: Tensor, options: Options) -> Table:
+    """Ours at the training batch against the same step of the plain pipeline."""
+    measuring('data: one operation after the other')
+    size = 16 if options.quick else TRAINING_BATCH
+    batch = images[:size].to(options.device)
+    mean, std = (_shares(preprocessor, name) for name in ('mean', 'std'))
+    crop, flip, auto, to_tensor, cutout, normalize = plain.pipeline(mean, std).transforms
+    tensor = to_tensor(Image.fromarray(images[0].permute(1, 2, 0).numpy()))
+    theirs = dict(
+        BatchPadCrop=plain_calls(images, crop),
+        BatchFlip=plain_calls(images, flip),
+        BatchAutoAugment=plain_calls(images, auto),
+        BatchCutout=_repeat(lambda: cutout(tensor)),
+        normalise=plain_calls(images, lambda image: normalize(to_tensor(image))),
+    )
+    rng = torch.Generator().manual_seed(0)
+    ours = {'normalise': lambda: preprocessor.normalize(batch)}
+    for op in preprocessor.augment:
+        draws = itertools.cycle([torch.rand(size, op.draws, generator=rng) for _ in range(32)])
+        ours[type(op).__name__] = functools.partial(_draw_and_apply, op, batch, draws)
+    table = Table(
+        f'Each operation alone, batch {size}: us an image, one thread',
+        ('operation', 'ours', 'plain', 'ratio', '% of ours'),
+        notes=['Plain: normalise includes ToTensor, and all but Cutout Image.fromarray.'],
+    )
+    _compare_each(table, ours, theirs, size, options)
+    total = sum(row['ours'] for row in table.rows)
+    for row in table.rows:
+        row['% of ours'] = 100 * row['ours'] / total
+    return table
+
+
+def _repeat(function: Callable[[], Any]) -> Callable[[], None]:
+    def call() -> None:
+        for _ in range(AT_ONCE):
+            function()
+
+    return call
+
+
+def _draw_and_apply(op: Any, batch: Tensor, draws: Iterator[Tensor]) -> Tensor:
+    return op(batch, next(draws))
+
+
+def auto_augment(images: Tensor, options: Options) -> Table:
+    """Each of AutoAugment's operations on a whole batch, at level 6."""
+    size = 16 if options.quick else TRAINING_BATCH
+    batch, level = images[:size].to(options.device), 6
+    ours, theirs = {}, {}
+    for name in plain.OPERATIONS:
+        value = strength(name, level if name in LEVELS else None, 1)
+        ours[name] = functools.partial(apply_op, batch, name, np.full(size, value))
+        their_value = plain.RANGES[name][level] if name in plain.RANGES else 0
+        theirs[name] = plain_calls(images, functools.partial(_pillow, name, their_value))
+    table = Table(
+        f'The operations of AutoAugment, batch {size}, level {level}: us an image, one thread',
+        ('operation', 'ours', 'plain', 'ratio'),
+        notes=['Every image gets the operation; plain includes Image.fromarray.'],
+    )
+    _compare_each(table, ours, theirs, size, replace(options, seconds=options.seconds / 8))
+    return table
+
+
+def _pillow(name: str, value: float, image: Image.Image) -> Image.Image:
+    return plain.OPERATIONS[name](image, value)
+
+
+def _compare_each(
+    table: Table,
+    ours: dict[str, Callable],
+    theirs: dict[str, Callable],
+    size: int,
+    options: Options,
+) -> None:
+    """A row for each name, in us an image."""
+    for name in theirs:
+        times = compare(dict(ours=ours[name], plain=theirs[name]), options)
+        us = 1e6 * times['ours'].median / size, 1e6 * times['plain'].median / AT_ONCE
+        table.rows.append(dict(operation=name, ours=us[0], plain=us[1], ratio=us[1] / us[0]))

@@ -1,0 +1,1 @@
+"""Studies of the theory, shown by ``tools/unconstrained.py`` and ``tools/normalized_space.py``."""
