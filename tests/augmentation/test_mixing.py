@@ -145,6 +145,32 @@ def test_how_often_a_batch_is_mixed_and_by_what():
         assert abs(count - 0.2 * trials) < 5 * (0.16 * trials) ** 0.5
 
 
+class Lowest:
+    """A generator that draws 0."""
+
+    @staticmethod
+    def random():
+        return 0.0
+
+    @staticmethod
+    def beta(*_):
+        return 0.25
+
+    @staticmethod
+    def integers(high):
+        return high // 2
+
+
+def test_a_probability_of_nothing_is_never():
+    images = torch.arange(16.0).view(1, 1, 4, 4)
+    mixed, own = MixUpOrCutMix(prob=0)(images, images.flip(2), Lowest())
+    assert torch.equal(mixed, images)
+    assert own == 1
+    mixed, own = MixUpOrCutMix(prob=1, switch_prob=0)(images, images.flip(2), Lowest())
+    assert own == 0.25
+    assert torch.equal(mixed, 0.25 * images + 0.75 * images.flip(2))  # MixUp
+
+
 @pytest.mark.parametrize('cutmix', [0.0, 1.0])
 def test_lambda_is_beta_of_alpha_and_alpha(cutmix):
     """Beta(a, a): mean 1/2, variance 1 / (4 (2 a + 1)); Beta(a, 1) has the mean a / (a + 1)."""
