@@ -9,6 +9,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from bce3s.errors import BCE3SError
 
 WRITTEN_OUT = 100  # problems in one message; the rest are counted
 THREADS = 32  # they wait for the disk
+SAMPLED = 100  # images of a set that tell whether it has images of more than 8 bits
 SECONDS = 10.0  # between two lines of progress in a log; a fifth of a second on a terminal
 
 T = TypeVar('T')
@@ -129,6 +131,31 @@ def check_images(
         hint = alike.hint(paths[i]) if problems[i] == 'is missing' else ''
         report(i, problems[i] + hint)
     return marks
+
+
+def bits_used(paths: Sequence[str]) -> int | None:
+    """How many bits the images of a set use that have more than 8 bits a value: those of their
+    largest value, at least 8; None where none of a sample of ``SAMPLED`` images has more than 8.
+
+    Each rank looks at its part of them; an image that cannot be read counts for nothing.
+    """
+    sample = paths[:: -(-len(paths) // SAMPLED) or 1]
+    if not any(_in_threads(partial(_wide, highest=False), sample, 'looking for 16-bit images')):
+        return None
+    rank, world_size = _ranks()
+    highest = _in_threads(_wide, paths[rank::world_size], 'measuring 16-bit images')
+    return max(8, max(_everywhere(max(highest, default=0))).bit_length())
+
+
+def _wide(path: str, highest: bool = True) -> int:
+    """The largest value of an image of more than 8 bits, or merely 1; 0 of others."""
+    from bce3s.datasets.pixels import opened  # OpenCV, if needed
+
+    try:
+        with opened(path) as file:
+            return file.wide and (file.highest() if highest else 1)
+    except BCE3SError:
+        return 0
 
 
 def same_content(

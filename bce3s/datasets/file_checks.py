@@ -1,4 +1,4 @@
-"""What is wrong with the file of one image, as far as its beginning and its end tell."""
+"""What is wrong with the file of one image."""
 
 from __future__ import annotations
 
@@ -11,13 +11,6 @@ from bce3s.errors import BCE3SError
 
 HOW = ('none', 'files', 'headers', 'pixels')
 BLOCK = 4096  # bytes that are read at the beginning and at the end
-
-# beginning -> what the end of a complete file must hold
-_ENDS = {
-    b'\xff\xd8\xff': b'\xff\xd9',
-    b'\x89PNG\r\n\x1a\n': b'IEND\xaeB`\x82',
-    b'GIF8': b'\x3b',
-}
 
 
 class Look(NamedTuple):
@@ -37,8 +30,8 @@ def look_at(path: str, how: str) -> Look:
     """Checks the file of one image.
 
     ``'files'``: it is there, a regular file, not empty, and may be read. ``'headers'``: and what
-    its first and last 4 KiB say is an image that is complete (JPEG, PNG, GIF, WebP); where they
-    leave a doubt, and of other formats, all of it is decoded. ``'pixels'``: all is decoded.
+    its header and its end say is a complete JPEG, or its sums a complete PNG; where these leave
+    a doubt, and of other formats, all of it is decoded. ``'pixels'``: all is decoded.
     """
     try:
         # O_NONBLOCK: a pipe would be waited for
@@ -69,42 +62,26 @@ def _look(path: str, file: int, how: str) -> Look:
     head = os.pread(file, BLOCK, 0)
     tail = os.pread(file, BLOCK, size - BLOCK) if size > BLOCK else head
     mark = (size & 0xFFFFFFFF) << 32 | zlib.crc32(tail, zlib.crc32(head))
-    if how == 'headers' and _complete(file, size, head, tail):
-        return Look(None, mark)
     from bce3s.datasets.decoding import unreadable_because  # torch and OpenCV, if needed
 
-    reason = unreadable_because(path)
+    reason = None
+    if how == 'pixels' or not _complete(file, tail):
+        reason = unreadable_because(path)
     return Look(reason and f'cannot be read as an image ({reason})', mark)
 
 
-def _complete(file: int, size: int, head: bytes, tail: bytes) -> bool:
-    """Whether the file is without doubt a whole image; the doubtful ones are decoded."""
-    if head[:4] == b'RIFF' and head[8:12] == b'WEBP':
-        return int.from_bytes(head[4:8], 'little') + 8 <= size
-    end = next((end for begin, end in _ENDS.items() if head.startswith(begin)), None)
-    if end is None or end not in tail:
+def _complete(file: int, tail: bytes) -> bool:
+    """Whether an image is whole without doubt: a JPEG whose pixels begin and that has its end, a
+    PNG all of whose parts have the sums that they should have. The others are decoded.
+    """
+    from PIL import Image
+
+    try:
+        with os.fdopen(os.dup(file), 'rb') as opened, Image.open(opened) as image:
+            if image.format == 'PNG':
+                image.verify()
+            return image.format == 'PNG' or (
+                image.format in ('JPEG', 'MPO') and tail.endswith(b'\xff\xd9')
+            )
+    except Exception:  # a damaged image can raise anything: decoding it tells what is wrong
         return False
-    if end == b'\x3b':
-        return tail.rstrip(b'\0').endswith(end)
-    if end == b'\xff\xd9':
-        return tail.endswith(end) and _has_scan(file, size, head)
-    return head[12:16] == b'IHDR' and _pixels(head[16:24]) <= 1 << 26
-
-
-def _pixels(sides: bytes) -> int:
-    return int.from_bytes(sides[:4], 'big') * int.from_bytes(sides[4:], 'big')
-
-
-def _has_scan(file: int, size: int, head: bytes) -> bool:
-    """Whether a JPEG's pixels begin before its end: the thumbnail of a cut one ends alike."""
-    start, at = 0, 2  # head begins at byte `start` of the file
-    while at + 4 < size:
-        if at + 4 - start > len(head):
-            start, head = at, os.pread(file, BLOCK, at)
-        marker = head[at - start : at - start + 4]
-        if len(marker) < 4 or marker[0] != 0xFF:
-            return False
-        if marker[1] == 0xDA:
-            return True
-        at += 2 + int.from_bytes(marker[2:], 'big')
-    return False

@@ -7,7 +7,7 @@ tensors of one size reaches the training device, where it is normalised.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from os.path import normpath
@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 
 from bce3s.datasets.checks import Problems, check_images, printable, same_content
 from bce3s.datasets.decoding import read_centre, read_random_crop
+from bce3s.datasets.pixels import WHITE, Colours
 from bce3s.errors import BCE3SError
 from bce3s.randomness import derived_seed
 from bce3s.samplers import Draws
@@ -75,12 +76,17 @@ class ImageFiles(Dataset):
         size: H = W of the images.
         resize: of the shorter side in the test, at least ``size``.
         unreadable: ``'stop'`` or ``'skip'``.
+        bits: that images of more than 8 bits a value use, see
+            :class:`~bce3s.datasets.pixels.Colours`; it becomes part of ``metainfo``, which
+            checkpoints keep, so that a prediction treats an image as the training did.
+        ground: R, G, B behind transparent parts.
 
     Attributes:
         paths: (N,) list. labels: (N,) int64.
 
     Raises:
-        BCE3SError: a ``resize`` below ``size``, another ``unreadable``; on access an image that
+        BCE3SError: a ``resize`` below ``size``, another ``unreadable``, ``bits`` outside 8 to 16,
+            a ``ground`` that is no colour; on access an image that
             cannot be read (with its path), or with ``'skip'`` a class of which none can.
     """
 
@@ -92,6 +98,8 @@ class ImageFiles(Dataset):
         size: int,
         resize: int,
         unreadable: str,
+        bits: int | None = None,
+        ground: Sequence[int] = WHITE,
     ) -> None:
         name = type(self).__name__
         if not 1 <= size <= resize:
@@ -99,7 +107,8 @@ class ImageFiles(Dataset):
         if unreadable not in ('stop', 'skip'):
             raise BCE3SError(f"{name}: unreadable is {unreadable!r}; use 'stop' or 'skip'.")
         self.paths, self.labels = images.paths, torch.tensor(images.labels)
-        self.metainfo = metainfo
+        self.metainfo = metainfo if bits is None else metainfo | dict(bits=bits)
+        self.colours = checked_colours(name, bits, ground)
         self.training = training
         self.size, self.resize, self.unreadable = size, resize, unreadable
 
@@ -142,8 +151,8 @@ class ImageFiles(Dataset):
     def _read(self, index: int, seed: int) -> Tensor:
         """An image, cropped at random by ``seed`` in training."""
         if not self.training:
-            return read_centre(self.paths[index], self.size, self.resize)
-        return read_random_crop(self.paths[index], self.size, seed)
+            return read_centre(self.paths[index], self.size, self.resize, self.colours)
+        return read_random_crop(self.paths[index], self.size, seed, self.colours)
 
     def _instead(self, drawn: int, seed: int) -> Tensor:
         if not self.training:
@@ -163,6 +172,15 @@ class ImageFiles(Dataset):
         alike = (self.labels == self.labels[drawn]).nonzero()[:, 0].tolist()
         at = alike.index(drawn)
         yield from alike[at + 1 :] + alike[:at]
+
+
+def checked_colours(name: str, bits: int | None, ground: Sequence[int]) -> Colours:
+    """Those of the arguments of the data set ``name``; BCE3SError where they are out of range."""
+    if bits is not None and not (isinstance(bits, int) and 8 <= bits <= 16):
+        raise BCE3SError(f'{name}: bits is {bits!r}; give 8 to 16, or None to have them found.')
+    if len(ground) != 3 or not all(isinstance(v, int) and 0 <= v <= 255 for v in ground):
+        raise BCE3SError(f'{name}: ground is {ground!r}; give R, G, B from 0 to 255.')
+    return Colours(bits, tuple(ground))
 
 
 # --------------------------------------------------------------------------- before the first step

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bce3s.datasets.checks import Problems, agreed, printable
+from bce3s.datasets.checks import Problems, agreed, bits_used, printable
 from bce3s.datasets.file_checks import check_how
 from bce3s.datasets.image_files import ImageFiles, Images, check_split, warn
+from bce3s.datasets.pixels import WHITE
 from bce3s.datasets.tables import EXTENSIONS
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
@@ -33,6 +35,9 @@ class ImageFolder(ImageFiles):
         check: how closely the images are looked at before the first step: ``'none'``, ``'files'``,
             ``'headers'`` or ``'pixels'``, see :func:`~bce3s.datasets.file_checks.look_at`.
         unreadable: ``'stop'`` or ``'skip'``.
+        bits: that images of more than 8 bits a value use, of which the upper 8 are kept; None: as
+            many as the largest value in the training images needs.
+        ground: R, G, B of what shows behind transparent parts.
         duplicates: whether a test image that is also a training image under another name is an
             error (``'stop'``) or a warning (``'warn'``).
 
@@ -60,6 +65,8 @@ class ImageFolder(ImageFiles):
         check: str = 'headers',
         unreadable: str = 'stop',
         duplicates: str = 'stop',
+        bits: int | None = None,
+        ground: Sequence[int] = WHITE,
     ) -> None:
         if split not in ('train', 'test'):
             raise BCE3SError(f"ImageFolder: split is {split!r}; use 'train' or 'test'")
@@ -77,7 +84,9 @@ class ImageFolder(ImageFiles):
             subset=dict(size=len(test.paths if split == 'test' else train.paths)),
         )
         images = train if split == 'train' else test
-        super().__init__(images, split == 'train', metainfo, size, resize, unreadable)
+        bits = bits_used(train.paths) if bits is None else bits
+        colours = dict(bits=bits, ground=ground)
+        super().__init__(images, split == 'train', metainfo, size, resize, unreadable, **colours)
         others = train if test else None
         check_split(images, others, check, duplicates, str(root), unreadable == 'skip')
 

@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from bce3s.datasets.checks import Problems, agreed
+from bce3s.datasets.checks import Problems, agreed, bits_used
 from bce3s.datasets.file_checks import check_how
 from bce3s.datasets.image_files import ImageFiles, Images, check_split, ranges
 from bce3s.datasets.image_folder import check_duplicates
 from bce3s.datasets.lists import ImageEntries, read_list
 from bce3s.datasets.manifests import Manifest, read_manifest
+from bce3s.datasets.pixels import WHITE
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
 
@@ -41,6 +42,9 @@ class ImageList(ImageFiles):
         check: how closely the images are looked at before the first step: ``'none'``, ``'files'``,
             ``'headers'`` or ``'pixels'``, see :func:`~bce3s.datasets.file_checks.look_at`.
         unreadable: ``'stop'`` or ``'skip'``.
+        bits: that images of more than 8 bits a value use, of which the upper 8 are kept; None: as
+            many as the largest value in the training images needs.
+        ground: R, G, B of what shows behind transparent parts.
         duplicates: whether a test image that is also a training image under another name is an
             error (``'stop'``) or a warning (``'warn'``); None: an error, but with a ``manifest``,
             whose images are as published, a warning.
@@ -73,6 +77,8 @@ class ImageList(ImageFiles):
         unreadable: str = 'stop',
         duplicates: str | None = None,
         columns: Sequence[str] | None = None,
+        bits: int | None = None,
+        ground: Sequence[int] = WHITE,
     ) -> None:
         _check_arguments(lists, split)
         check_how('ImageList', check)
@@ -94,7 +100,9 @@ class ImageList(ImageFiles):
             ),
         )
         images = _images(own, root)
-        super().__init__(images, split == 'train', metainfo, size, resize, unreadable)
+        bits = bits_used(_images(train, root).paths) if bits is None else bits
+        colours = dict(bits=bits, ground=ground)
+        super().__init__(images, split == 'train', metainfo, size, resize, unreadable, **colours)
         others = None if split == 'train' else _images(train, root)
         check_split(images, others, check, duplicates, str(root), unreadable == 'skip')
 

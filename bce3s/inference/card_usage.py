@@ -14,7 +14,15 @@ session = onnxruntime.InferenceSession('model.onnx', providers=['CPUExecutionPro
 threshold = (facts['rejection'] or {{}}).get('threshold')
 
 def read(path):
-    image = ImageOps.exif_transpose(Image.open(path)).convert('{mode}')
+    image = ImageOps.exif_transpose(Image.open(path))
+    if image.mode.startswith('I'):  # more than 8 bits
+        values = np.asarray(image)
+        bits = {bits}
+        image = Image.fromarray(np.minimum(values >> (bits - 8), 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image, drawing = Image.new('RGB', image.size, {ground}), image.convert('RGBA')
+        image.paste(drawing, mask=drawing)
+    image = image.convert('{mode}')
 {resize}
     return np.asarray(image).reshape({height}, {width}, {channels}).transpose(2, 0, 1)
 
@@ -62,8 +70,11 @@ def onnx_example(facts: dict[str, Any]) -> str:
     """A program that prints a class or "none of these" for each image file."""
     given = facts['input']
     size = {key: given[key] for key in ('channels', 'height', 'width', 'resize')}
+    bits = given['bits'] or 'max(8, int(values.max()).bit_length())'
     return ONNX.format(
         **size | dict(resize=(CENTRE if given['resize'] else FIT).format(**size)),
+        bits=bits,
+        ground=tuple(given['ground']),
         mode='L' if given['channels'] == 1 else 'RGB',
         score=SCORES[facts['output']['score']],
     )

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
 
     run = RunDirectory.open(args.run, args.checkpoint)
     model, meta = float32_model(run)
-    network, spec = ExportedNetwork(model), InputSpec.of(run)
+    network, spec = ExportedNetwork(model), InputSpec.of(run, meta)
     data = evaluated(run, spec, network.linear.out_features)
     facts = model_facts(run, model, meta, spec, data)
     args.out.mkdir(parents=True, exist_ok=True)

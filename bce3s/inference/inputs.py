@@ -15,11 +15,11 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import Tensor
 
-from bce3s.datasets.decoding import centre, read_centre
+from bce3s.datasets.decoding import centre
 from bce3s.datasets.fitted import fitted
 from bce3s.datasets.image_files import ImageFiles
 from bce3s.datasets.in_memory import CIFAR10LT, MNISTLT, DigitsLT
-from bce3s.datasets.pixels import pixels_of_file, pixels_of_picture
+from bce3s.datasets.pixels import WHITE, Colours, on_ground, pixels_of_file, pixels_of_picture
 from bce3s.engine.run_directory import LOADERS, RunDirectory
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
@@ -39,6 +39,7 @@ class InputSpec:
             cropped, see :func:`~bce3s.datasets.decoding.read_centre`; ``'fit'``, of a run on a
             data set in memory: the whole picture is resized, whatever its proportions, and made
             grey or coloured, see :func:`~bce3s.datasets.fitted.fitted`.
+        bits, ground: how it becomes RGB, see :class:`~bce3s.datasets.pixels.Colours`.
     """
 
     channels: int
@@ -46,11 +47,14 @@ class InputSpec:
     width: int
     resize: int | None
     kind: str
+    bits: int | None = None
+    ground: tuple[int, int, int] = WHITE
 
     @classmethod
-    def of(cls, run: RunDirectory) -> InputSpec:
-        """That of a run's evaluation, by its config alone; the data of a data set that is not one
-        of ours must be there, for their first image to be looked at.
+    def of(cls, run: RunDirectory, meta: dict[str, Any] | None = None) -> InputSpec:
+        """That of a run's evaluation, by its config alone, but for the bits of its images, which
+        ``meta``, that of the checkpoint, may know; the data of a data set that is not one of ours
+        must be there, for their first image to be looked at.
 
         Raises:
             BCE3SError: no loader in the config, an unknown data set, or one of another kind whose
@@ -67,8 +71,11 @@ class InputSpec:
         if kind is None:
             raise BCE3SError(f'The config of {run.folder} has an unknown data set, {config.type}.')
         if issubclass(kind, ImageFiles):
-            size, resize = (_argument(kind, config, name) for name in ('size', 'resize'))
-            return cls(3, size, size, resize, CENTRE)
+            names = ('size', 'resize', 'bits', 'ground')
+            size, resize, bits, ground = (_argument(kind, config, name) for name in names)
+            if bits is None:
+                bits = ((meta or {}).get('dataset_meta') or {}).get('bits')
+            return cls(3, int(size), int(size), int(resize), CENTRE, bits, tuple(ground))
         known = next((shape for base, shape in SHAPES.items() if issubclass(kind, base)), None)
         shape = known or tuple(run.dataset(split)[0]['inputs'].shape)
         return cls(*shape, None, FIT)
@@ -78,19 +85,23 @@ class InputSpec:
         """(C, H, W)."""
         return self.channels, self.height, self.width
 
+    @property
+    def colours(self) -> Colours:
+        """How an image becomes RGB."""
+        return Colours(self.bits, self.ground)
 
-def _argument(kind: type, config: ConfigDict, name: str) -> int:
+
+def _argument(kind: type, config: ConfigDict, name: str) -> Any:
     """What the config says, or else the constructor."""
-    default = inspect.signature(kind).parameters[name].default
-    return int(config.get(name, default))
+    return config.get(name, inspect.signature(kind).parameters[name].default)
 
 
 def to_uint8(image: Any, spec: InputSpec) -> Tensor:
     """A picture as the network takes it.
 
     Files are read, pictures and arrays treated, as the evaluation does: upright by their EXIF
-    orientation, without alpha, resized (and cropped) as ``spec`` says. A tensor of the network's
-    own shape is taken as it is.
+    orientation, transparent parts before the ground, resized (and cropped) as ``spec`` says. A
+    tensor of the network's own shape is taken as it is.
 
     Args:
         image: a path; a PIL image; a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); a uint8
@@ -104,17 +115,15 @@ def to_uint8(image: Any, spec: InputSpec) -> Tensor:
         BCE3SError: a file that cannot be read as an image, or none of the above.
     """
     if isinstance(image, str | os.PathLike):
-        path = str(Path(image).expanduser())
-        if spec.kind == CENTRE:
-            return read_centre(path, spec.height, spec.resize)
-        return _prepared(pixels_of_file(path), spec)
+        path, side = str(Path(image).expanduser()), spec.resize or max(spec.height, spec.width)
+        return _prepared(pixels_of_file(path, spec.colours, side), spec)
     if isinstance(image, Tensor):
         if image.dtype == torch.uint8 and tuple(image.shape) == spec.shape:
             return image.cpu()
-        return _prepared(_pixels_of_tensor(image), spec)
+        return _prepared(_pixels_of_tensor(image, spec), spec)
     if isinstance(image, Image.Image):
-        return _prepared(pixels_of_picture(image), spec)
-    return _prepared(_pixels_of_array(image), spec)
+        return _prepared(pixels_of_picture(image, spec.colours), spec)
+    return _prepared(_pixels_of_array(image, spec), spec)
 
 
 def _prepared(pixels: np.ndarray, spec: InputSpec) -> Tensor:
@@ -124,17 +133,17 @@ def _prepared(pixels: np.ndarray, spec: InputSpec) -> Tensor:
     return fitted(_channels_first(pixels)[None], spec.shape)[0]
 
 
-def _pixels_of_tensor(image: Tensor) -> np.ndarray:
+def _pixels_of_tensor(image: Tensor, spec: InputSpec) -> np.ndarray:
     if image.dim() != 3 or image.shape[0] not in (1, 3, 4):
         raise BCE3SError(
             f'A tensor of the shape {tuple(image.shape)} is no image: give (C, H, W) with 1, 3 or '
             '4 channels.'
         )
-    return _pixels_of_array(image.permute(1, 2, 0).cpu().numpy())
+    return _pixels_of_array(image.permute(1, 2, 0).cpu().numpy(), spec)
 
 
-def _pixels_of_array(image: Any) -> np.ndarray:
-    """(H, W, 1 or 3), without alpha."""
+def _pixels_of_array(image: Any, spec: InputSpec) -> np.ndarray:
+    """(H, W, 1 or 3), opaque."""
     if not isinstance(image, np.ndarray):
         raise BCE3SError(
             f'A {type(image).__name__} is no image: give a path, a PIL image, a uint8 array '
@@ -151,7 +160,9 @@ def _pixels_of_array(image: Any) -> np.ndarray:
             f'An array of the shape {image.shape} is no image: give (H, W) or (H, W, C) with 1, 3 '
             'or 4 channels.'
         )
-    return pixels[..., :3] if pixels.shape[2] == 4 else pixels
+    if pixels.shape[2] == 4:
+        return np.array(on_ground(Image.fromarray(pixels), spec.ground))
+    return pixels
 
 
 def _channels_first(pixels: np.ndarray) -> Tensor:

@@ -48,11 +48,21 @@ def _what(facts: dict[str, Any]) -> str:
             f'Input `{given["name"]}`: uint8 (N, {given["channels"]}, {given["height"]}, '
             f'{given["width"]}), {colour}, any N. The normalisation is inside (mean '
             f'{_numbers(norm["mean"])}, standard deviation {_numbers(norm["std"])} of [0, 1]'
-            f'{pad}).',
+            f'{pad}). {_colours(given)}',
             f'Output `{facts["output"]["name"]}`: float32 (N, {len(facts["classes"])}), one logit '
             f'a class; the {_score(facts)} makes a score of it.',
         ]
     )
+
+
+def _colours(given: dict[str, Any]) -> str:
+    """How an image of another kind becomes 8-bit RGB."""
+    used = (
+        f'values of more than 8 bits are shifted right by {given["bits"] - 8} bits, at most 255'
+        if given['bits']
+        else 'of more than 8 bits the upper 8 are kept of those that the image uses'
+    )
+    return f'Transparent parts show the ground ({_numbers(given["ground"])}); {used}.'
 
 
 def _numbers(values: Sequence[float]) -> str:

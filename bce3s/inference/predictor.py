@@ -95,8 +95,8 @@ class Predictor:
         device = None if device is None else _checked(device)
         found = isinstance(run, RunDirectory)
         self.run = run if found else RunDirectory.open(run, checkpoint)
-        self.input = InputSpec.of(self.run)
         self.model, self.meta = self.run.model()
+        self.input = InputSpec.of(self.run, self.meta)
         self.device = next(self.model.parameters()).device if device is None else device
         self.model.to(self.device)
         self.score = self.run.probabilities.name

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from bce3s.datasets.checks import bits_used
 from bce3s.datasets.file_checks import check_how
 from bce3s.errors import BCE3SError
 from bce3s.own_data import written
@@ -73,12 +74,18 @@ def complete(
     fixed['network'] = fixed['network'] or network
     settings = choose(facts, fixed, init_cfg is not None)
     fill_in(cfg, found, facts, settings, folder)
+    bits = _fill_colours(cfg, found, options.get('ground'))
     if init_cfg is not None:
         cfg.model.backbone.init_cfg = init_cfg
     for key in KEYS:
         cfg._cfg_dict.pop(key)
     if rank == '0':
         say(described(found, facts, settings, cfg))
+        if bits is not None and bits < 16:
+            say(
+                f'  note: Images of 16 bits use {bits} of them: their values are divided by '
+                f'{2 ** (bits - 8)}.'
+            )
     return found
 
 
@@ -188,6 +195,18 @@ def fill_in(
             loader.pin_memory = facts.device == 'cuda'
             loader.batch_size = -(-settings.batch_size // world) if split == 'train' else test_batch
     cfg.auto_scale_lr = dict(enable=False, base_batch_size=settings.batch_size)
+
+
+def _fill_colours(cfg: Config, found: FoundImages, ground: Any) -> int | None:
+    """Makes part of the config how images become RGB, which follows from the training images; how
+    many bits those of more than 8 bits use, or None.
+    """
+    bits = bits_used([os.path.join(found.root, path) for path, _ in found.splits['train']])
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if (loader := cfg.get(name)) is not None:
+            loader.dataset.update({} if bits is None else dict(bits=bits))
+            loader.dataset.update({} if ground is None else dict(ground=list(ground)))
+    return bits
 
 
 def _fill_model(model: Any, facts: Facts, settings: Settings) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from bce3s.datasets.checks import bits_used
 from bce3s.datasets.decoding import read_centre
 from bce3s.datasets.file_checks import check_how
 from bce3s.datasets.image_files import ImageFiles, Images, check_split
 from bce3s.datasets.lists import ImageEntries, read_list
+from bce3s.datasets.pixels import WHITE
 from bce3s.errors import BCE3SError
 from bce3s.own_data.written import read_facts
 from bce3s.registry import DATASETS
@@ -34,6 +37,9 @@ class OwnImages(ImageFiles):
         check: how closely the images are looked at, see
             :func:`~bce3s.datasets.file_checks.look_at`.
         unreadable: ``'stop'`` or ``'skip'``.
+        bits: that images of more than 8 bits a value use, of which the upper 8 are kept; None: as
+            many as the largest value in the training images needs.
+        ground: R, G, B of what shows behind transparent parts.
 
     Attributes:
         labels: (N,) int64.
@@ -55,6 +61,8 @@ class OwnImages(ImageFiles):
         random_crop: bool = True,
         check: str = 'files',
         unreadable: str = 'skip',
+        bits: int | None = None,
+        ground: Sequence[int] = WHITE,
     ) -> None:
         check_how('OwnImages', check)
         if not data_root or not lists:
@@ -77,13 +85,15 @@ class OwnImages(ImageFiles):
             notes=[*facts['notes'], *(f'{name}: held out of train.' for name in facts['made'])],
         )
         images = _images(own, root)
-        super().__init__(images, split == 'train', metainfo, size, resize, unreadable)
+        bits = bits_used(_images(train, root).paths) if bits is None else bits
+        colours = dict(bits=bits, ground=ground)
+        super().__init__(images, split == 'train', metainfo, size, resize, unreadable, **colours)
         self.random_crop = random_crop
         check_split(images, None, check, 'warn', str(root), unreadable == 'skip')
 
     def _read(self, index: int, seed: int) -> Tensor:
         if self.training and not self.random_crop:
-            return read_centre(self.paths[index], self.size, self.resize)
+            return read_centre(self.paths[index], self.size, self.resize, self.colours)
         return super()._read(index, seed)
 
 

@@ -16,9 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bce3s.datasets.decoding import reduction_for
-from bce3s.datasets.jpeg_headers import jpeg_header
-from bce3s.datasets.pixels import Crop, decode, decode_by_pillow, read_bytes, why
+from bce3s.datasets.pixels import opened, read_bytes, reduction_for, why
 from bce3s.errors import BCE3SError
 
 SIDE = 32  # of a thumbnail
@@ -118,16 +116,10 @@ def small_pixels(path: str, data: bytes) -> tuple[NDArray[np.uint8], tuple[int, 
     Raises:
         BCE3SError: the file cannot be read as an image.
     """
-    header = jpeg_header(data)
-    if header is not None:
-        sides = header.height, header.width
-        reduction = reduction_for(Crop(0, 0, *sides), SIDE)
-        pixels = decode(data, header, None, reduction)
-        if pixels is not None:
-            sides = sides if header.orientation < 5 else sides[::-1]
-            return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_BGR2RGB), sides
-    pixels = decode_by_pillow(path, data)
-    return np.ascontiguousarray(pixels), pixels.shape[:2]
+    with opened(path, data) as file:
+        small = file.fast or file.huge
+        reduction = reduction_for(min(file.sides), SIDE) if small else 1
+        return np.ascontiguousarray(file.pixels(reduction=reduction)), file.sides
 
 
 def _chroma(rgb: NDArray[np.uint8]) -> float:

@@ -33,6 +33,7 @@ own_data = dict(
     val_most=50,  # images of a class that are held out
     check='headers',  # how closely files are looked at before: 'files', 'headers', 'pixels'
     columns=None,  # ('PATH COLUMN', 'LABEL COLUMN') of a table that calls them otherwise
+    ground=(255, 255, 255),  # R, G, B behind transparent parts
     size=None,  # H = W; None, here and below: chosen
     network=None,  # cifar_resnet20, cifar_resnet32, resnet18_cifar, resnet18, resnet34, resnet50
     batch_size=None,  # of all processes together

@@ -161,6 +161,30 @@ def test_warps_equal_pillows_at_strengths_off_the_grid(name):
         assert off.max() <= (name in SHEARS)
 
 
+@pytest.mark.parametrize(('name', 'axis'), [('TranslateX', 3), ('TranslateY', 2)])
+def test_a_shift_of_half_a_pixel_goes_up(name, axis):
+    """To the next whole pixel in the direction of larger shifts, as Pillow's; not to the even."""
+    images = pictures('noise')
+    size = images.shape[axis]
+    for pixels, whole in ((0.5, 1), (1.5, 2), (2.5, 3), (-0.5, 0), (-1.5, -1), (-2.5, -2)):
+        fraction = np.full(len(images), pixels / size)
+        expected = images.roll(-whole, axis)
+        if whole:
+            edge = slice(size - whole, None) if whole > 0 else slice(None, -whole)
+            expected[(slice(None),) * axis + (edge,)] = 128
+        assert torch.equal(apply_op(images, name, fraction), expected)
+
+
+def test_which_operations_have_either_sign():
+    """Written down, as the code of the literature has them: a rotation has one."""
+    signed = {name for name in OPS if name in LEVELS and strength(name, 9, -1) < 0}
+    assert signed == {'ShearX', 'ShearY', 'TranslateX', 'TranslateY'} == set(BOTH_SIGNS)
+    around = {name for name in LEVELS if strength(name, 9, -1) + strength(name, 9, 1) == 2}
+    assert around == {'Color', 'Sharpness', 'Brightness', 'Contrast'} == set(AROUND_ONE)
+    for name in signed:
+        assert strength(name, 9, -1) == -strength(name, 9, 1) != 0
+
+
 def test_each_image_has_its_own_strength():
     images = pictures('noise')
     for name in LEVELS:

@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 import torch
 from fake_gpu import fake_gpu
+from PIL import Image
 from sklearn.datasets import load_sample_images
 from torchvision.transforms import ColorJitter, InterpolationMode, RandAugment, functional
 from torchvision.transforms.autoaugment import _apply_op
 
 from bce3s.augmentation import image_ops
+from bce3s.augmentation.auto_augment import BatchAutoAugment
 from bce3s.augmentation.color import BatchColorJitter, BatchGrayscale
 from bce3s.augmentation.image_ops import OPS
+from bce3s.augmentation.mixing import MixUpOrCutMix
 from bce3s.augmentation.rand_augment import SPACE, BatchRandAugment
+from bce3s.augmentation.spatial import BatchCutout, BatchFlip, BatchPadCrop
 
 THEIRS = dict(
     Brightness=functional.adjust_brightness,
@@ -240,3 +244,60 @@ def test_large_images_are_looked_up_as_small_ones():
             [image_ops.look_up(part, tables) for part in images.split(60, dim=2)], dim=2
         )
         assert torch.equal(large, small)
+
+
+# ---------------------------------------------------------------------------------- edges of draws
+def test_grey_values_of_a_half_are_rounded_as_pillows():
+    """All colours whose luma is a whole number and a half of 256ths of 256ths: 274 of them."""
+    red, green, blue = np.ogrid[:256, :256, :256]
+    luma = (19595 * red + 38470 * green).astype(np.int32) + (7471 * blue).astype(np.int32)
+    colours = np.argwhere(luma % 65536 == 32768).astype(np.uint8)[None]
+    assert colours.shape == (1, 274, 3)
+    ours = image_ops.grey(torch.from_numpy(colours).permute(0, 2, 1)[..., None].contiguous())
+    theirs = np.asarray(Image.fromarray(colours).convert('L'))
+    assert np.array_equal(ours[0, 0, :, 0].numpy(), theirs[0])
+
+
+@pytest.mark.parametrize(
+    ('op', 'coin'),
+    [
+        (BatchColorJitter(prob=0.5), 0),
+        (BatchGrayscale(0.5), 0),
+        (BatchRandAugment(1, 30, 31, prob=0.5), 2),
+        (BatchFlip(0.5), 0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_coin_that_equals_the_probability_applies_nothing(op, coin):
+    """Of [0, 1) the part below p has the size p; so probability 0 is never."""
+    images = photos(1, 24)
+    u = torch.full((1, op.draws), 0.4, dtype=torch.float64)
+    u[0, coin] = 0.5
+    assert torch.equal(op(images, u), images)
+    u[0, coin] = 0.4999
+    assert not torch.equal(op(images, u), images)
+
+
+def test_a_sign_of_a_half_is_plus():
+    """Of [0, 1) each sign has a half."""
+    ops, strengths = BatchRandAugment(1, 30, 31)._decide(np.array([[1.5 / 14, 0.5, 0.0]]))
+    assert (OPS[ops[0, 0]], strengths[0, 0]) == ('ShearX', pytest.approx(0.3))
+    at_random = np.array([[3.5 / 25, 0.0, 0.0, 0.5, 0.5]])  # (ShearY, TranslateY)
+    _, strengths = BatchAutoAugment()._decide(at_random)
+    assert (strengths > 0).all()
+
+
+def test_factors_are_never_negative():
+    """torchvision's [max(0, 1 - a), 1 + a]."""
+    op = BatchColorJitter(1.5, 2.0, 0.5, 0)
+    assert op._low.tolist() == [0, 0, 0.5]
+    assert op._high.tolist() == [2.5, 3, 1.5]
+
+
+def test_defaults_are_those_of_the_papers():
+    assert BatchGrayscale().prob == 0.2
+    jitter = BatchColorJitter()
+    assert (jitter._low.tolist(), jitter.prob) == ([0.6] * 3, 1)
+    assert (BatchCutout().size, BatchPadCrop().padding, BatchFlip().prob) == (16, 4, 0.5)
+    mix = MixUpOrCutMix()  # settings 5 and 6 of the ICML paper's Table 5
+    assert (mix.mixup_alpha, mix.cutmix_alpha, mix.prob, mix.switch_prob) == (0.8, 1.0, 0.8, 0.5)

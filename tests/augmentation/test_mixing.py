@@ -145,6 +145,48 @@ def test_how_often_a_batch_is_mixed_and_by_what():
         assert abs(count - 0.2 * trials) < 5 * (0.16 * trials) ** 0.5
 
 
+class Lowest:
+    """A generator that draws 0."""
+
+    @staticmethod
+    def random():
+        return 0.0
+
+    @staticmethod
+    def beta(*_):
+        return 0.25
+
+    @staticmethod
+    def integers(high):
+        return high // 2
+
+
+def test_a_probability_of_nothing_is_never():
+    images = torch.arange(16.0).view(1, 1, 4, 4)
+    mixed, own = MixUpOrCutMix(prob=0)(images, images.flip(2), Lowest())
+    assert torch.equal(mixed, images)
+    assert own == 1
+    mixed, own = MixUpOrCutMix(prob=1, switch_prob=0)(images, images.flip(2), Lowest())
+    assert own == 0.25
+    assert torch.equal(mixed, 0.25 * images + 0.75 * images.flip(2))  # MixUp
+
+
+@pytest.mark.parametrize('cutmix', [0.0, 1.0])
+def test_lambda_is_beta_of_alpha_and_alpha(cutmix):
+    """Beta(a, a): mean 1/2, variance 1 / (4 (2 a + 1)); Beta(a, 1) has the mean a / (a + 1)."""
+    alphas = dict(mixup_alpha=0.3, cutmix_alpha=4.0)
+    mix = MixUpOrCutMix(**alphas, prob=1, switch_prob=cutmix)
+    lams = []
+    mix.mixup = mix.cutmix = lambda *args: lams.append(args[2])
+    images, rng = torch.zeros(1, 1, 2, 2), np.random.default_rng(0)
+    for _ in range(3000):
+        mix(images, images, rng)
+    alpha = 4.0 if cutmix else 0.3
+    variance = 1 / (4 * (2 * alpha + 1))
+    assert np.mean(lams) == pytest.approx(0.5, abs=5 * (variance / 3000) ** 0.5)
+    assert np.var(lams) == pytest.approx(variance, rel=0.1)
+
+
 @pytest.mark.parametrize(
     'options',
     [dict(mixup_alpha=0), dict(cutmix_alpha=-1.0), dict(prob=1.1), dict(switch_prob=-0.1)],

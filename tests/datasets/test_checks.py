@@ -64,18 +64,17 @@ def test_jpegs_with_large_metadata_and_cut_in_it(tmp_path, monkeypatch):
     assert look_at(put(tmp_path, content), 'headers').problem is None
 
 
-@pytest.mark.parametrize('suffix', ['jpg', 'png', 'gif', 'webp'])
+@pytest.mark.parametrize('suffix', ['jpg', 'png'])
 def test_nothing_is_decoded_without_doubt(tmp_path, monkeypatch, suffix):
     monkeypatch.setattr(decoding, 'unreadable_because', None)
     assert look_at(put(tmp_path, encoded(suffix)), 'headers').problem is None
 
 
-def test_damage_in_the_middle_is_found_among_the_pixels(tmp_path):
+@pytest.mark.parametrize('how', ['headers', 'pixels'])
+def test_damage_in_the_middle_of_a_png_is_found(tmp_path, how):
     content = bytearray(encoded('png'))
     content[len(content) // 2] ^= 0xFF
-    path = put(tmp_path, content)
-    assert look_at(path, 'headers').problem is None
-    assert 'cannot be read as an image' in look_at(path, 'pixels').problem
+    assert 'cannot be read as an image' in look_at(put(tmp_path, content), how).problem
 
 
 def test_what_is_no_image(tmp_path, monkeypatch):

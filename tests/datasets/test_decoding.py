@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+import multiprocessing
 import os
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -14,10 +18,16 @@ from PIL import Image, ImageOps, PngImagePlugin
 from torchvision import transforms
 from torchvision.transforms import functional as tf
 
-from bce3s.datasets import decoding
+from bce3s.datasets import decoding, pixels
 from bce3s.datasets.decoding import random_crop, read_centre, read_random_crop
-from bce3s.datasets.jpeg_headers import ORIENTATION, jpeg_header
-from bce3s.datasets.pixels import Crop, decode
+from bce3s.datasets.pixels import (
+    ORIENTATION,
+    Colours,
+    Crop,
+    opened,
+    pixels_of_file,
+    pixels_of_picture,
+)
 from bce3s.datasets.pixels import upright as upright_pixels
 from bce3s.errors import BCE3SError
 
@@ -51,16 +61,24 @@ def tensor(image):
     return torch.from_numpy(np.array(image.convert('RGB'))).permute(2, 0, 1)
 
 
+def opaque(image, ground='white'):
+    """RGB, by another way of Pillow than the one that is tested."""
+    if image.has_transparency_data:
+        below = Image.new('RGBA', image.size, ground)
+        image = Image.alpha_composite(below, image.convert('RGBA'))
+    return image.convert('RGB')
+
+
 def expected_crop(image, size, seed):
     """By Pillow and torchvision, from the upright image."""
     crop = random_crop(image.height, image.width, seed)
     box = crop.top, crop.left, crop.height, crop.width
-    out = tf.resized_crop(image.convert('RGB'), *box, [size, size])
+    out = tf.resized_crop(opaque(image), *box, [size, size])
     return tensor(ImageOps.mirror(out) if crop.mirrored else out)
 
 
 def expected_centre(image, size, resize):
-    return tensor(tf.center_crop(tf.resize(image.convert('RGB'), resize), size))
+    return tensor(tf.center_crop(tf.resize(opaque(image), resize), size))
 
 
 def off(out, expected):
@@ -85,7 +103,7 @@ def no_pillow(monkeypatch):
     def refuse(*_):
         raise AssertionError('decoded by Pillow')
 
-    monkeypatch.setattr(decoding, 'decode_by_pillow', refuse)
+    monkeypatch.setattr(pixels, '_by_pillow', refuse)
 
 
 # ---------------------------------------------------------------------------------------- JPEG
@@ -113,31 +131,6 @@ def test_jpegs_with_restart_markers_equal_pillows(tmp_path):
     assert_read_as(path, Image.open(path), seeds=20)
 
 
-@pytest.mark.parametrize('subsampling', [0, 1, 2, '4:1:1'])
-@pytest.mark.parametrize('grey', [False, True])
-def test_stopping_below_the_crop_changes_no_pixel_of_it(tmp_path, subsampling, grey, capfd):
-    pixels = photo(100, 64)
-    options = {} if grey else dict(subsampling=subsampling)
-    path = save(tmp_path / 'a.jpg', pixels[..., 0] if grey else pixels, quality=95, **options)
-    data = content(path)
-    header = jpeg_header(data)
-    whole = decode(data, header)
-    for bottom in range(1, 101):
-        part = decode(data, header, Crop(0, 0, bottom, 64))
-        assert len(part) == (bottom + 2 if bottom <= 66 else 100)
-        assert np.array_equal(part[:bottom], whole[:bottom])
-    assert capfd.readouterr().err == ''  # libjpeg has nothing to warn of
-
-
-def test_stopping_early_in_a_flat_jpeg(tmp_path):
-    """A row of blocks is a few bytes."""
-    path = save(tmp_path / 'a.jpg', np.full((100, 20, 3), 77, np.uint8), subsampling=2)
-    data = content(path)
-    for bottom in range(1, 101):
-        part = decode(data, jpeg_header(data), Crop(0, 0, bottom, 20))
-        assert (part[:bottom] == 77).all()
-
-
 @pytest.mark.usefixtures('no_pillow')
 @pytest.mark.parametrize(('side', 'reduction'), [(255, 1), (256, 2), (600, 4), (1104, 8)])
 def test_large_jpegs_are_decoded_smaller(tmp_path, monkeypatch, side, reduction):
@@ -145,7 +138,7 @@ def test_large_jpegs_are_decoded_smaller(tmp_path, monkeypatch, side, reduction)
     path = save(tmp_path / 'a.jpg', photo(side, side), quality=92)
     crop = Crop(0, 0, side, side, True)
     monkeypatch.setattr(decoding, 'random_crop', lambda *_: crop)
-    assert decoding.reduction_for(crop, 64) == reduction
+    assert pixels.reduction_for(side, 64) == reduction
     expected = tensor(ImageOps.mirror(tf.resize(Image.open(path), [64, 64])))
     assert off(read_random_crop(path, 64, 0), expected).float().mean() < 0.6
     assert off(read_centre(path, 64, 64), expected.flip(2)).max() <= 1  # never in the test
@@ -156,12 +149,12 @@ def test_smaller_crops_lie_where_they_should(tmp_path, reduction):
     """In a picture whose colour is the place, a shift by a pixel of the crop would be seen."""
     side = 512 * reduction // 2
     ramp = np.linspace(0, 255, side)
-    pixels = np.stack(np.broadcast_arrays(ramp[:, None], ramp, 128.0), 2).astype(np.uint8)
-    path = save(tmp_path / 'a.jpg', pixels, quality=98)
+    image = np.stack(np.broadcast_arrays(ramp[:, None], ramp, 128.0), 2).astype(np.uint8)
+    path = save(tmp_path / 'a.jpg', image, quality=98)
     crop = Crop(side // 5 + 1, side // 7 + 3, side * 3 // 5, side // 2)
-    data = content(path)
-    part = decode(data, jpeg_header(data), crop, reduction)
-    out = decoding._resized_crop(part, decoding._shrunk(crop, reduction), 40, bgr=True)
+    with opened(path) as file:
+        part = file.pixels(reduction=reduction)
+    out = decoding._resized_crop(part, decoding._shrunk(crop, reduction), 40)
     box = crop.top, crop.left, crop.height, crop.width
     expected = tensor(tf.resized_crop(Image.open(path), *box, [40, 40]))
     assert off(out, expected).max() <= 2  # a pixel of the crop is worth 3 to 4
@@ -188,8 +181,8 @@ def exif(orientation):
 @pytest.mark.parametrize('orientation', range(1, 9))
 def test_jpegs_are_turned_upright(tmp_path, orientation):
     path = save(tmp_path / 'a.jpg', photo(), quality=92, exif=exif(orientation))
-    header = jpeg_header(content(path))
-    assert (header.height, header.width, header.orientation) == (150, 200, orientation)
+    with opened(path) as file:
+        assert file.sides == ((150, 200) if orientation < 5 else (200, 150))
     assert_read_as(path, ImageOps.exif_transpose(Image.open(path)))
 
 
@@ -207,7 +200,6 @@ def test_other_files_are_turned_upright(tmp_path, suffix, orientation):
 )
 def test_damaged_orientations_are_upright(tmp_path, tags):
     path = save(tmp_path / 'a.jpg', photo(), quality=92, exif=tags)
-    assert jpeg_header(content(path)).orientation == 1
     assert_read_as(path, Image.fromarray(np.array(Image.open(path))), seeds=1)
 
 
@@ -305,14 +297,12 @@ def test_of_an_animation_the_first_frame_is_read(tmp_path, suffix):
     assert (read_centre(path, 48, 56) == 40).all()
 
 
-@pytest.mark.parametrize(
-    ('dtype', 'factor', 'shown'), [(np.int32, 1, 1), (np.int32, 256, 1), (np.uint16, 1, 0)]
-)
-def test_integers_of_more_bits_than_they_need(tmp_path, dtype, factor, shown):
-    """32 bits that hold a byte are bytes; 16 bits are 16 bits."""
+@pytest.mark.parametrize(('dtype', 'factor'), [(np.int32, 1), (np.int32, 256), (np.uint16, 1)])
+def test_integers_of_more_bits_than_they_need(tmp_path, dtype, factor):
+    """Without a set to go by, the bits are those that the image itself needs."""
     grey = photo()[..., 0]
     path = save(tmp_path / 'a.tif', grey.astype(dtype) * factor)
-    assert_read_as(path, Image.fromarray(grey * np.uint8(shown)))
+    assert_read_as(path, Image.fromarray(grey))
 
 
 def test_16_bits_in_colour_and_with_the_other_end_first(tmp_path):
@@ -338,6 +328,216 @@ def test_pixels_without_a_range_are_refused(tmp_path, pixels, reason):
     path = save(tmp_path / 'a.tif', pixels)
     with pytest.raises(BCE3SError, match=rf'a\.tif cannot be read as an image .*{reason}'):
         read_centre(path, 16, 16)
+
+
+# ------------------------------------------------------------------- transparency, more than 8 bits
+
+
+def png(values, colour_type, chunks=b''):
+    """Of 16 bits, as PNG stores them: (H, W, channels)."""
+
+    def chunk(name, data):
+        return (
+            struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+        )
+
+    height, width = values.shape[:2]
+    header = struct.pack('>IIBBBBB', width, height, 16, colour_type, 0, 0, 0)
+    rows = b''.join(b'\0' + row.astype('>u2').tobytes() for row in values)
+    parts = [chunk(b'IHDR', header), chunks and chunk(b'tRNS', chunks)]
+    parts += [chunk(b'IDAT', zlib.compress(rows)), chunk(b'IEND', b'')]
+    return b'\x89PNG\r\n\x1a\n' + b''.join(parts)
+
+
+def half_transparent(mode):
+    """A dark disc in the middle, by the mode's way of saying that the rest is transparent."""
+    y, x = np.mgrid[:40, :40] - 19.5
+    disc = (x**2 + y**2 < 150).astype(np.uint8)
+    colours = np.stack([10 * disc, 20 * disc, 30 * disc], 2)
+    if mode in ('RGBA', 'LA', 'PA'):
+        image = Image.fromarray(colours)
+        image = image.convert(mode.removesuffix('A')) if mode != 'RGBA' else image
+        image.putalpha(Image.fromarray(disc * 200))
+        return image, {}
+    if mode == 'P':
+        image = Image.fromarray(disc)
+        image.putpalette([1, 2, 3, 10, 20, 30])
+        return image, dict(transparency=0)
+    image = Image.fromarray(dict(RGB=colours, L=disc * 9)[mode])
+    return image, dict(transparency=(0, 0, 0) if mode == 'RGB' else 0)
+
+
+@pytest.mark.parametrize('ground', [(255, 255, 255), (0, 128, 7)])
+@pytest.mark.parametrize(
+    ('mode', 'suffix'),
+    [*((m, 'png') for m in ('RGBA', 'LA', 'P', 'RGB', 'L')), ('RGBA', 'tif'), ('LA', 'tif'),
+     ('RGBA', 'webp'), ('P', 'gif')],
+)  # fmt: skip
+def test_transparent_parts_show_the_ground(tmp_path, mode, suffix, ground):
+    image, options = half_transparent(mode)
+    options |= dict(lossless=True) if suffix == 'webp' else {}
+    path = save(tmp_path / f'a.{suffix}', image, **options)
+    expected = np.array(opaque(Image.open(path), ground))
+    colours = Colours(ground=ground)
+    assert np.array_equal(expected[0, 0], ground)
+    assert not np.array_equal(expected[20, 20], ground)
+    assert abs(pixels_of_file(path, colours).astype(int) - expected).max() <= 1
+    found = pixels_of_picture(Image.open(path), colours)
+    assert np.array_equal(found, pixels_of_file(path, colours))
+    centre = read_centre(path, 40, 40, colours).permute(1, 2, 0)
+    crop = read_random_crop(path, 40, 0, colours)
+    assert np.array_equal(centre.numpy(), found)
+    assert torch.equal(crop, cropped(found, 40, 0))
+
+
+def cropped(pixels, size, seed):
+    crop = random_crop(*pixels.shape[:2], seed)
+    return decoding._resized_crop(pixels, crop, size)
+
+
+def test_premultiplied_colours_are_divided_by_their_alpha(tmp_path):
+    """TIFF's ExtraSamples 1: (100, 50, 0) of alpha 128 are (199, 100, 0) half seen."""
+    values = np.full((8, 8, 4), (100, 50, 0, 128), np.uint8)
+    path = save(tmp_path / 'a.tif', values)
+    extra_samples = b'\x52\x01\x03\0\x01\0\0\0'
+    assert extra_samples + b'\x02' in content(path)
+    overwrite(path, content(path).replace(extra_samples + b'\x02', extra_samples + b'\x01'))
+    assert (abs(pixels_of_file(path) - np.array([227.0, 177, 127])) <= 1).all()
+
+
+@pytest.mark.parametrize('bits', [8, 9, 10, 12, 16])
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+@pytest.mark.parametrize('colour', [False, True])
+def test_the_bits_that_are_used_are_kept(tmp_path, bits, suffix, colour):
+    """10 or 12 of 16 bits, as instruments write: not black, of one file and of a set alike."""
+    image = photo() if colour else photo()[..., 0]
+    image[0, 0] = 255
+    wide = image.astype(np.uint16) << (bits - 8)
+    stored = wide[..., ::-1] if colour else wide
+    path = str(tmp_path / f'a.{suffix}')
+    assert cv2.imwrite(path, np.ascontiguousarray(stored))
+    expected = image if colour else np.repeat(image[..., None], 3, 2)
+    for known in (None, bits):
+        assert np.array_equal(pixels_of_file(path, Colours(known)), expected)
+        assert np.array_equal(pixels_of_picture(Image.open(path), Colours(known)), expected)
+    if bits <= 12:  # darker in a set that uses more, white where it uses fewer
+        darker = pixels_of_file(path, Colours(bits + 2))
+        assert np.array_equal(darker, expected >> 2)
+        assert (pixels_of_file(path, Colours(8))[expected > 200] == 255).all() or bits == 8
+
+
+def test_transparency_in_16_bits(tmp_path):
+    """Grey and colours with alpha, and with one value that stands for nothing."""
+    rgb = np.full((6, 6, 3), (4095, 2048, 0), np.uint16)
+    rgb[:3] = 7
+    alpha = np.full((6, 6, 1), 65535, np.uint16)
+    alpha[:3] = 0
+    seven = struct.pack('>H', 7)
+    files = dict(
+        rgba=png(np.concatenate([rgb, alpha], 2), 6),
+        la=png(np.concatenate([rgb[..., :1], alpha], 2), 4),
+        rgb=png(rgb, 2, seven * 3),
+        grey=png(rgb[..., :1], 0, seven),
+    )
+    for name, data in files.items():
+        path = tmp_path / f'{name}.png'
+        path.write_bytes(data)
+        below = (255, 128, 0) if name.startswith('rgb') else (255,) * 3
+        for found in (pixels_of_file(str(path)), pixels_of_picture(Image.open(path))):
+            assert (found[:3] == 255).all()
+            assert (found[3:] == below).all()
+
+
+def test_a_pgm_says_its_own_range(tmp_path):
+    path = tmp_path / 'a.pgm'
+    values = np.array([[0, 2048, 4095]], '>u2')
+    path.write_bytes(b'P5 3 1 4095\n' + values.tobytes())
+    assert pixels_of_file(str(path))[0, :, 0].tolist() == [0, 128, 255]
+
+
+# ------------------------------------------------------------------------------- huge images
+
+
+@pytest.fixture
+def huge(monkeypatch):
+    """What is above 10,000 pixels counts as huge."""
+    monkeypatch.setattr(pixels, 'HUGE', 10_000)
+
+
+@pytest.mark.usefixtures('huge')
+@pytest.mark.parametrize(
+    ('suffix', 'mode'),
+    [('jpg', 'RGB'), ('png', 'RGB'), ('png', 'RGBA'), ('png', 'P'), ('png', 'L'), ('tif', 'I;16')],
+)
+def test_huge_images_are_read_smaller(tmp_path, suffix, mode, monkeypatch):
+    """In the test too: close to the picture, with at least twice the pixels asked for."""
+    image = Image.fromarray(photo(600, 500))
+    image = Image.fromarray(photo(600, 500)[..., 0].astype(np.uint16) << 8) if ';' in mode else (
+        image.convert(mode))  # fmt: skip
+    path = save(tmp_path / f'a.{suffix}', image)
+    sides = []
+    whole = decoding.centre
+
+    def watched(pixels, *args):
+        sides.append(pixels.shape[:2])
+        return whole(pixels, *args)
+
+    monkeypatch.setattr(decoding, 'centre', watched)
+    small = read_centre(path, 48, 56)
+    assert sides == [(150, 125)]
+    monkeypatch.setattr(pixels, 'HUGE', 1 << 25)
+    assert off(small, read_centre(path, 48, 56)).float().mean() < 1.5
+    monkeypatch.setattr(pixels, 'HUGE', 10_000)
+    for seed in range(4):
+        crop = read_random_crop(path, 32, seed)
+        monkeypatch.setattr(pixels, 'HUGE', 1 << 25)
+        assert off(crop, read_random_crop(path, 32, seed)).float().mean() < 2.5
+        monkeypatch.setattr(pixels, 'HUGE', 10_000)
+
+
+def reading(path, pipe):
+    with opened(path):
+        pipe.send('begun')
+        pipe.recv()
+
+
+def read_elsewhere(path):
+    """A process that reads until it is sent something, and the pipe to it."""
+    fork = multiprocessing.get_context('fork')
+    here, there = fork.Pipe()
+    process = fork.Process(target=reading, args=(path, there), daemon=True)
+    process.start()
+    return process, here
+
+
+@pytest.mark.usefixtures('huge')
+@pytest.mark.parametrize('killed', [False, True])
+def test_one_huge_image_at_a_time_in_all_processes(tmp_path, killed):
+    """Another process waits, until the first has done or is dead; small images do not wait."""
+    large, small = (save(tmp_path / f'{side}.png', photo(side, side)) for side in (200, 50))
+    first, to_first = read_elsewhere(large)
+    assert to_first.poll(60)
+    second, to_second = read_elsewhere(large)
+    third, to_third = read_elsewhere(small)
+    assert to_third.poll(60)
+    assert not to_second.poll(0.3)
+    if killed:
+        first.kill()
+    else:
+        to_first.send('end')
+    assert to_second.poll(60)
+    for process, pipe in ((second, to_second), (third, to_third)):
+        pipe.send('end')
+        process.join(60)
+        assert process.exitcode == 0
+
+
+@pytest.mark.usefixtures('huge')
+def test_threads_do_not_wait_for_themselves(tmp_path):
+    path = save(tmp_path / 'a.png', photo(200, 200))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: read_centre(path, 16, 16), range(12)))
+    assert all(torch.equal(found[0], image) for image in found)
 
 
 # -------------------------------------------------------------------------------------- damage

@@ -536,3 +536,39 @@ def test_one_class(root):
         BCE3SError, match=r"folders itself \('a', 'b', 'c', ...\): name .*train/cat\."
     ):
         build(root)
+
+
+# ------------------------------------------------------------------------ how images become RGB
+def write_wide(root, highest):
+    """Grey levels of 16 bits up to ``highest``, in training; the test images are darker."""
+    for name in ('train/ant/0', 'train/cat/1', 'val/ant/0', 'val/cat/1'):
+        values = np.zeros((30, 30), np.uint16)
+        values[10:] = 100 if name.startswith('val') else highest
+        Image.fromarray(values).save(root / f'{name}.png')
+
+
+def test_the_training_images_say_how_many_bits_are_used(root):
+    assert 'bits' not in build(root).metainfo  # all of them have 8
+    write_wide(root, 1023)
+    train, test = build(root), build(root, 'test')
+    assert train.metainfo['bits'] == test.metainfo['bits'] == 10
+    assert train.unaugmented()[0]['inputs'].max() == 255
+    assert test[0]['inputs'].max() == 100 >> 2  # not by its own range
+    assert build(root, 'test', bits=16)[0]['inputs'].max() == 0
+
+
+def test_a_transparent_image_has_the_ground_that_is_asked_for(root):
+    Image.new('RGBA', (30, 30), (0, 0, 0, 0)).save(root / 'train/bee/0.png')
+    assert (build(root)[3]['inputs'] == 255).all()
+    assert (build(root).unaugmented()[3]['inputs'] == 255).all()
+    found = build(root, ground=[9, 8, 7])[3]['inputs']
+    assert found.flatten(1).unique(dim=1).flatten().tolist() == [9, 8, 7]
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [(dict(bits=7), 'bits is 7; give 8 to 16'), (dict(ground=(0, 0)), r'ground is \(0, 0\); give')],
+)
+def test_colours_that_there_are_not(root, options, words):
+    with pytest.raises(BCE3SError, match=f'ImageFolder: {words}'):
+        build(root, **options)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.dataset import default_collate
 from PIL import Image
-from test_decoding import OTHERS, exif, photo, save
+from test_decoding import OTHERS, exif, opaque, photo, save
 from tiny_files import put_listed
 from torch.utils.data import DataLoader
 from torchvision.transforms import functional as tf
@@ -123,7 +123,7 @@ def test_images_of_every_kind_are_right(tmp_path, kind):
     (item,) = ImageList(str(tmp_path), dict(train='l.txt'), size=48, resize=56).unaugmented()
     with Image.open(tmp_path / name) as stored:
         grey = kind == '16_bits'
-        upright = Image.fromarray(photo()[..., 0]) if grey else stored.convert('RGB')
+        upright = Image.fromarray(photo()[..., 0]) if grey else opaque(stored)
         expected = tf.center_crop(tf.resize(upright.convert('RGB'), 56), 48)
     out = item['inputs'].permute(1, 2, 0).int() - torch.tensor(np.array(expected)).int()
     assert out.abs().max() <= 1

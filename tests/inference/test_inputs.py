@@ -9,6 +9,7 @@ from PIL import Image
 
 from bce3s.cli import load_config
 from bce3s.datasets.fitted import fitted
+from bce3s.datasets.pixels import Colours
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.inference.inputs import InputSpec, to_uint8
 from bce3s.inference.reading import batches
@@ -40,6 +41,36 @@ def test_the_input_follows_from_the_config_alone(config, expected):
 def test_sizes_of_the_config():
     options = [f'val_dataloader.dataset.{value}' for value in ('size=96', 'resize=110')]
     assert spec_of('bce3s/places_lt_r50', options) == InputSpec(3, 96, 96, 110, 'centre')
+
+
+def test_the_bits_and_the_ground_are_those_of_the_training():
+    option = ['val_dataloader.dataset.ground=[0,1,2]']
+    cfg = load_config(str(ROOT / 'configs/bce3s/places_lt_r50.py'), option)
+    run = RunDirectory(Path('run'), cfg, Path('epoch_1.pth'))
+    meta = dict(dataset_meta=dict(bits=12))
+    assert InputSpec.of(run).colours == Colours(None, (0, 1, 2))
+    assert InputSpec.of(run, meta).colours == Colours(12, (0, 1, 2))
+    cfg.val_dataloader.dataset.bits = 10  # what a config says has the last word
+    assert InputSpec.of(run, meta).bits == 10
+
+
+@pytest.mark.parametrize('kind', ['fit', 'centre'])
+def test_a_picture_becomes_rgb_as_in_the_training(tmp_path, kind):
+    """As a path, as Pillow's picture, as an array and a tensor."""
+    spec = InputSpec(3, 20, 20, 20 if kind == 'centre' else None, kind, 12, (0, 100, 200))
+    values = np.full((20, 20), 1024, np.uint16)  # dark, in a set of 12 bits
+    Image.fromarray(values).save(tmp_path / 'wide.png')
+    wide = tmp_path / 'wide.png'
+    for given in (wide, Image.open(wide)):
+        assert (to_uint8(given, spec) == 64).all()
+    drawing = np.zeros((20, 20, 4), np.uint8)
+    drawing[10:, :, 3] = 255
+    Image.fromarray(drawing).save(tmp_path / 'drawing.png')
+    tensor = torch.tensor(drawing).permute(2, 0, 1)
+    for given in (tmp_path / 'drawing.png', Image.fromarray(drawing), drawing, tensor):
+        found = to_uint8(given, spec)
+        assert found[:, 0, 0].tolist() == [0, 100, 200]
+        assert (found[:, 10:] == 0).all()
 
 
 def test_other_sizes_and_channels_are_fitted():

@@ -111,6 +111,7 @@ def test_the_example_says_what_the_predictor_says_of_grey_images(digits, tmp_pat
 
 
 def test_the_example_crops_and_colours_as_the_evaluation_does(folder, tmp_path):
+    """Transparent parts and 16 bits included."""
     rng = np.random.default_rng(0)
     paths, sizes = [], [(40, 31), (23, 57), (20, 20), (16, 16)]
     for i, size in enumerate(sizes):
@@ -118,6 +119,11 @@ def test_the_example_crops_and_colours_as_the_evaluation_does(folder, tmp_path):
         picture = Image.fromarray(pixels) if i != 1 else Image.fromarray(pixels[..., 0])
         paths.append(tmp_path / f'{i}.png')
         picture.save(paths[-1])
+    wide = rng.integers(0, 4096, (30, 40), np.uint16)
+    drawing = rng.integers(0, 256, (30, 40, 4), np.uint8)
+    for name, values in dict(wide=wide, drawing=drawing).items():
+        paths.append(tmp_path / f'{name}.png')
+        Image.fromarray(values).save(paths[-1])
     predictor = Predictor(folder, threshold=None)
     printed = example(folder, paths)
     for path, prediction, (name, score) in zip(

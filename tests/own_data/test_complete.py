@@ -4,11 +4,14 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
 from picture_folders import put
+from PIL import Image
 
+from bce3s.datasets.pixels import Colours
 from bce3s.errors import BCE3SError
 from bce3s.own_data import complete as module
 from bce3s.own_data import written
@@ -125,6 +128,18 @@ def test_large_images_are_cropped_at_random(pictures, tmp_path):
     train = DATASETS.build(small.train_dataloader.dataset)
     once = train[0]['inputs']
     assert torch.equal(once, train[0]['inputs'])  # the preprocessor shifts and flips
+
+
+def test_the_config_says_how_images_become_rgb(pictures, tmp_path):
+    """As the training images have them: a model is taken elsewhere without these."""
+    cfg, _ = completed(pictures, tmp_path / 'run')
+    assert 'bits' not in cfg.train_dataloader.dataset
+    values = np.full((40, 40), 4095, np.uint16)
+    Image.fromarray(values).save(pictures / 'a/0.png')
+    cfg, _ = completed(pictures, tmp_path / 'run', 'own_data.ground=0,1,2')
+    for name in ('train_dataloader', 'val_dataloader'):
+        assert (cfg[name].dataset.bits, cfg[name].dataset.ground) == (12, [0, 1, 2])
+        assert DATASETS.build(cfg[name].dataset).colours == Colours(12, (0, 1, 2))
 
 
 def test_what_was_written_is_what_was_found(pictures, tmp_path):
