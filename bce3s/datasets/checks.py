@@ -18,6 +18,7 @@ from bce3s.datasets.file_checks import look_at
 from bce3s.errors import BCE3SError
 
 WRITTEN_OUT = 100  # problems in one message; the rest are counted
+EXAMPLES = 3  # of one cause that are written out; the rest are counted
 THREADS = 32  # they wait for the disk
 SECONDS = 10.0  # between two lines of progress in a log; a fifth of a second on a terminal
 
@@ -29,13 +30,17 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[tuple[str, str]] = []
+        self.causes: dict[str, list[str]] = {}
 
     def __len__(self) -> int:
         return len(self.found)
 
-    def add(self, where: str | Path, what: str) -> None:
-        """Notes that ``where`` (``file:line``, or a path) has the fault ``what``."""
+    def add(self, where: str | Path, what: str, cause: str = '') -> None:
+        """Notes that ``where`` (``file:line``, or a path) has the fault ``what``. Faults of one
+        ``cause`` (``what`` itself, if it is not given) are told together.
+        """
         self.found.append((str(where), what))
+        self.causes.setdefault(cause or what, []).append(f'{where}: {what}')
 
     def raise_all(self, headline: str) -> None:
         """Raises everything found, if there is anything.
@@ -44,15 +49,30 @@ class Problems:
             headline: what is wrong on the whole and what to do, without a full stop.
 
         Raises:
-            BCE3SError: the headline and a line each for the first ``WRITTEN_OUT`` problems.
+            BCE3SError: the headline and ``WRITTEN_OUT`` lines at most, of each cause
+                ``EXAMPLES`` and how many more there are.
         """
         if not self.found:
             return
-        lines = [f'  {where}: {what}' for where, what in self.found[:WRITTEN_OUT]]
-        if len(self.found) > WRITTEN_OUT:
-            lines.append(f'  and {len(self.found) - WRITTEN_OUT:,} more')
+        lines = [f'  {line}' for line in grouped(self.causes)]
+        if len(lines) > WRITTEN_OUT:
+            lines[WRITTEN_OUT:] = [f'  and {len(lines) - WRITTEN_OUT:,} more lines']
         text = '\n'.join([f'{headline} ({len(self.found):,}):', *lines])
         raise BCE3SError(printable(text))
+
+
+def grouped(causes: dict[str, list[str]]) -> list[str]:
+    """The first ``EXAMPLES`` of each cause, and how many more it has.
+
+    >>> grouped({'is empty': ['a is empty'], 'is missing': [f'{i} is missing' for i in range(9)]})
+    ['a is empty', '0 is missing', '1 is missing', '2 is missing', 'and 6 more: is missing']
+    """
+    lines = []
+    for cause, found in causes.items():
+        lines += found[:EXAMPLES]
+        if len(found) > EXAMPLES:
+            lines.append(f'and {len(found) - EXAMPLES:,} more: {cause}')
+    return lines
 
 
 def printable(text: str) -> str:

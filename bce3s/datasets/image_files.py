@@ -184,7 +184,7 @@ def check_split(
         nonlocal missing
         missing += what == 'is missing'
         where, subject = images.where(index)
-        problems.add(where, f'{subject}{what}')
+        problems.add(where, f'{subject}{what}', what.partition(';')[0])
 
     marks = check_images(images.paths, how, report, images.source)
     if missing == len(images.paths):
@@ -216,7 +216,7 @@ def _check_overlap(
     shared = {i for i, path in enumerate(map(normpath, images.paths)) if path in known}
     for i in sorted(shared):
         where, subject = images.where(i)
-        problems.add(where, f'{subject}is a training image too')
+        problems.add(where, f'{subject}is a training image too', 'is a training image too')
     train_marks = _marks.get(train.key)
     if train_marks is None:
         return
@@ -224,7 +224,11 @@ def _check_overlap(
     for i, j in same_content(images.paths, marks, train.paths, train_marks):
         if i not in shared:
             where, subject = images.where(i)
-            copies.add(where, f'{subject}has the content of the training image {train.paths[j]}')
+            copies.add(
+                where,
+                f'{subject}has the content of the training image {train.paths[j]}',
+                'has the content of a training image',
+            )
     if duplicates == 'warn' and copies:
         warn(
             f'{len(copies):,} images of {images.source} are training images too, under other names',

@@ -13,6 +13,7 @@ from bce3s.datasets.image_files import ImageFiles, Images, check_split, warn
 from bce3s.datasets.tables import EXTENSIONS
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
+from bce3s.wording import in_order
 
 LEFT_BY_MACS = ('._', '__MACOSX')
 OWN_FIGURE = 'class_frequencies.png'  # how tools/prepare_data.py calls its figure, at the end
@@ -37,7 +38,8 @@ class ImageFolder(ImageFiles):
             error (``'stop'``) or a warning (``'warn'``).
 
     Attributes:
-        labels: (N,) int64, classes numbered in the order of their names, those of the training set.
+        labels: (N,) int64, classes numbered in the natural order of their names, those of the
+            training set.
         metainfo: ``dataset``, ``split``, ``classes``, ``class_counts`` (images of each class in the
             TRAINING folder, on the test set too) and ``subset`` (``size``, the number of images).
 
@@ -161,10 +163,10 @@ def _labelled(folder: Path, found: list[list[str]], labels: list[int] | range) -
 
 
 def _classes(folder: Path) -> list[str]:
-    """The names of the folders in ``folder``, sorted."""
+    """The names of the folders in ``folder``, in natural order."""
     try:
         folders = (entry.name for entry in os.scandir(folder) if entry.is_dir())
-        classes = sorted(name for name in folders if not name.startswith(LEFT_BY_MACS))
+        classes = in_order(name for name in folders if not name.startswith(LEFT_BY_MACS))
         if not classes:
             raise FileNotFoundError('there is no folder in it')
     except OSError as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bce3s.datasets.checks import printable
+from bce3s.wording import counted as counted
 
 SHOWN = 10  # lines of a finding that are written out; the rest are counted
 
@@ -37,8 +38,3 @@ def _text(finding: Finding) -> str:
     if len(finding.lines) > SHOWN:
         lines = [*lines, f'and {len(finding.lines) - SHOWN:,} more']
     return '\n  '.join([f'* {finding.headline}', *lines])
-
-
-def counted(number: int, one: str, many: str = '') -> str:
-    """``'1 picture'``, ``'2,000 pictures'``."""
-    return f'{number:,} {one if number == 1 else many or f"{one}s"}'
