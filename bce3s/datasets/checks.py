@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,7 +31,7 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[tuple[str, str]] = []
-        self.causes: dict[str, list[str]] = {}
+        self.causes: list[str] = []
 
     def __len__(self) -> int:
         return len(self.found)
@@ -40,7 +41,7 @@ class Problems:
         ``cause`` (``what`` itself, if it is not given) are told together.
         """
         self.found.append((str(where), what))
-        self.causes.setdefault(cause or what, []).append(f'{where}: {what}')
+        self.causes.append(cause or what)
 
     def raise_all(self, headline: str) -> None:
         """Raises everything found, if there is anything.
@@ -50,28 +51,32 @@ class Problems:
 
         Raises:
             BCE3SError: the headline and ``WRITTEN_OUT`` lines at most, of each cause
-                ``EXAMPLES`` and how many more there are.
+                ``EXAMPLES`` and how many more it has.
         """
         if not self.found:
             return
-        lines = [f'  {line}' for line in grouped(self.causes)]
+        told = [f'{where}: {what}' for where, what in self.found]
+        lines = [f'  {line}' for line in grouped(told, self.causes)]
         if len(lines) > WRITTEN_OUT:
             lines[WRITTEN_OUT:] = [f'  and {len(lines) - WRITTEN_OUT:,} more lines']
         text = '\n'.join([f'{headline} ({len(self.found):,}):', *lines])
         raise BCE3SError(printable(text))
 
 
-def grouped(causes: dict[str, list[str]]) -> list[str]:
-    """The first ``EXAMPLES`` of each cause, and how many more it has.
+def grouped(told: Sequence[str], causes: Sequence[str]) -> list[str]:
+    """Of what is ``told`` the first ``EXAMPLES`` of each cause, and how many more it has.
 
-    >>> grouped({'is empty': ['a is empty'], 'is missing': [f'{i} is missing' for i in range(9)]})
-    ['a is empty', '0 is missing', '1 is missing', '2 is missing', 'and 6 more: is missing']
+    >>> causes = ['is empty', *['is missing'] * 9]
+    >>> grouped([f'{i} {cause}' for i, cause in enumerate(causes)], causes)
+    ['0 is empty', '1 is missing', '2 is missing', '3 is missing', 'and 6 more: is missing']
     """
-    lines = []
-    for cause, found in causes.items():
-        lines += found[:EXAMPLES]
-        if len(found) > EXAMPLES:
-            lines.append(f'and {len(found) - EXAMPLES:,} more: {cause}')
+    lines, seen, totals = [], Counter(), Counter(causes)
+    for line, cause in zip(told, causes, strict=True):
+        seen[cause] += 1
+        if seen[cause] <= EXAMPLES:
+            lines.append(line)
+        if seen[cause] == EXAMPLES < totals[cause]:
+            lines.append(f'and {totals[cause] - EXAMPLES:,} more: {cause}')
     return lines
 
 

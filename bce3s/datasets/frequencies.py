@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from bce3s.datasets.long_tailed import Thresholds, split_masks
+from bce3s.wording import counted
 
 NAMED = 5  # of the rarest and of the most frequent classes
 BAR = 40  # characters of the longest bar
@@ -56,7 +57,7 @@ def summary(
         thresholds: of Many and Few.
     """
     counts = images['train']
-    lines = [f'{len(counts):,} classes']
+    lines = [counted(len(counts), 'class', 'classes')]
     lines += [f'  {split:<6}{_images_of(each)}' for split, each in images.items()]
     lines += ['', *_frequencies(counts)]
     lines += ['', *_splits(counts, thresholds or Thresholds())]
@@ -68,7 +69,8 @@ def summary(
 def _images_of(each: Sequence[int]) -> str:
     least, most = min(each), max(each)
     spread = f'{least:,}' if least == most else f'{least:,} to {most:,}'
-    return f'{sum(each):>9,} images, {spread} a class'
+    images = 'image' if sum(each) == 1 else 'images'
+    return f'{sum(each):>9,} {images}, {spread} a class'
 
 
 def _frequencies(counts: Sequence[int]) -> Iterator[str]:

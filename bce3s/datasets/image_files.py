@@ -23,6 +23,7 @@ from bce3s.datasets.checks import Problems, check_images, printable, same_conten
 from bce3s.datasets.decoding import read_centre, read_random_crop
 from bce3s.errors import BCE3SError
 from bce3s.randomness import derived_seed
+from bce3s.wording import counted
 
 SHOWN = 10  # warnings that are written out
 _marks: dict[str, np.ndarray] = {}  # of the images that this process has checked, by their paths
@@ -190,14 +191,15 @@ def check_split(
     if missing == len(images.paths):
         raise BCE3SError(
             printable(
-                f'None of the {missing:,} images of {images.source} is there, for instance '
-                f'{images.paths[0]}: put them below {root}, or name the folder that holds them, '
-                'data_root.'
+                f'None of the {counted(missing, "image")} of {images.source} was found, for '
+                f'instance {images.paths[0]}: put them below {root}, or name the folder that holds '
+                'them, data_root.'
             )
         )
     if skip and problems:
         warn(
-            f'{len(problems):,} images of {images.source} cannot be read and will be skipped',
+            f'{counted(len(problems), "image")} of {images.source} cannot be read and will be '
+            'skipped',
             [f'{where}: {what}' for where, what in problems.found],
         )
         problems = Problems()
@@ -231,7 +233,8 @@ def _check_overlap(
             )
     if duplicates == 'warn' and copies:
         warn(
-            f'{len(copies):,} images of {images.source} are training images too, under other names',
+            f'Training images too, under other names: {counted(len(copies), "image")} of '
+            f'{images.source}',
             [f'{where}: {what}' for where, what in copies.found],
         )
 

@@ -13,7 +13,7 @@ from bce3s.datasets.image_files import ImageFiles, Images, check_split, warn
 from bce3s.datasets.tables import EXTENSIONS
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
-from bce3s.wording import in_order
+from bce3s.wording import counted, in_order
 
 LEFT_BY_MACS = ('._', '__MACOSX')
 OWN_FIGURE = 'class_frequencies.png'  # how tools/prepare_data.py calls its figure, at the end
@@ -110,7 +110,7 @@ def _scan(folders: dict[str, Path], split: str) -> tuple[Images, list[str], Imag
         raise BCE3SError(f'{folders["test"]} holds no image ({", ".join(EXTENSIONS)}).')
     if passed_over:
         warn(
-            f'{sum(passed_over.values()):,} files below {folders[split]} are passed over',
+            f'Passed over below {folders[split]}: {counted(sum(passed_over.values()), "file")}',
             [f'{number:,} {suffix}' for suffix, number in passed_over.most_common()],
         )
     return train, classes, test

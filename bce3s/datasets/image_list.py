@@ -17,6 +17,7 @@ from bce3s.datasets.lists import ImageEntries, read_list
 from bce3s.datasets.manifests import Manifest, read_manifest
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
+from bce3s.wording import counted
 
 SPLITS = ('train', 'val', 'test')
 
@@ -159,7 +160,8 @@ def _compare(entries: ImageEntries, split: str, facts: Manifest, problems: Probl
         )
     if published.images != len(entries.paths):
         problems.add(
-            source, f'names {len(entries.paths)} images, the published one {published.images}'
+            source,
+            f'names {counted(len(entries.paths), "image")}, the published one {published.images}',
         )
     outside = sorted({k for k in entries.labels if k >= facts.num_classes})
     for first, last in ranges(outside):
@@ -168,7 +170,10 @@ def _compare(entries: ImageEntries, split: str, facts: Manifest, problems: Probl
     if counts and not outside:
         found = np.bincount(entries.labels, minlength=len(counts))
         for k in (found != counts).nonzero()[0].tolist():
-            problems.add(source, f'names {found[k]} images of class {k}, published are {counts[k]}')
+            problems.add(
+                source,
+                f'names {counted(found[k], "image")} of class {k}, published are {counts[k]}',
+            )
 
 
 def _check_labels(train: ImageEntries, own: ImageEntries, least: int, problems: Problems) -> None:

@@ -77,16 +77,18 @@ def doubtful_names(classes: Sequence[str]) -> list[Finding]:
                 [f'{first!r} and {second!r}' for first, second in twins],
             )
         )
-    if like := [name for name in classes if name.casefold() == NONE]:
+    like = [name for name in classes if name.casefold() == NONE]
+    if like:
         found.append(
             Finding(
                 'rejection_name',
                 f'{counted(len(like), "class is", "classes are")} called like the answer to a '
-                'picture of no class: rename it, or reports and predictions are hard to read.',
+                'picture of no class: rename it, or predictions are hard to read.',
                 [repr(name) for name in like],
             )
         )
-    leftovers = [name for name in classes if LEFTOVERS.fullmatch(_key(_COPY.sub('', name)))]
+    rest = [name for name in classes if name not in like]
+    leftovers = [name for name in rest if LEFTOVERS.fullmatch(_key(_COPY.sub('', name)))]
     if leftovers:
         found.append(
             Finding(

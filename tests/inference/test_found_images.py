@@ -95,8 +95,8 @@ def test_where_the_images_of_a_list_are(tmp_path):
     ('name', 'content', 'said'),
     [
         ('l.csv', b'a,b\n1,2\n', 'no column called path or file'),
-        ('l.csv', b'path,label\n,cat\n', 'Row 2 of the table'),
-        ('l.csv', b'path\n"a.png\n', 'is no table'),
+        ('l.csv', b'path,label\n,cat\n', 'csv:2: has no path'),
+        ('l.csv', b'path\n"a.png\n', 'is no row of a table'),
         ('l.csv', b'path,label\n', 'names no image'),
         ('l.txt', b'\n \n', 'names no image'),
         ('l.txt', b'caf\xe9.png\n', 'is not UTF-8'),
