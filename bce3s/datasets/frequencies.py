@@ -89,9 +89,10 @@ def _splits(counts: Sequence[int], thresholds: Thresholds) -> Iterator[str]:
     total = max(sum(counts), 1)
     for (name, mask), rule in zip(split_masks(counts, thresholds).items(), rules, strict=True):
         images = int(np.asarray(counts)[mask].sum())
+        nouns = ('class  ' if mask.sum() == 1 else 'classes', 'image ' if images == 1 else 'images')
         yield (
-            f'{name.capitalize():<7}{f"({rule})":<12}{int(mask.sum()):>6,} classes '
-            f'{images:>10,} images ({100 * images / total:5.1f} %)'
+            f'{name.capitalize():<7}{f"({rule})":<12}{int(mask.sum()):>6,} {nouns[0]} '
+            f'{images:>10,} {nouns[1]} ({100 * images / total:5.1f} %)'
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,7 @@ from bce3s.datasets.checks import Problems, agreed
 from bce3s.datasets.file_checks import check_how
 from bce3s.datasets.image_files import ImageFiles, Images, check_split, ranges
 from bce3s.datasets.image_folder import check_duplicates
-from bce3s.datasets.lists import ImageEntries, read_list
+from bce3s.datasets.lists import ImageEntries, listed_at, read_list
 from bce3s.datasets.manifests import Manifest, read_manifest
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
@@ -201,7 +200,7 @@ def _classes(first: int, last: int) -> str:
 
 
 def _images(entries: ImageEntries, root: Path) -> Images:
-    paths = [os.path.join(root, path) for path in entries.paths]
+    paths = [listed_at(root, path) for path in entries.paths]
 
     def where(index: int) -> tuple[str, str]:
         return f'{entries.source}:{entries.lines[index]}', f'{paths[index]} '

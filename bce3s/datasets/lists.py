@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import re
 import zlib
 from collections.abc import Sequence
@@ -122,6 +123,14 @@ def read_listing(
     if kind_of(path) in DELIMITERS:
         return read_table(text, path, columns, problems, option)
     return _lines(text, path, problems)
+
+
+def listed_at(root: str | Path, path: str) -> str:
+    """Where a listed image lies; of a list made on Windows with ``/`` for back slashes."""
+    place = os.path.join(root, path)
+    if '\\' in path and not os.path.lexists(place):
+        return os.path.join(root, path.replace('\\', '/'))
+    return place
 
 
 def git_blob_id(data: bytes) -> str:

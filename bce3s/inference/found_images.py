@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bce3s.datasets.checks import Problems
 from bce3s.datasets.image_folder import EXTENSIONS, images_below
-from bce3s.datasets.lists import SUFFIXES, decoded, list_content
+from bce3s.datasets.lists import SUFFIXES, decoded, list_content, listed_at
 from bce3s.datasets.tables import DELIMITERS, kind_of, read_table
 from bce3s.errors import BCE3SError
 
@@ -81,10 +81,10 @@ def _in_list(path: Path, data_root: str | Path | None, trained_on: str | None) -
     if not names:
         raise BCE3SError(f'The list {path} names no image: expected a path a line.')
     root = path.parent if data_root is None else Path(data_root).expanduser()
-    if data_root is None and trained_on and not os.path.exists(root / names[0]):
+    if data_root is None and trained_on and not os.path.exists(listed_at(root, names[0])):
         other = Path(trained_on).expanduser()
-        root = other if os.path.exists(other / names[0]) else root
-    return [os.path.join(root, name) for name in names]
+        root = other if os.path.exists(listed_at(other, names[0])) else root
+    return [listed_at(root, name) for name in names]
 
 
 def _lines(text: str) -> list[str]:

@@ -107,6 +107,12 @@ def test_absolute_paths_packed_lists_and_tables(root, tmp_path_factory):
     assert test.metainfo['classes'] == ['animal 0', 'animal 1', 'animal 2']
 
 
+def test_a_list_of_windows(root):
+    text = TEST.replace('/', '\\').replace('\n', '\r\n')
+    (root / 'test.txt').write_bytes(text.encode('utf-16'))
+    assert build(root, 'test').paths[0] == str(root / 'val/0-0.jpg')
+
+
 KINDS = dict(OTHERS)
 KINDS['grey_jpeg'] = lambda: ('jpg', Image.fromarray(photo()[..., 0]))
 KINDS['16_bits'] = lambda: ('png', Image.fromarray(photo()[..., 0].astype(np.uint16) * 256))

@@ -107,3 +107,13 @@ def test_lists_that_cannot_be_read(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BCE3SError, match=said):
         find_images([tmp_path / name])
+
+
+@pytest.mark.parametrize('name', ['l.txt', 'l.csv'])
+def test_a_list_of_windows(tmp_path, name):
+    (tmp_path / 'x').mkdir()
+    (tmp_path / 'x/a b.png').write_bytes(b'')
+    header = 'Image ID;label\r\n' if name == 'l.csv' else ''
+    text = f'{header}x\\a b.png{";3" if header else ""}\r\n'
+    (tmp_path / name).write_bytes(text.encode('utf-16'))
+    assert find_images([tmp_path / name]) == [str(tmp_path / 'x/a b.png')]
