@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +20,7 @@ from bce3s.datasets.file_checks import look_at
 from bce3s.errors import BCE3SError
 
 WRITTEN_OUT = 100  # problems in one message; the rest are counted
+EXAMPLES = 3  # of one cause that are written out; the rest are counted
 THREADS = 32  # they wait for the disk
 SAMPLED = 100  # images of a set that tell whether it has images of more than 8 bits
 SECONDS = 10.0  # between two lines of progress in a log; a fifth of a second on a terminal
@@ -31,13 +33,17 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[tuple[str, str]] = []
+        self.causes: list[str] = []
 
     def __len__(self) -> int:
         return len(self.found)
 
-    def add(self, where: str | Path, what: str) -> None:
-        """Notes that ``where`` (``file:line``, or a path) has the fault ``what``."""
+    def add(self, where: str | Path, what: str, cause: str = '') -> None:
+        """Notes that ``where`` (``file:line``, or a path) has the fault ``what``. Faults of one
+        ``cause`` (``what`` itself, if it is not given) are told together.
+        """
         self.found.append((str(where), what))
+        self.causes.append(cause or what)
 
     def raise_all(self, headline: str) -> None:
         """Raises everything found, if there is anything.
@@ -46,15 +52,34 @@ class Problems:
             headline: what is wrong on the whole and what to do, without a full stop.
 
         Raises:
-            BCE3SError: the headline and a line each for the first ``WRITTEN_OUT`` problems.
+            BCE3SError: the headline and ``WRITTEN_OUT`` lines at most, of each cause
+                ``EXAMPLES`` and how many more it has.
         """
         if not self.found:
             return
-        lines = [f'  {where}: {what}' for where, what in self.found[:WRITTEN_OUT]]
-        if len(self.found) > WRITTEN_OUT:
-            lines.append(f'  and {len(self.found) - WRITTEN_OUT:,} more')
+        told = [f'{where}: {what}' for where, what in self.found]
+        lines = [f'  {line}' for line in grouped(told, self.causes)]
+        if len(lines) > WRITTEN_OUT:
+            lines[WRITTEN_OUT:] = [f'  and {len(lines) - WRITTEN_OUT:,} more lines']
         text = '\n'.join([f'{headline} ({len(self.found):,}):', *lines])
         raise BCE3SError(printable(text))
+
+
+def grouped(told: Sequence[str], causes: Sequence[str]) -> list[str]:
+    """Of what is ``told`` the first ``EXAMPLES`` of each cause, and how many more it has.
+
+    >>> causes = ['is empty', *['is missing'] * 9]
+    >>> grouped([f'{i} {cause}' for i, cause in enumerate(causes)], causes)
+    ['0 is empty', '1 is missing', '2 is missing', '3 is missing', 'and 6 more: is missing']
+    """
+    lines, seen, totals = [], Counter(), Counter(causes)
+    for line, cause in zip(told, causes, strict=True):
+        seen[cause] += 1
+        if seen[cause] <= EXAMPLES:
+            lines.append(line)
+        if seen[cause] == EXAMPLES < totals[cause]:
+            lines.append(f'and {totals[cause] - EXAMPLES:,} more: {cause}')
+    return lines
 
 
 def printable(text: str) -> str:

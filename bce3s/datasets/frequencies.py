@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from bce3s.datasets.long_tailed import Thresholds, split_masks
+from bce3s.wording import counted
 
 NAMED = 5  # of the rarest and of the most frequent classes
 BAR = 40  # characters of the longest bar
@@ -56,7 +57,7 @@ def summary(
         thresholds: of Many and Few.
     """
     counts = images['train']
-    lines = [f'{len(counts):,} classes']
+    lines = [counted(len(counts), 'class', 'classes')]
     lines += [f'  {split:<6}{_images_of(each)}' for split, each in images.items()]
     lines += ['', *_frequencies(counts)]
     lines += ['', *_splits(counts, thresholds or Thresholds())]
@@ -68,7 +69,8 @@ def summary(
 def _images_of(each: Sequence[int]) -> str:
     least, most = min(each), max(each)
     spread = f'{least:,}' if least == most else f'{least:,} to {most:,}'
-    return f'{sum(each):>9,} images, {spread} a class'
+    images = 'image' if sum(each) == 1 else 'images'
+    return f'{sum(each):>9,} {images}, {spread} a class'
 
 
 def _frequencies(counts: Sequence[int]) -> Iterator[str]:
@@ -87,9 +89,10 @@ def _splits(counts: Sequence[int], thresholds: Thresholds) -> Iterator[str]:
     total = max(sum(counts), 1)
     for (name, mask), rule in zip(split_masks(counts, thresholds).items(), rules, strict=True):
         images = int(np.asarray(counts)[mask].sum())
+        nouns = ('class  ' if mask.sum() == 1 else 'classes', 'image ' if images == 1 else 'images')
         yield (
-            f'{name.capitalize():<7}{f"({rule})":<12}{int(mask.sum()):>6,} classes '
-            f'{images:>10,} images ({100 * images / total:5.1f} %)'
+            f'{name.capitalize():<7}{f"({rule})":<12}{int(mask.sum()):>6,} {nouns[0]} '
+            f'{images:>10,} {nouns[1]} ({100 * images / total:5.1f} %)'
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from bce3s.datasets.frequencies import gini, imbalance_factor
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_masks
 from bce3s.evaluation.figure import COLOURS, DARK
+from bce3s.wording import counted
 
 OTHERS = {'val': ('#555555', '--'), 'test': ('#111111', ':')}  # lines of the evaluation splits
 
@@ -68,7 +69,8 @@ def _draw_splits(axes, counts: np.ndarray, thresholds: Thresholds) -> None:
         if not len(classes):
             continue
         edges = np.r_[classes - 0.5, classes[-1] + 0.5]
-        label = f'{name.capitalize()}: {len(classes):,} classes, {counts[classes].sum():,} images'
+        images = counted(counts[classes].sum(), 'image')
+        label = f'{name.capitalize()}: {counted(len(classes), "class", "classes")}, {images}'
         axes.stairs(counts[classes], edges, fill=True, color=COLOURS[name], baseline=0.1)
         axes.stairs(counts[classes], edges, color=DARK[name], linewidth=1.4, label=label)
     for limit in (thresholds.many, thresholds.few):
@@ -87,5 +89,5 @@ def _draw_others(axes, images: dict[str, Sequence[int]], order: np.ndarray) -> N
             color=colour,
             linestyle=style,
             linewidth=1.3,
-            label=f'{split}: {sum(each):,} images',
+            label=f'{split}: {counted(sum(each), "image")}',
         )

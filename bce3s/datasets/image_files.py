@@ -25,6 +25,7 @@ from bce3s.datasets.pixels import WHITE, Colours
 from bce3s.errors import BCE3SError
 from bce3s.randomness import derived_seed
 from bce3s.samplers import Draws
+from bce3s.wording import counted
 
 SHOWN = 10  # warnings that are written out
 _marks: dict[str, np.ndarray] = {}  # of the images that this process has checked, by their paths
@@ -210,20 +211,21 @@ def check_split(
         nonlocal missing
         missing += what == 'is missing'
         where, subject = images.where(index)
-        problems.add(where, f'{subject}{what}')
+        problems.add(where, f'{subject}{what}', what.partition(';')[0])
 
     marks = check_images(images.paths, how, report, images.source)
     if missing == len(images.paths):
         raise BCE3SError(
             printable(
-                f'None of the {missing:,} images of {images.source} is there, for instance '
-                f'{images.paths[0]}: put them below {root}, or name the folder that holds them, '
-                'data_root.'
+                f'None of the {counted(missing, "image")} of {images.source} was found, for '
+                f'instance {images.paths[0]}: put them below {root}, or name the folder that holds '
+                'them, data_root.'
             )
         )
     if skip and problems:
         warn(
-            f'{len(problems):,} images of {images.source} cannot be read and will be skipped',
+            f'{counted(len(problems), "image")} of {images.source} cannot be read and will be '
+            'skipped',
             [f'{where}: {what}' for where, what in problems.found],
         )
         problems = Problems()
@@ -244,7 +246,7 @@ def _check_overlap(
     shared = {i for i, path in enumerate(map(normpath, images.paths)) if path in known}
     for i in sorted(shared):
         where, subject = images.where(i)
-        problems.add(where, f'{subject}is a training image too')
+        problems.add(where, f'{subject}is a training image too', 'is a training image too')
     train_marks = _marks.get(train.key)
     if train_marks is None:
         return
@@ -252,10 +254,15 @@ def _check_overlap(
     for i, j in same_content(images.paths, marks, train.paths, train_marks):
         if i not in shared:
             where, subject = images.where(i)
-            copies.add(where, f'{subject}has the content of the training image {train.paths[j]}')
+            copies.add(
+                where,
+                f'{subject}has the content of the training image {train.paths[j]}',
+                'has the content of a training image',
+            )
     if duplicates == 'warn' and copies:
         warn(
-            f'{len(copies):,} images of {images.source} are training images too, under other names',
+            f'Training images too, under other names: {counted(len(copies), "image")} of '
+            f'{images.source}',
             [f'{where}: {what}' for where, what in copies.found],
         )
 

@@ -15,6 +15,7 @@ from bce3s.datasets.pixels import WHITE
 from bce3s.datasets.tables import EXTENSIONS
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
+from bce3s.wording import counted, in_order
 
 LEFT_BY_MACS = ('._', '__MACOSX')
 OWN_FIGURE = 'class_frequencies.png'  # how tools/prepare_data.py calls its figure, at the end
@@ -42,7 +43,8 @@ class ImageFolder(ImageFiles):
             error (``'stop'``) or a warning (``'warn'``).
 
     Attributes:
-        labels: (N,) int64, classes numbered in the order of their names, those of the training set.
+        labels: (N,) int64, classes numbered in the natural order of their names, those of the
+            training set.
         metainfo: ``dataset``, ``split``, ``classes``, ``class_counts`` (images of each class in the
             TRAINING folder, on the test set too) and ``subset`` (``size``, the number of images).
 
@@ -117,7 +119,7 @@ def _scan(folders: dict[str, Path], split: str) -> tuple[Images, list[str], Imag
         raise BCE3SError(f'{folders["test"]} holds no image ({", ".join(EXTENSIONS)}).')
     if passed_over:
         warn(
-            f'{sum(passed_over.values()):,} files below {folders[split]} are passed over',
+            f'Passed over below {folders[split]}: {counted(sum(passed_over.values()), "file")}',
             [f'{number:,} {suffix}' for suffix, number in passed_over.most_common()],
         )
     return train, classes, test
@@ -170,10 +172,10 @@ def _labelled(folder: Path, found: list[list[str]], labels: list[int] | range) -
 
 
 def _classes(folder: Path) -> list[str]:
-    """The names of the folders in ``folder``, sorted."""
+    """The names of the folders in ``folder``, in natural order."""
     try:
         folders = (entry.name for entry in os.scandir(folder) if entry.is_dir())
-        classes = sorted(name for name in folders if not name.startswith(LEFT_BY_MACS))
+        classes = in_order(name for name in folders if not name.startswith(LEFT_BY_MACS))
         if not classes:
             raise FileNotFoundError('there is no folder in it')
     except OSError as error:

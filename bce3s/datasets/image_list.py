@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -13,11 +12,12 @@ from bce3s.datasets.checks import Problems, agreed, bits_used
 from bce3s.datasets.file_checks import check_how
 from bce3s.datasets.image_files import ImageFiles, Images, check_split, ranges
 from bce3s.datasets.image_folder import check_duplicates
-from bce3s.datasets.lists import ImageEntries, read_list
+from bce3s.datasets.lists import ImageEntries, listed_at, read_list
 from bce3s.datasets.manifests import Manifest, read_manifest
 from bce3s.datasets.pixels import WHITE
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
+from bce3s.wording import counted
 
 SPLITS = ('train', 'val', 'test')
 
@@ -167,7 +167,8 @@ def _compare(entries: ImageEntries, split: str, facts: Manifest, problems: Probl
         )
     if published.images != len(entries.paths):
         problems.add(
-            source, f'names {len(entries.paths)} images, the published one {published.images}'
+            source,
+            f'names {counted(len(entries.paths), "image")}, the published one {published.images}',
         )
     outside = sorted({k for k in entries.labels if k >= facts.num_classes})
     for first, last in ranges(outside):
@@ -176,7 +177,10 @@ def _compare(entries: ImageEntries, split: str, facts: Manifest, problems: Probl
     if counts and not outside:
         found = np.bincount(entries.labels, minlength=len(counts))
         for k in (found != counts).nonzero()[0].tolist():
-            problems.add(source, f'names {found[k]} images of class {k}, published are {counts[k]}')
+            problems.add(
+                source,
+                f'names {counted(found[k], "image")} of class {k}, published are {counts[k]}',
+            )
 
 
 def _check_labels(train: ImageEntries, own: ImageEntries, least: int, problems: Problems) -> None:
@@ -204,7 +208,7 @@ def _classes(first: int, last: int) -> str:
 
 
 def _images(entries: ImageEntries, root: Path) -> Images:
-    paths = [os.path.join(root, path) for path in entries.paths]
+    paths = [listed_at(root, path) for path in entries.paths]
 
     def where(index: int) -> tuple[str, str]:
         return f'{entries.source}:{entries.lines[index]}', f'{paths[index]} '

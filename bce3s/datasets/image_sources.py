@@ -12,6 +12,7 @@ from bce3s.datasets.archives import extract, require_md5
 from bce3s.datasets.benchmarks import Benchmark, ImageArchive
 from bce3s.datasets.download import try_fetch
 from bce3s.errors import BCE3SError
+from bce3s.wording import counted
 
 LARGEST_IMAGE = 64 << 20  # bytes; ImageNet's largest file has 15 MB
 
@@ -66,7 +67,7 @@ def obtain_images(
             continue
         done = extract(path, wanted, root, LARGEST_IMAGE, progress(archive.file))
         say(
-            f'{path}: {done.written:,} images unpacked, {done.kept:,} were there, '
+            f'{path}: {counted(done.written, "image")} unpacked, {done.kept:,} were there, '
             f'{done.passed_over:,} are in no list'
             + (f', {len(done.missing):,} are not in it' if done.missing else '')
         )
@@ -114,7 +115,7 @@ def _link(
         linked[found[0]] += 1
     for folder, number in linked.items():
         if number:
-            say(f'{folder}: {number:,} images linked')
+            say(f'{folder}: {counted(number, "image")} linked')
 
 
 def instructions(
@@ -122,7 +123,8 @@ def instructions(
 ) -> str:
     """What to download for the missing images, and where to put it."""
     lines = [
-        f'{len(missing):,} of {of:,} images are missing below {root}, the first is {missing[0]}.'
+        f'Missing are {len(missing):,} of {counted(of, "image")} below {root}, the first is '
+        f'{missing[0]}.'
     ]
     needed = [a for a in benchmark.archives if any(map(a.member, missing))]
     there = [a for a in needed if find_archive(a, folders)]

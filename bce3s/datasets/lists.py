@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import re
 import zlib
 from collections.abc import Sequence
@@ -15,16 +16,31 @@ from os.path import normpath
 from pathlib import Path
 
 from bce3s.datasets.checks import Problems
-from bce3s.datasets.tables import DELIMITERS, read_table, shown
-from bce3s.datasets.tables import PATH_COLUMNS as PATH_COLUMNS
+from bce3s.datasets.tables import (
+    DELIMITERS,
+    EXTENSIONS,
+    OPTION,
+    Listing,
+    kind_of,
+    read_table,
+    shown,
+)
 from bce3s.errors import BCE3SError
+from bce3s.wording import in_order
 
-MAX_LABEL = 9_999_999  # a larger one is no class: counts are kept for every class up to it
+MAX_LABEL = 9_999_999  # of a number: counts are kept for every class up to it
 MAX_BYTES = 1 << 30  # of a list, unpacked; the largest published one has 30 MB
+SUFFIXES = ('.csv', '.tsv', '.txt')
 
-# path and label, or blanks only, or anything else; one match a line
-_LINE = re.compile(r'^(.*[^ \t\n])[ \t]+([^ \t\n]+)[ \t]*$|^[ \t]*$|^(.+)$', re.MULTILINE)
-_NUMBER = re.compile(r'[0-9]+')
+_ENDING = '|'.join(map(re.escape, EXTENSIONS))
+# A path that ends like an image, or else all before the first tab, or else before the last blank;
+# and the label. Blanks only. Anything else. One match a line.
+_LINE = re.compile(
+    rf'^(?:(.*(?i:{_ENDING}))[ \t]+|([^\t\n]*[^ \t\n])[ ]*\t[ \t]*|(.*[^ \t\n])[ \t]+)'
+    r'([^ \t\n](?:.*[^ \t\n])?)[ \t]*$|^[ \t]*$|^(.+)$',
+    re.MULTILINE,
+)
+_WHOLE = re.compile(r'-?(0|[1-9][0-9]*)')
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,8 @@ class ImageEntries:
         paths: as written, relative to the folder of the images or absolute.
         labels: of each image, from 0.
         lines: the line of each image, from 1.
-        classes: names of the classes, where a table gives names; labels are positions in it.
+        classes: names of the classes, where labels are names: labels are positions in it.
+        splits: what a table's column ``split`` says of each image; None: it has no such column.
         git_blob: git's id of the list's content.
         sha256: SHA-256 of the list's content.
     """
@@ -46,6 +63,7 @@ class ImageEntries:
     labels: list[int]
     lines: list[int]
     classes: list[str] | None
+    splits: list[str] | None = None
     git_blob: str = ''
     sha256: str = ''
 
@@ -54,42 +72,65 @@ def read_list(
     path: str | Path,
     classes: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
+    names: bool = False,
+    option: str = OPTION,
 ) -> ImageEntries:
     """Reads ``path label`` lines, or a table (``.csv``, ``.tsv``); each may be ``.gz``.
 
-    A line is split at its last run of blanks, so names may hold spaces; in a table they may hold
-    anything. UTF-8 with or without BOM; LF, CRLF or CR; empty lines are passed over. A table's
-    labels are whole numbers, or all of them names; how its cells are separated and whether it has a
-    header: :mod:`bce3s.datasets.tables`.
+    A line is split behind a path that ends like an image, or else at its first tab, or else at its
+    last run of blanks; how tables are read: :mod:`bce3s.datasets.tables`. UTF-8, or UTF-16 with
+    BOM; LF, CRLF or CR; empty lines are passed over, and an image that is listed again with the
+    same label. Labels are whole numbers as they are usually written, or else all of them are names,
+    numbered in natural order (:func:`~bce3s.wording.in_order`): ``7`` and ``A``, ``001`` and
+    ``002``.
 
     Args:
         path: of the list.
-        classes: names of the training set's classes, for the table of another split.
+        classes: names of the training set's classes, for the list of another split.
         columns: a table's columns of paths and of labels, if they are not called as in
             ``tables.PATH_COLUMNS`` and ``tables.LABEL_COLUMNS``.
+        names: whether labels are names, whatever they look like.
+        option: how ``columns`` is given, for messages.
 
     Raises:
-        BCE3SError: the list is missing, no file or empty; and, all of them at once and each with
-            its line: not UTF-8, a NUL, no path, no label, a label that is no whole number from 0 to
-            ``MAX_LABEL`` or no known name, an image that is listed twice.
+        BCE3SError: the list is missing, no file, empty or in another encoding; and, all of them at
+            once and each with its line: no path, no label, a number that is negative or above
+            ``MAX_LABEL``, no known name, an image that is listed with two labels.
     """
     path = Path(path)
     content = list_content(path)
     problems = Problems()
-    text = _decoded(content, path, problems)
-    kind = Path(path.stem if path.suffix == '.gz' else path.name).suffix.lower()
-    if kind in DELIMITERS:
-        paths, raw, lines = read_table(text, path, DELIMITERS[kind], columns, problems)
-        labels, names = _labels_of_table(raw, lines, path, classes, problems)
-    else:
-        paths, raw, lines = _lines(text, path, problems)
-        labels, names = _numbers(raw, lines, path, problems), None
-    _check_paths(paths, lines, path, problems)
+    listing = read_listing(content, path, columns, problems, option)
+    labels, classes = _labels(listing, path, classes, names, problems)
+    labels, listing = _once(labels, listing, path, problems)
     problems.raise_all(f'The list {path} has lines that cannot be used: correct or remove them')
+    paths, _, lines, splits = listing
     if not paths:
         raise BCE3SError(f'The list {path} names no image: expected lines "path label".')
     sha256 = hashlib.sha256(content).hexdigest()
-    return ImageEntries(path, paths, labels, lines, names, git_blob_id(content), sha256)
+    return ImageEntries(path, paths, labels, lines, classes, splits, git_blob_id(content), sha256)
+
+
+def read_listing(
+    content: bytes,
+    path: Path,
+    columns: Sequence[str] | None,
+    problems: Problems,
+    option: str = OPTION,
+) -> Listing:
+    """What a list says, as it is written; arguments as of :func:`read_list`."""
+    text = decoded(content, path)
+    if kind_of(path) in DELIMITERS:
+        return read_table(text, path, columns, problems, option)
+    return _lines(text, path, problems)
+
+
+def listed_at(root: str | Path, path: str) -> str:
+    """Where a listed image lies; of a list made on Windows with ``/`` for back slashes."""
+    place = os.path.join(root, path)
+    if '\\' in path and not os.path.lexists(place):
+        return os.path.join(root, path.replace('\\', '/'))
+    return place
 
 
 def git_blob_id(data: bytes) -> str:
@@ -118,104 +159,102 @@ def list_content(path: str | Path) -> bytes:
     return content
 
 
-def _decoded(content: bytes, path: Path, problems: Problems) -> str:
-    """The text with LF at the ends of lines; lines that are not UTF-8 are empty."""
-    content = content.removeprefix(b'\xef\xbb\xbf')
-    if b'\r' in content:
-        content = content.replace(b'\r\n', b'\n').replace(b'\r', b'\n')
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        text = '\n'.join(
-            _decoded_line(line, f'{path}:{number}', problems)
-            for number, line in enumerate(content.split(b'\n'), 1)
-        )
-    if '\0' not in text:
-        return text
-    kept = text.split('\n')
-    for i, line in enumerate(kept):
-        if '\0' in line:
-            problems.add(f'{path}:{i + 1}', 'holds a NUL')
-            kept[i] = ''
-    return '\n'.join(kept)
+def decoded(content: bytes, path: Path) -> str:
+    """The text of a list, with LF at the ends of lines.
 
-
-def _decoded_line(line: bytes, where: str, problems: Problems) -> str:
+    Raises:
+        BCE3SError: it is neither UTF-8 nor UTF-16 with BOM.
+    """
+    wide = content.startswith((b'\xff\xfe', b'\xfe\xff'))
     try:
-        return line.decode()
+        text = content.decode('utf-16' if wide else 'utf-8-sig')
     except UnicodeDecodeError as error:
-        problems.add(where, f'is not UTF-8 (byte 0x{line[error.start]:02x})')
-        return ''
+        line = content.count(b'\n', 0, error.start) + 1
+        raise BCE3SError(
+            f'The list {path} is not UTF-8 (line {line}, byte 0x{content[error.start]:02x}): save '
+            'it as UTF-8, in a spreadsheet as "CSV UTF-8".'
+        ) from error
+    if '\0' in text:
+        line = text.count('\n', 0, text.index('\0')) + 1
+        raise BCE3SError(
+            f'The list {path} holds a NUL (line {line}): it is no text, or in an encoding other '
+            'than UTF-8; save it as UTF-8, in a spreadsheet as "CSV UTF-8".'
+        )
+    return text.replace('\r\n', '\n').replace('\r', '\n') if '\r' in text else text
 
 
-def _lines(text: str, path: Path, problems: Problems) -> tuple[list[str], list[str], list[int]]:
-    """Paths, labels as written, line numbers of a ``path label`` list."""
-    found = _LINE.findall(text)
-    for number, (_, _, rest) in enumerate(found, 1):
-        if rest:
-            problems.add(f'{path}:{number}', f'{shown(rest)} has no label: expected "path label"')
-    lines = [number for number, (name, _, _) in enumerate(found, 1) if name]
-    entries = [entry for entry in found if entry[0]]
-    return [name for name, _, _ in entries], [label for _, label, _ in entries], lines
+def _lines(text: str, path: Path, problems: Problems) -> Listing:
+    """What a list of ``path label`` lines says."""
+    listing = Listing([], [], [])
+    for number, (image, tabbed, blank, label, rest) in enumerate(_LINE.findall(text), 1):
+        name = image or tabbed or blank
+        if rest or (name and label.lower().endswith(EXTENSIONS)):
+            problems.add(
+                f'{path}:{number}',
+                f'{shown(rest or f"{name} {label}")} has no label: expected "path label"',
+                'no label, expected "path label"',
+            )
+        elif name:
+            listing.paths.append(name)
+            listing.labels.append(label)
+            listing.lines.append(number)
+    return listing
 
 
-def _labels_of_table(
-    raw: list[str],
-    lines: list[int],
+def _labels(
+    listing: Listing,
     path: Path,
     classes: Sequence[str] | None,
+    names: bool,
     problems: Problems,
 ) -> tuple[list[int], list[str] | None]:
-    """Labels, and the names of the classes if the table gives names."""
-    if classes is None and any(map(_NUMBER.fullmatch, raw)):
-        return _numbers(raw, lines, path, problems), None
-    names = sorted({label for label in raw if label}) if classes is None else list(classes)
-    numbers = {name: k for k, name in enumerate(names)}
-    for label, line in zip(raw, lines, strict=True):
-        if not label:
-            problems.add(f'{path}:{line}', 'has no label')
-        elif label not in numbers:
-            problems.add(
-                f'{path}:{line}', f'{shown(label)} is a class that the training set does not have'
-            )
-    return [numbers.get(label, -1) for label in raw], names
+    """Labels, -1 for what is none, and the names of the classes if labels are names."""
+    written = set(listing.labels) - {''}
+    if classes is None and not names and all(map(_WHOLE.fullmatch, written)):
+        numbers = {text: int(text) if len(text) <= len(str(MAX_LABEL)) else -1 for text in written}
+        classes, fault = None, _wrong_number
+    else:
+        classes, fault = list(classes or in_order(written)), _unknown_class
+        numbers = {name: k for k, name in enumerate(classes)}
+    labels = [numbers.get(label, -1) for label in listing.labels]
+    if min(labels, default=0) < 0:
+        for text, label, line in zip(listing.labels, labels, listing.lines, strict=True):
+            if label < 0:
+                what, cause = fault(text) if text else ('has no label', 'has no label')
+                problems.add(f'{path}:{line}', what, cause)
+    return labels, classes
 
 
-def _numbers(raw: list[str], lines: list[int], path: Path, problems: Problems) -> list[int]:
-    """The labels as numbers; -1 for one that is none."""
-    known: dict[str, int] = {}
-    for text in set(raw):
-        digits = (
-            text.isascii() and text.isdecimal() and len(text.lstrip('0')) <= len(str(MAX_LABEL))
-        )
-        known[text] = int(text.lstrip('0') or 0) if digits else -1
-    if -1 in known.values():
-        for text, line in zip(raw, lines, strict=True):
-            if known[text] < 0:
-                problems.add(f'{path}:{line}', _wrong_number(text))
-    return [known[text] for text in raw]
+def _wrong_number(text: str) -> tuple[str, str]:
+    why = 'negative: classes are numbered from 0' if text[0] == '-' else f'above {MAX_LABEL:,}'
+    return f'the label {shown(text)} is {why}', f'a label that is {why}'
 
 
-def _wrong_number(text: str) -> str:
-    if not text:
-        return 'has no label'
-    if re.fullmatch(r'-[0-9]+', text):
-        return f'the label {shown(text)} is negative: classes are numbered from 0'
-    if _NUMBER.fullmatch(text):
-        return f'the label {shown(text)} is above {MAX_LABEL:,}'
-    return f'the label {shown(text)} is no whole number'
+def _unknown_class(text: str) -> tuple[str, str]:
+    what = 'is a class that the training set does not have'
+    return f'{shown(text)} {what}', what
 
 
-def _check_paths(paths: list[str], lines: list[int], source: Path, problems: Problems) -> None:
-    """No image is listed twice, however its path is written."""
-    normal = list(map(normpath, paths))
+def _once(
+    labels: list[int], listing: Listing, source: Path, problems: Problems
+) -> tuple[list[int], Listing]:
+    """Each image once, however its path is written; with two labels it is a problem."""
+    normal = list(map(normpath, listing.paths))
     if len(set(normal)) == len(normal):
-        return
+        return labels, listing
     first: dict[str, int] = {}
-    for name, line in zip(normal, lines, strict=True):
-        if name in first:
+    kept = []
+    for i, name in enumerate(normal):
+        j = first.setdefault(name, i)
+        split = listing.splits and listing.splits[i] != listing.splits[j]
+        if j == i:
+            kept.append(i)
+        elif labels[i] != labels[j] or split:
             problems.add(
-                f'{source}:{line}', f'{shown(name)} is listed already in line {first[name]}'
+                f'{source}:{listing.lines[i]}',
+                f'{shown(name)} is listed already in line {listing.lines[j]}, with another '
+                f'{"split" if split else "label"}',
+                'listed already otherwise',
             )
-        else:
-            first[name] = line
+    columns = ([column[i] for i in kept] if column else None for column in listing)
+    return [labels[i] for i in kept], Listing(*columns)

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bce3s.datasets.checks import Problems
 from bce3s.errors import BCE3SError
 from bce3s.packaged import DATA_LISTS
 
@@ -63,16 +62,18 @@ def read_manifest(name: str | Path) -> Manifest:
     A name has neither a slash nor the ending ``.json``.
 
     Raises:
-        BCE3SError: no such file, no JSON, or not what the module's docstring describes; every
-            problem is named.
+        BCE3SError: no such file, no JSON, or not what the module's docstring describes.
     """
     path = Path(name)
     if isinstance(name, str) and not re.search(r'[/\\]|\.json$', name):
         path = DATA_LISTS / f'{name}.json'
-    problems = Problems()
-    manifest = _manifest(path, _load(path), problems)
-    problems.raise_all(f'{path} is no manifest of a benchmark with lists: mend it or name another')
-    return manifest
+    try:
+        return _manifest(path, _load(path))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = f'{error} is missing' if isinstance(error, KeyError) else error
+        raise BCE3SError(
+            f'{path} is no manifest of a benchmark with lists ({reason}): mend it or name another.'
+        ) from error
 
 
 def _load(path: Path) -> Any:
@@ -99,109 +100,52 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def _manifest(path: Path, content: Any, problems: Problems) -> Manifest | None:
-    """None, or something with holes, where ``problems`` was added to."""
-    if not isinstance(content, dict):
-        problems.add('the file', f'holds {_shown(content)}, not an object')
-        return None
-    if 'splits' not in content and 'dataset' in content:
-        problems.add('dataset', f'{_shown(content["dataset"])} lies in memory and has no lists')
-        return None
-    classes = _number(content, '', 'num_classes', problems)
-    splits = _splits(content, classes, problems)
-    pair = _most_and_least(content, splits.get('train'), problems)
-    name = content.get('benchmark', path.stem)
-    if not isinstance(name, str):
-        problems.add('benchmark', f'is {_shown(name)}, not a name')
-    return Manifest(path, name, classes or 0, splits, pair)
-
-
-def _splits(content: dict, classes: int | None, problems: Problems) -> dict[str, SplitFacts]:
-    splits = content.get('splits')
-    if not isinstance(splits, dict) or 'train' not in splits:
-        problems.add('splits', 'is no object with a split "train"')
-        return {}
-    for name in splits.keys() - set(SPLITS):
-        problems.add(f'splits.{_shown(name)}', f'is none of {", ".join(SPLITS)}')
-    return {
-        name: _split(f'splits.{name}.', splits[name], classes, problems)
+def _manifest(path: Path, content: dict[str, Any]) -> Manifest:
+    classes = _number(content['num_classes'], 'num_classes', 1)
+    splits = {
+        name: _split(name, content['splits'][name], classes)
         for name in SPLITS
-        if name in splits
+        if name in content['splits'] or name == 'train'
     }
+    _require(len(splits) == len(content['splits']), f'splits are not of {", ".join(SPLITS)}')
+    pair, counts = content.get('most_and_least'), splits['train'].class_counts
+    if pair is not None:
+        most, least = pair
+        pair = _number(most, 'most_and_least'), _number(least, 'most_and_least')
+        each = [counts] if isinstance(counts, int) else counts or pair
+        _require(pair == (max(each), min(each)), 'most_and_least are not those of the training set')
+    name = content.get('benchmark', path.stem)
+    _require(isinstance(name, str), 'benchmark is no name')
+    return Manifest(path, name, classes, splits, pair)
 
 
-def _split(where: str, entry: Any, classes: int | None, problems: Problems) -> SplitFacts:
-    if not isinstance(entry, dict):
-        problems.add(where[:-1], f'is {_shown(entry)}, not an object')
-        return SplitFacts('', 0, None, None)
-    file, blob = entry.get('list'), entry.get('git_blob')
-    if not isinstance(file, str) or not _is_file_name(file):
-        problems.add(f'{where}list', f'is {_shown(file)}, not the name of a file (no folder)')
-    if blob is not None and not (isinstance(blob, str) and re.fullmatch('[0-9a-f]{40}', blob)):
-        problems.add(
-            f'{where}git_blob', f'is {_shown(blob)}, neither 40 hexadecimal digits nor null'
-        )
-    images = _number(entry, where, 'images', problems)
-    counts = entry.get('class_counts')
+def _split(name: str, entry: dict[str, Any], classes: int) -> SplitFacts:
+    file, images = entry['list'], _number(entry['images'], f'{name}.images', 1)
+    _require(_is_file_name(file), f'{name}.list is not the name of a file, without a folder')
+    blob, counts = entry.get('git_blob'), entry.get('class_counts')
+    _require(
+        blob is None or re.fullmatch('[0-9a-f]{40}', blob) is not None,
+        f'{name}.git_blob is neither 40 hexadecimal digits nor null',
+    )
     if counts is not None:
-        _check_counts(counts, classes, images, f'{where}class_counts', problems)
+        many = isinstance(counts, list)
+        each = [_number(n, f'{name}.class_counts') for n in (counts if many else [counts])]
+        _require(not many or len(each) == classes, f'{name}.class_counts are not {classes:,}')
+        total = sum(each) if many else counts * classes
+        _require(total == images, f'{name}.class_counts sum to {total:,}, images is {images:,}')
     return SplitFacts(file, images, blob, counts)
 
 
-def _check_counts(
-    counts: Any, classes: int | None, images: int | None, where: str, problems: Problems
-) -> None:
-    each = counts if isinstance(counts, list) else [counts]
-    bad = [i for i, count in enumerate(each) if not _is_count(count)]
-    for i in bad:
-        problems.add(f'{where}[{i}]', f'is {_shown(each[i])}, not a count')
-    if bad or classes is None:
-        return
-    if isinstance(counts, list) and len(counts) != classes:
-        problems.add(where, f'has {len(counts)} entries for {classes} classes')
-        return
-    total = sum(counts) if isinstance(counts, list) else counts * classes
-    if images is not None and total != images:
-        problems.add(where, f'sum to {total}, images is {images}')
+def _number(value: Any, what: str, least: int = 0) -> int:
+    fine = type(value) is int and least <= value <= LARGEST
+    _require(fine, f'{what} is no whole number from {least}')
+    return value
 
 
-def _most_and_least(
-    content: dict, train: SplitFacts | None, problems: Problems
-) -> tuple[int, int] | None:
-    pair = content.get('most_and_least')
-    if pair is None:
-        return None
-    if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_count, pair)):
-        problems.add('most_and_least', f'is {_shown(pair)}, neither two counts nor null')
-        return None
-    counts = train.class_counts if train else None
-    each = counts if isinstance(counts, list) else [counts]
-    if each and all(map(_is_count, each)) and pair != [max(each), min(each)]:
-        found = [max(each), min(each)]
-        problems.add('most_and_least', f'is {pair}, the training set has {found}')
-    return pair[0], pair[1]
-
-
-def _number(entry: dict, where: str, key: str, problems: Problems) -> int | None:
-    """An integer >= 1."""
-    value = entry.get(key)
-    if _is_count(value) and value:
-        return value
-    problems.add(f'{where}{key}', f'is {_shown(value)}, not an integer >= 1')
-    return None
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+def _require(fine: bool, otherwise: str) -> None:
+    if not fine:
+        raise ValueError(otherwise)
 
 
 def _is_file_name(name: str) -> bool:
     return name not in ('', '.', '..') and name.isprintable() and not set('/\\') & set(name)
-
-
-def _shown(value: Any) -> str:
-    """A value as JSON has it; of a list or an object only what it is."""
-    if isinstance(value, dict | list):
-        return 'an object' if isinstance(value, dict) else 'a list'
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f'{text[:57]}...'

@@ -16,7 +16,9 @@ from typing import Any
 from bce3s.arguments import positive
 from bce3s.cli import run_tool
 from bce3s.datasets.prepare_own import Datasets, image_lists, inspected, own_data, training_command
+from bce3s.datasets.tables import OPTION
 from bce3s.errors import BCE3SError
+from bce3s.wording import counted
 
 CHECKS = ('headers', 'pixels', 'files', 'none')
 EXAMPLES = """examples:
@@ -124,7 +126,10 @@ def prepare(args: argparse.Namespace) -> None:
                 raise BCE3SError(f'{error}. For this tool: --no-verify') from error
             raise
     elif args.name in ('folder', 'list'):
-        _own(args)
+        try:
+            _own(args)
+        except BCE3SError as error:  # the option of the data set has another name here
+            raise type(error)(str(error).replace(OPTION, '--columns PATHS LABELS')) from error
     else:
         known = ', '.join([*ON_DISK, *IN_MEMORY])
         raise BCE3SError(f"{args.name!r} is no data set: use {known}, 'folder' or 'list'.")
@@ -227,7 +232,7 @@ def _check(args: argparse.Namespace, datasets: Datasets, splits: Sequence[str]) 
     for split in splits:
         try:
             number = len(datasets(split, args.check))
-            say(f'{split}: {number:,} images checked ({args.check})')
+            say(f'{split}: {counted(number, "image")} checked ({args.check})')
         except BCE3SError as error:
             problems.append(str(error))
     return problems

@@ -3,144 +3,257 @@
 Cells of a ``.csv`` are separated by commas, or by semicolons or tabs, as spreadsheets write them in
 much of the world; those of a ``.tsv`` by tabs. It is told by the first line, which must name both
 columns. A table of two columns may do without a header, if one cell of its first row is called like
-an image and the other one is not.
+an image and the other one is not; and one column of two needs no known name. Instead of a column
+of labels there may be one of zeros and ones for each class (one-hot).
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from bce3s.datasets.checks import Problems
 from bce3s.errors import BCE3SError
+from bce3s.wording import counted
 
-PATH_COLUMNS = ('path', 'file', 'filename', 'image')
-LABEL_COLUMNS = ('label', 'class', 'category')
+# names of columns without blanks, dashes and underscores, the ones that are looked for first before
+PATH_COLUMNS = (
+    ('path', 'file', 'filename', 'filepath', 'image', 'imagepath', 'imagefile', 'imagename', 'img'),
+    ('imageid', 'photo', 'picture'),
+    ('id', 'name'),
+)
+LABEL_COLUMNS = (
+    ('label', 'class', 'category', 'target', 'breed', 'species'),
+    ('labelname', 'classname', 'categoryname'),
+    ('labelid', 'classid', 'categoryid', 'targetid'),
+)
+SPLIT_COLUMNS = (('split', 'subset', 'set'),)
+OPTION = "dataset.columns=('PATHS','LABELS')"  # how columns of other names are given
 DELIMITERS = {'.csv': ',', '.tsv': '\t'}
 OR_ELSE = {',': ',;\t'}  # what separates cells where commas are expected
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+MARKS = {'1': True, '1.0': True, '0': False, '0.0': False}
 
 Rows = list[tuple[int, list[str]]]  # the line, from 1, and the cells
+
+
+class Listing(NamedTuple):
+    """What a list says, as it is written: paths, labels, lines (from 1); splits, if it has them."""
+
+    paths: list[str]
+    labels: list[str]
+    lines: list[int]
+    splits: list[str] | None = None
+
+
+class NoLabels(BCE3SError):
+    """A table names images, and nothing that could be labels."""
+
+
+class _Layout(NamedTuple):
+    """What separates the cells; the columns of paths and of labels, or one for each class; whether
+    the first row is a header.
+    """
+
+    delimiter: str
+    paths: int
+    labels: int | dict[int, str] | None
+    headed: bool = True
 
 
 def read_table(
     text: str,
     path: Path,
-    delimiter: str,
     columns: Sequence[str] | None,
     problems: Problems,
-) -> tuple[list[str], list[str], list[int]]:
-    """Paths, labels as written, line numbers of a table.
+    option: str = OPTION,
+    labelled: bool = True,
+) -> Listing:
+    """The images of a table.
 
     Args:
         text: the table, with LF at the ends of lines.
-        path: where it is from, for messages.
-        delimiter: what should separate its cells, see ``OR_ELSE``.
+        path: where it is from; its name says what should separate the cells, see ``OR_ELSE``.
         columns: names of the columns of paths and of labels; None: ``PATH_COLUMNS`` and
             ``LABEL_COLUMNS``.
         problems: takes what is wrong with single rows.
+        option: how ``columns`` is given, for messages.
+        labelled: False: labels are not asked for, and empty.
 
     Raises:
-        BCE3SError: it does not say which column holds what.
+        BCE3SError: it does not say which column holds what (``NoLabels``: which the labels).
     """
     if columns is not None and (isinstance(columns, str) or len({*columns}) != 2):
         raise BCE3SError(f'columns is {columns!r}; give two names, of paths and of labels.')
-    firsts = {each: first_row(text, each) for each in OR_ELSE.get(delimiter, delimiter)}
-    if not any(firsts.values()):
-        _rows(text, delimiter, path, problems)  # says what keeps it from being a table
-        return [], [], []
-    delimiter, at_path, at_label, headed = _layout(firsts, path, columns)
-    rows = _rows(text, delimiter, path, problems)[headed:]
-    return _entries(rows, len(firsts[delimiter]), at_path, at_label, headed, path, problems)
+    delimiter = DELIMITERS[kind_of(path)]
+    tables = {each: _rows(text, each) for each in OR_ELSE.get(delimiter, delimiter)}
+    if not any(rows for rows, _ in tables.values()):
+        _note_fault(tables[delimiter], path, problems)
+        return Listing([], [], [])
+    firsts = {each: rows[0][1] for each, (rows, _) in tables.items() if rows}
+    if labelled:
+        layout = _layout(firsts, columns) or _one_hot(tables, columns)
+    else:
+        layout = _unlabelled(firsts)
+    if layout is None:
+        raise _unknown_layout(max(firsts.values(), key=len), path, columns, option)
+    _note_fault(tables[layout.delimiter], path, problems)
+    return _listing(tables[layout.delimiter][0], layout, path, problems)
 
 
-def _entries(
-    rows: Rows,
-    width: int,
-    at_path: int,
-    at_label: int,
-    headed: bool,
-    path: Path,
-    problems: Problems,
-) -> tuple[list[str], list[str], list[int]]:
-    paths, labels, lines = [], [], []
-    for line, row in rows:
-        if len(row) != width:
-            first = 'header' if headed else 'first row'
-            problems.add(f'{path}:{line}', f'has {len(row)} cells where the {first} has {width}')
-        elif not row[at_path]:
-            problems.add(f'{path}:{line}', 'has no path')
-        else:
-            paths.append(row[at_path])
-            labels.append(row[at_label].strip())
-            lines.append(line)
-    return paths, labels, lines
+def kind_of(path: Path) -> str:
+    """The suffix of a list, in small letters and without ``.gz``."""
+    return Path(path.stem if path.suffix == '.gz' else path.name).suffix.lower()
 
 
-def first_row(text: str, delimiter: str) -> list[str]:
-    """The cells of the first row that is not empty; none where it is no row of a table."""
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
-    try:
-        return next((row for row in reader if any(map(str.strip, row))), [])
-    except csv.Error:
-        return []
-
-
-def _rows(text: str, delimiter: str, path: Path, problems: Problems) -> Rows:
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
+def _rows(text: str, delimiter: str) -> tuple[Rows, tuple[int, str] | None]:
+    """The rows that are not empty, up to the first that is none; where and why that is."""
+    lines = io.StringIO(text, newline='')
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     rows, before = [], 0
     try:
         for row in reader:
-            if any(map(str.strip, row)):
+            row = [cell.strip() for cell in row]
+            if any(row):
                 rows.append((before + 1, row))
             before = reader.line_num
     except csv.Error as error:
-        problems.add(f'{path}:{before + 1}', f'is no row of a table ({error})')
-    return rows
+        return rows, (before + 1, str(error))
+    return rows, None
+
+
+def _note_fault(table: tuple[Rows, tuple[int, str] | None], path: Path, problems: Problems) -> None:
+    if table[1] is not None:
+        problems.add(f'{path}:{table[1][0]}', f'is no row of a table ({table[1][1]})')
+
+
+def _listing(rows: Rows, layout: _Layout, path: Path, problems: Problems) -> Listing:
+    width = len(rows[0][1])
+    at_split = _called(rows[0][1], SPLIT_COLUMNS) if layout.headed else []
+    paths, labels, lines, splits = [], [], [], []
+    for line, row in rows[layout.headed :]:
+        if len(row) != width:
+            first = 'header' if layout.headed else 'first row'
+            what = f'has {counted(len(row), "cell")} where the {first} has {width}'
+            problems.add(f'{path}:{line}', what)
+        elif not row[layout.paths]:
+            problems.add(f'{path}:{line}', 'has no path')
+        elif isinstance(layout.labels, dict) and _marked(row, layout.labels) is None:
+            problems.add(f'{path}:{line}', 'has not one 1 among the columns of the classes')
+        else:
+            paths.append(row[layout.paths])
+            labels.append(_label(row, layout.labels))
+            lines.append(line)
+            splits += [row[at] for at in at_split[:1]]
+    return Listing(paths, labels, lines, splits if at_split else None)
+
+
+def _label(row: list[str], at: int | dict[int, str] | None) -> str:
+    if isinstance(at, dict):
+        return _marked(row, at) or ''
+    return '' if at is None else row[at]
+
+
+def _marked(row: list[str], classes: dict[int, str]) -> str | None:
+    """The class of the only 1."""
+    found = [name for at, name in classes.items() if MARKS[row[at]]]
+    return found[0] if len(found) == 1 else None
 
 
 # ------------------------------------------------------------------------------- what is where
-def _layout(
-    firsts: dict[str, list[str]], path: Path, columns: Sequence[str] | None
-) -> tuple[str, int, int, bool]:
-    """What separates the cells, where paths and labels are, whether the first row is a header."""
-    wanted = [PATH_COLUMNS, LABEL_COLUMNS] if columns is None else [(name,) for name in columns]
+def _layout(firsts: dict[str, list[str]], columns: Sequence[str] | None) -> _Layout | None:
+    """By the first rows, as each delimiter would have them."""
     for delimiter, first in firsts.items():
-        at_path, at_label = (_called(first, names) for names in wanted)
+        at_path, at_label = _columns(first, columns)
         if len(at_path) == len(at_label) == 1:
-            return delimiter, at_path[0], at_label[0], True
+            return _Layout(delimiter, at_path[0], at_label[0])
+    if columns is not None:
+        return None
     headless = {d: images for d, first in firsts.items() if any(images := _images_in(first))}
-    if columns is None and len(headless) == 1:
+    if len(headless) == 1:
         delimiter, images = headless.popitem()
         if not all(images):
-            return delimiter, images.index(True), images.index(False), False
-    raise _unknown_layout(max(firsts.values(), key=len), path, wanted)
+            return _Layout(delimiter, images.index(True), images.index(False), False)
+    for delimiter, first in firsts.items() if not headless else ():
+        at_path, at_label = _columns(first, None)
+        if len(first) == 2 and all(first) and len(at_path) + len(at_label) == 1:
+            return _Layout(
+                delimiter, *(at_path or [1 - at_label[0]]), *(at_label or [1 - at_path[0]])
+            )
+    return None
 
 
-def _called(header: list[str], names: Sequence[str]) -> list[int]:
-    """Where the columns of these names are."""
-    folded = {name.casefold() for name in names}
-    return [i for i, cell in enumerate(header) if cell.strip().casefold() in folded]
+def _one_hot(
+    tables: dict[str, tuple[Rows, tuple[int, str] | None]], columns: Sequence[str] | None
+) -> _Layout | None:
+    """One column of paths, no label, and columns of nothing but 0 and 1."""
+    for delimiter, (rows, _) in tables.items() if columns is None else ():
+        header = rows[0][1] if rows else []
+        at_path = _called(header, PATH_COLUMNS)
+        whole = [row for _, row in rows[1:] if len(row) == len(header)]
+        if len(at_path) == 1 and whole:
+            marks = [at for at in range(len(header)) if all(row[at] in MARKS for row in whole)]
+            classes = {at: header[at] for at in marks if at not in at_path and header[at]}
+            if len(classes) > 1:
+                return _Layout(delimiter, at_path[0], classes)
+    return None
+
+
+def _unlabelled(firsts: dict[str, list[str]]) -> _Layout | None:
+    """The column of paths alone; without a header it is the first one, or the other one of two,
+    that names an image.
+    """
+    for delimiter, first in firsts.items():
+        if at := _called(first, PATH_COLUMNS):
+            return _Layout(delimiter, at[0], None)
+        images = [_is_image(cell) for cell in first[: 2 if len(first) == 2 else 1]]
+        if any(images):
+            return _Layout(delimiter, images.index(True), None, False)
+    return None
+
+
+def _columns(header: list[str], columns: Sequence[str] | None) -> tuple[list[int], list[int]]:
+    """Where those of paths and of labels may be."""
+    if columns is None:
+        return _called(header, PATH_COLUMNS), _called(header, LABEL_COLUMNS)
+    folded = [cell.casefold() for cell in header]
+    at = [[i for i, cell in enumerate(folded) if cell == name.casefold()] for name in columns]
+    return at[0], at[1]
+
+
+def _called(header: list[str], names: Sequence[Sequence[str]]) -> list[int]:
+    """Where the columns of these names are, of the first group that is there."""
+    plain = [re.sub(r'[\s_-]+', '', cell.casefold()) for cell in header]
+    found = ([i for i, cell in enumerate(plain) if cell in group] for group in names)
+    return next(filter(None, found), [])
 
 
 def _images_in(row: list[str]) -> list[bool]:
     """Which of two cells are called like images; nothing of rows that are no path and label."""
-    if len(row) != 2 or not all(map(str.strip, row)):
-        return []
-    return [cell.strip().lower().endswith(EXTENSIONS) for cell in row]
+    return [_is_image(cell) for cell in row] if len(row) == 2 and all(row) else []
 
 
-def _unknown_layout(header: list[str], path: Path, wanted: Sequence[Sequence[str]]) -> BCE3SError:
+def _is_image(cell: str) -> bool:
+    return cell.lower().endswith(EXTENSIONS)
+
+
+def _unknown_layout(
+    header: list[str], path: Path, columns: Sequence[str] | None, option: str
+) -> BCE3SError:
     """Names the first column that is not there, or is there twice."""
-    at, names = next((at, names) for names in wanted if len(at := _called(header, names)) != 1)
-    return BCE3SError(
-        f'The header of {path} has {"no" if not at else "more than one"} column called '
-        f'{" or ".join(names)} ({", ".join(map(shown, header[:20]))}): the first line must name '
-        'the columns, separated by commas or semicolons (.csv) or tabs (.tsv); those of paths and '
-        'labels may have other names, dataset.columns=(PATH, LABEL), --columns PATH LABEL. Without '
-        'a header a table has two columns, a path that ends like an image (.jpg, .png, ...) and a '
+    found = _columns(header, columns)
+    wanted = [[name] for name in columns] if columns else [PATH_COLUMNS[0], LABEL_COLUMNS[0]]
+    at = next(i for i in (0, 1) if len(found[i]) != 1)
+    names = ' or '.join(wanted[at][:3])
+    return (NoLabels if at and not found[1] else BCE3SError)(
+        f'The header of {path} has {"no" if not found[at] else "more than one"} column called '
+        f'{names} ({", ".join(map(shown, header[:20]))}): name the columns of paths and of labels, '
+        f'{option}. Cells are separated by commas or semicolons (.csv) or tabs (.tsv); without a '
+        'header a table has two columns, a path that ends like an image (.jpg, .png, ...) and a '
         'label.'
     )
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from bce3s.engine.run_directory import RunDirectory, load_model
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
-from bce3s.inference.export_formats import Format, Scores, quiet
+from bce3s.inference.export_formats import Format, Metadata, Scores, quiet
 from bce3s.strict_config import explained
 
 TOLERANCE = 1e-4  # of the largest |logit|
@@ -164,7 +164,12 @@ class Exported:
 
 
 def export(
-    network: ExportedNetwork, original: Scores, kind: Format, folder: Path, images: Tensor
+    network: ExportedNetwork,
+    original: Scores,
+    kind: Format,
+    folder: Path,
+    images: Tensor,
+    metadata: Metadata,
 ) -> Exported:
     """Writes one file, and keeps it if it gives the scores of the model.
 
@@ -174,6 +179,7 @@ def export(
         kind: one of ``FORMATS``.
         folder: exists.
         images: (8, C, H, W) uint8 to compare with.
+        metadata: goes into the file.
 
     Raises:
         BCE3SError: what the exporter cannot do, a package that is missing, or other scores; a file
@@ -183,7 +189,9 @@ def export(
     path = folder / kind.file
     with written_whole(path) as file:
         with quiet():
-            _attempt(kind, 'cannot be written', lambda: kind.write(network, images[:2], file))
+            _attempt(
+                kind, 'cannot be written', lambda: kind.write(network, images[:2], file, metadata)
+            )
             file.flush()
             exported = _attempt(kind, 'cannot be read back', lambda: kind.load(Path(file.name)))
             found = _attempt(kind, 'does not run', lambda: agreement(original, exported, images))

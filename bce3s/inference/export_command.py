@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     from bce3s.engine.run_directory import RunDirectory
     from bce3s.inference.export import ExportedNetwork, float32_model, model_scores
     from bce3s.inference.inputs import InputSpec
-    from bce3s.inference.model_facts import evaluated, files_facts, model_facts
+    from bce3s.inference.model_facts import evaluated, files_facts, metadata_of, model_facts
     from bce3s.inference.precisions import compare_precisions, precisions_text
 
     run = RunDirectory.open(args.run, args.checkpoint)
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     facts = model_facts(run, model, meta, spec, data)
     args.out.mkdir(parents=True, exist_ok=True)
     print(f'{run.checkpoint}: checked on {data.source}', flush=True)
-    done, failed = _export_all(network, model_scores(model), args, data.images)
+    done, failed = _export_all(network, model_scores(model), args, data.images, metadata_of(facts))
     if done:
         facts['files'] = files_facts(done, data.source)
         results = facts['results'] or {}
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _export_all(
-    network: Any, original: Any, args: argparse.Namespace, images: Any
+    network: Any, original: Any, args: argparse.Namespace, images: Any, metadata: dict[str, str]
 ) -> tuple[list[Exported], list[str]]:
     """The files that were written, and sentences on those that were not."""
     from bce3s.inference.export import export
@@ -98,7 +98,7 @@ def _export_all(
     for name in dict.fromkeys(args.format):
         print(f'{FORMATS[name].title} ...', flush=True)
         try:
-            done.append(export(network, original, FORMATS[name], args.out, images))
+            done.append(export(network, original, FORMATS[name], args.out, images, metadata))
         except BCE3SError as error:
             failed.append(str(error))
     return done, failed

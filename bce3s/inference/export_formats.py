@@ -23,6 +23,7 @@ OPSET = 18  # every onnxruntime since 1.14, of 2023, takes it
 CHATTER = ('torch.onnx', 'torch.export', 'torch._export', 'onnxscript', 'onnx_ir')
 
 Scores = Callable[[Tensor], Tensor]
+Metadata = dict[str, str]  # name -> JSON
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,14 @@ class Format:
         name: on the command line.
         file: its name.
         title: in texts.
-        write: network, example (N, C, H, W), open file -> None.
+        write: network, example (N, C, H, W), open file, metadata -> None.
         load: path -> images to logits, on the CPU.
     """
 
     name: str
     file: str
     title: str
-    write: Callable[[nn.Module, Tensor, BinaryIO], None]
+    write: Callable[[nn.Module, Tensor, BinaryIO, Metadata], None]
     load: Callable[[Path], Scores]
 
 
@@ -80,7 +81,7 @@ def needed(*names: str) -> list[Any]:
         ) from error
 
 
-def _write_onnx(network: nn.Module, example: Tensor, file: BinaryIO) -> None:
+def _write_onnx(network: nn.Module, example: Tensor, file: BinaryIO, metadata: Metadata) -> None:
     needed('onnx', 'onnxscript', 'onnxruntime')  # the last one for the check
     program = torch.onnx.export(
         network,
@@ -94,6 +95,8 @@ def _write_onnx(network: nn.Module, example: Tensor, file: BinaryIO) -> None:
     )
     proto = program.model_proto
     _forget_sources(proto)
+    for key, value in metadata.items():
+        proto.metadata_props.add(key=key, value=value)
     try:
         file.write(proto.SerializeToString())
     except ValueError as error:  # protobuf's limit
@@ -122,13 +125,15 @@ def _load_onnx(path: Path) -> Scores:
 
 
 # ------------------------------------------------------------ TorchScript
-def _write_torchscript(network: nn.Module, example: Tensor, file: BinaryIO) -> None:
+def _write_torchscript(
+    network: nn.Module, example: Tensor, file: BinaryIO, metadata: Metadata
+) -> None:
     if not hasattr(getattr(torch, 'jit', None), 'trace'):
         raise BCE3SError(
             f'torch {torch.__version__} has no TorchScript any more: use --format onnx pt2.'
         )
     traced, buffer = torch.jit.trace(network, (example,), check_trace=False), io.BytesIO()
-    torch.jit.save(traced, buffer)
+    torch.jit.save(traced, buffer, _extra_files=metadata)
     # without the records of which line of Python, in which folder, each operation comes from
     with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(file, 'w') as kept:
         for record in whole.infolist():
@@ -141,12 +146,12 @@ def _load_torchscript(path: Path) -> Scores:
 
 
 # ------------------------------------------------------------ torch.export
-def _write_pt2(network: nn.Module, example: Tensor, file: BinaryIO) -> None:
+def _write_pt2(network: nn.Module, example: Tensor, file: BinaryIO, metadata: Metadata) -> None:
     program = torch.export.export(network, (example,), dynamic_shapes=_dynamic(), strict=False)
     for module in program.graph_module.modules():
         for node in getattr(getattr(module, 'graph', None), 'nodes', ()):
             node.meta.pop('stack_trace', None)  # paths of this machine
-    torch.export.save(program, file)
+    torch.export.save(program, file, extra_files=metadata)
 
 
 def _load_pt2(path: Path) -> Scores:

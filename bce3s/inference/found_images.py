@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -12,11 +10,9 @@ from pathlib import Path
 
 from bce3s.datasets.checks import Problems
 from bce3s.datasets.image_folder import EXTENSIONS, images_below
-from bce3s.datasets.lists import list_content
-from bce3s.datasets.tables import DELIMITERS, OR_ELSE, PATH_COLUMNS, first_row
+from bce3s.datasets.lists import SUFFIXES, decoded, list_content, listed_at
+from bce3s.datasets.tables import DELIMITERS, kind_of, read_table
 from bce3s.errors import BCE3SError
-
-LISTS = ('.txt', *DELIMITERS)
 
 
 def find_images(
@@ -57,7 +53,7 @@ def _expanded(path: str | Path) -> Path:
 
 
 def _is_list(path: Path) -> bool:
-    return Path(path.stem if path.suffix == '.gz' else path.name).suffix.lower() in LISTS
+    return kind_of(path) in SUFFIXES
 
 
 class _Unread(Problems):
@@ -80,26 +76,22 @@ def _in_folder(folder: Path) -> list[str]:
 
 
 def _in_list(path: Path, data_root: str | Path | None, trained_on: str | None) -> list[str]:
-    try:
-        text = list_content(path).decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise BCE3SError(f'The list {path} is not UTF-8 (byte {error.start}).') from error
-    kind = Path(path.stem if path.suffix == '.gz' else path.name).suffix.lower()
-    names = _column(text, path, DELIMITERS[kind]) if kind in DELIMITERS else _lines(text)
+    text = decoded(list_content(path), path)
+    names = _column(text, path) if kind_of(path) in DELIMITERS else _lines(text)
     if not names:
         raise BCE3SError(f'The list {path} names no image: expected a path a line.')
     root = path.parent if data_root is None else Path(data_root).expanduser()
-    if data_root is None and trained_on and not os.path.exists(root / names[0]):
+    if data_root is None and trained_on and not os.path.exists(listed_at(root, names[0])):
         other = Path(trained_on).expanduser()
-        root = other if os.path.exists(other / names[0]) else root
-    return [os.path.join(root, name) for name in names]
+        root = other if os.path.exists(listed_at(other, names[0])) else root
+    return [listed_at(root, name) for name in names]
 
 
 def _lines(text: str) -> list[str]:
     """``path`` or ``path label`` a line; a path with blanks has an extension of images at its end
     or a label behind it.
     """
-    lines = filter(None, (line.strip() for line in text.splitlines()))
+    lines = filter(None, (line.strip() for line in text.split('\n')))
     return [line if line.lower().endswith(EXTENSIONS) else _unlabelled(line) for line in lines]
 
 
@@ -108,45 +100,8 @@ def _unlabelled(line: str) -> str:
     return path if label else line
 
 
-def _column(text: str, path: Path, delimiter: str) -> list[str]:
-    """The column of paths, of the first delimiter with which there is one."""
-    delimiters = OR_ELSE.get(delimiter, delimiter)
-    firsts = {each: first_row(text, each) for each in delimiters}
-    layouts = {each: _layout(first) for each, first in firsts.items()}
-    used = next((each for each in delimiters if layouts[each][0] is not None), delimiter)
-    try:
-        rows = _rows(text, used)
-    except csv.Error as error:
-        raise BCE3SError(f'{path} is no table ({error}).') from error
-    if not rows:
-        return []
-    at, headed = layouts[used]
-    if at is None:
-        header = max(firsts.values(), key=len)
-        raise BCE3SError(
-            f'The table {path} has no column called {" or ".join(PATH_COLUMNS)} in its first line '
-            f'({", ".join(header[:20])}).'
-        )
-    names = [row[at].strip() if at < len(row) else '' for row in rows[headed:]]
-    if '' in names:
-        number = names.index('') + 1 + headed
-        raise BCE3SError(f'Row {number} of the table {path} names no image.')
+def _column(text: str, path: Path) -> list[str]:
+    problems = Problems()
+    names = read_table(text, path, None, problems, labelled=False).paths
+    problems.raise_all(f'The table {path} has rows that cannot be used: correct or remove them')
     return names
-
-
-def _rows(text: str, delimiter: str) -> list[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
-    return [row for row in reader if any(map(str.strip, row))]
-
-
-def _layout(first: list[str]) -> tuple[int | None, bool]:
-    """Where the paths are, by the first row, and whether it is a header; None: it does not say.
-
-    Without a header it is the first column, or the other one of two, that names an image.
-    """
-    first = [cell.strip().casefold() for cell in first]
-    named = next((first.index(name) for name in PATH_COLUMNS if name in first), None)
-    if named is not None:
-        return named, True
-    of_two = first[: 2 if len(first) == 2 else 1]
-    return next((i for i, cell in enumerate(of_two) if cell.endswith(EXTENSIONS)), None), False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.report import read_report
 from bce3s.inference.export import BATCHES, Exported
-from bce3s.inference.export_formats import INPUT, OUTPUT
+from bce3s.inference.export_formats import INPUT, OUTPUT, Metadata
 from bce3s.inference.inputs import InputSpec
 from bce3s.inference.predictor import class_facts
 from bce3s.registry import DATASETS
@@ -122,6 +123,19 @@ def model_facts(
         checkpoint=dict(name=run.checkpoint.name, sha256=sha256(run.checkpoint)),
         versions={name: found for name, found in versions(PACKAGES).items() if found != 'unknown'},
     )
+
+
+def metadata_of(facts: dict[str, Any]) -> Metadata:
+    """What goes into the files themselves, each as JSON: ``classes`` (in the order of the outputs),
+    ``threshold`` (the largest logit of an image of no class; null: there is none), ``input``,
+    ``normalisation`` and ``output``.
+    """
+    threshold = (facts['rejection'] or {}).get('threshold')
+    chosen = {key: facts[key] for key in ('classes', 'input', 'normalisation', 'output')}
+    return {
+        key: json.dumps(value, ensure_ascii=False)
+        for key, value in (chosen | dict(threshold=threshold)).items()
+    }
 
 
 def files_facts(exported: Sequence[Exported], source: str) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from bce3s.arguments import positive
 from bce3s.cli import run_tool
 from bce3s.errors import BCE3SError
+from bce3s.wording import counted
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -136,7 +137,7 @@ def predict(args: argparse.Namespace) -> None:
         summary = _predict(predictor, images, file)
     print(summary.text())
     if args.out:
-        print(f'\n{args.out}: {summary.images:,} rows')
+        print(f'\n{args.out}: {counted(summary.images, "row")}')
     if summary.errors:
         raise BCE3SError(_unread(summary, args.out))
 

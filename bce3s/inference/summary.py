@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bce3s.datasets.checks import printable
 from bce3s.inference.predictor import Prediction, Predictor
-from bce3s.inference.writing import NONE
+from bce3s.inference.writing import rejection_label
 
 FEW = 30  # images that get a row each
 MOST_CLASSES = 30
@@ -22,7 +22,7 @@ class Summary:
     """
 
     def __init__(self, predictor: Predictor) -> None:
-        self.predictor = predictor
+        self.predictor, self.none = predictor, rejection_label(predictor.classes)
         self.first: list[Prediction] = []
         self.classes: Counter[str] = Counter()
         self.images = self.rejected = 0
@@ -50,7 +50,11 @@ class Summary:
             if prediction.error is not None:
                 rows.append([_short(prediction.image), 'cannot be read', '-', '-', ''])
                 continue
-            label = prediction.label if prediction.known else f'{NONE} (nearest: {prediction.best})'
+            label = (
+                prediction.label
+                if prediction.known
+                else f'{self.none} (nearest: {prediction.best})'
+            )
             others = ', '.join(f'{name} {score:.3f}' for name, score in prediction.top[1:3])
             rows.append(
                 [
@@ -74,7 +78,7 @@ class Summary:
             rows.append([f'{len(rest)} further classes', '', f'{number:,}', self._share(number)])
         if absent := len(splits) - len(common):
             rows.append([f'{absent} classes without an image', '', '0', self._share(0)])
-        rows.append([NONE, '', f'{self.rejected:,}', self._share(self.rejected)])
+        rows.append([self.none, '', f'{self.rejected:,}', self._share(self.rejected)])
         if self.errors:
             number = len(self.errors)
             rows.append(['cannot be read', '', f'{number:,}', self._share(number)])
@@ -89,7 +93,7 @@ class Summary:
         scores = f'Scores are {predictor.score} of the logits.'
         if predictor.threshold is None:
             return f'{scores} No image is rejected.'
-        text = f'{scores} "{NONE}": no logit above {predictor.threshold:.4g}'
+        text = f'{scores} "{self.none}": no logit above {predictor.threshold:.4g}'
         if not predictor.rejection:
             return f'{text}.'
         chosen = predictor.rejection.get('chosen_on', 'validation')

@@ -27,6 +27,18 @@ KINDS = ('.csv', '.json')
 FORMULA = re.compile(r'[=+@\t\r]|-(?!\d+(\.\d+)?$)')
 
 
+def rejection_label(classes: Sequence[str]) -> str:
+    """What stands for an image of no class; in brackets where a class is called so.
+
+    >>> rejection_label(['cat', 'dog']), rejection_label(['cat', 'None of these'])
+    ('none of these', '(none of these)')
+    """
+    label, names = NONE, {name.casefold() for name in classes}
+    while label in names:
+        label = f'({label})'
+    return label
+
+
 class PredictionFile:
     """A context in which predictions are written to a file, each batch as soon as it is there.
 
@@ -36,7 +48,7 @@ class PredictionFile:
     with a whole row, JSON can be parsed.
 
     CSV: ``COLUMNS``, then ``error`` and the further classes with their scores (``class_2``,
-    ``score_2``, ...). ``label`` is "none of these" for an image of which ``known`` is 0.
+    ``score_2``, ...). ``label`` is :func:`rejection_label` for an image of which ``known`` is 0.
     JSON: ``facts``, ``predictions`` (a list of the fields of :class:`Prediction`, one a line;
     ``label`` is null for none of these), and ``complete``, false after an interruption.
 
@@ -84,8 +96,10 @@ class PredictionFile:
                 raise self._unwritable(error) from error
 
     def begin(self, facts: dict[str, Any], top: int) -> None:
-        """Empties the file and writes what stands before the predictions."""
-        self.rows, self.top = 0, top
+        """Empties the file and writes what stands before the predictions; ``facts`` may
+        have ``classes``.
+        """
+        self.rows, self.top, self.none = 0, top, rejection_label(facts.get('classes', ()))
         if self.json:
             head = json.dumps(facts, ensure_ascii=False)[:-1] + ', "predictions": ['
         else:
@@ -114,7 +128,7 @@ class PredictionFile:
 
     def _record(self, prediction: Prediction) -> str:
         if not self.json:
-            return _line(_cells(prediction, self.top))
+            return _line(_cells(prediction, self.top, self.none))
         text = json.dumps(vars(prediction), ensure_ascii=False, allow_nan=False)
         return (',\n' if self.rows else '\n') + text
 
@@ -148,12 +162,12 @@ def _line(cells: Sequence[Any]) -> str:
     return text.getvalue()[:-2] + '\n'
 
 
-def _cells(prediction: Prediction, top: int) -> list[Any]:
+def _cells(prediction: Prediction, top: int, none: str) -> list[Any]:
     image = _harmless(str(prediction.image))
     if prediction.error is not None:
         blank = [''] * (len(COLUMNS) - 1)
         return [image, *blank, _harmless(prediction.error), *[''] * 2 * (top - 1)]
-    values = [image, _harmless(prediction.label) if prediction.known else NONE]
+    values = [image, _harmless(prediction.label) if prediction.known else none]
     values += [int(prediction.known), _harmless(prediction.best)]
     values += [f'{prediction.score:.6g}', f'{prediction.logit:.6g}', prediction.split, '']
     others = [(_harmless(name), f'{score:.6g}') for name, score in prediction.top[1:]]

@@ -15,6 +15,7 @@ from bce3s.errors import BCE3SError
 from bce3s.own_data import written
 from bce3s.own_data.described import described
 from bce3s.own_data.found import FoundImages, find
+from bce3s.own_data.listed import ListOptions
 from bce3s.own_data.pretrained import init_cfg_of
 from bce3s.own_data.settings import CHOICES, NETWORKS, Facts, Settings, choose
 from bce3s.own_data.sound import sound
@@ -102,6 +103,11 @@ def _options(own_data: Any) -> dict[str, Any]:
     return dict(own_data)
 
 
+def _list_options(options: dict[str, Any]) -> ListOptions:
+    columns, images, suffix = (options.get(key) for key in ('columns', 'images', 'suffix'))
+    return ListOptions(columns and tuple(columns), images and str(images), suffix and str(suffix))
+
+
 def _path(data_root: Any) -> str:
     """As it was written: an option with a comma has been taken for a list."""
     parts = data_root if isinstance(data_root, list | tuple) else [data_root]
@@ -112,7 +118,7 @@ def _prepared(data_root: str, options: dict[str, Any]) -> tuple[FoundImages, Fac
     """Images that can be used, with a validation split; and the facts."""
     how = options.get('check', 'headers')
     check_how('own_data', how)
-    found, marks = sound(find(data_root, options.get('columns')), how)
+    found, marks = sound(find(data_root, _list_options(options)), how)
     found.root = found.root.resolve()
     if not found.splits.get('val'):
         found = hold_out(

@@ -6,6 +6,7 @@ from mmengine.config import Config
 
 from bce3s.own_data.found import FoundImages
 from bce3s.own_data.settings import Facts, Settings
+from bce3s.wording import counted
 
 
 def described(found: FoundImages, facts: Facts, settings: Settings, cfg: Config) -> str:
@@ -17,12 +18,13 @@ def described(found: FoundImages, facts: Facts, settings: Settings, cfg: Config)
     steps = -(-facts.images // settings.batch_size)
     device = 'a GPU' if facts.device == 'cuda' else 'no GPU'
     lines = [
-        f'{found.root}: {facts.classes:,} classes, {sum(sums.values()):,} images, {facts.side} '
-        f'pixels a side (median); {parts}{made}',
+        f'{found.root}: {counted(facts.classes, "class", "classes")}, '
+        f'{counted(sum(sums.values()), "image")}, {facts.side} pixels a side (median); '
+        f'{parts}{made}',
         f'  network    {settings.network} at {settings.size} x {settings.size} ({device})',
-        f'  batch      {settings.batch_size}, {steps:,} steps an epoch',
-        f'  epochs     {settings.epochs}{both}, {steps * settings.epochs:,} steps in the first '
-        'stage',
+        f'  batch      {settings.batch_size}, {counted(steps, "step")} an epoch',
+        f'  epochs     {settings.epochs}{both}, {counted(steps * settings.epochs, "step")} in the '
+        'first stage',
         f'  rate       {settings.lr:g}'
         + (f', second stage {settings.finetune_lr:g}' if both else '')
         + f'; resample {settings.resample:g}, beta {settings.beta:g}',

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bce3s.datasets.checks import printable
 from bce3s.datasets.tables import EXTENSIONS
 from bce3s.errors import BCE3SError
+from bce3s.wording import in_order
+
+if TYPE_CHECKING:
+    from bce3s.own_data.listed import ListOptions
 
 SPLIT_NAMES = {
     'train': ('train', 'training'),
@@ -53,7 +58,7 @@ class FoundImages:
         return counts
 
 
-def find(data_root: str | Path, columns: tuple[str, str] | None = None) -> FoundImages:
+def find(data_root: str | Path, options: ListOptions | None = None) -> FoundImages:
     """Images, classes and splits below a folder, or in a list; no image is opened.
 
     Understood are a folder of class folders; a folder with ``train`` and perhaps ``val`` and
@@ -63,14 +68,15 @@ def find(data_root: str | Path, columns: tuple[str, str] | None = None) -> Found
 
     Args:
         data_root: the folder, or the list.
-        columns: a table's columns of paths and of labels, see
-            :func:`~bce3s.datasets.lists.read_list`.
+        options: how lists are to be read.
 
     Raises:
         BCE3SError: nothing there, no image, one class only, a class of ``val`` or ``test`` that
             ``train`` does not have, or a list with bad lines.
     """
-    from bce3s.own_data.listed import from_list, from_lists, lists_in
+    from bce3s.own_data.listed import WITH_IMAGES, ListOptions, from_list, from_lists, lists_in
+
+    options = options or ListOptions()
 
     path = Path(data_root).expanduser()
     if not path.exists():
@@ -78,10 +84,15 @@ def find(data_root: str | Path, columns: tuple[str, str] | None = None) -> Found
     if is_run(path):
         raise BCE3SError(f'data_root: {path} is the folder of a run, not of images.')
     if path.is_file():
-        return _checked(from_list(path, columns), path)
+        return _checked(from_list(path, options), path)
     try:
-        lists = lists_in(path)
-        return _checked(from_lists(path, lists, columns) if lists else _from_folder(path), path)
+        if lists := lists_in(path):
+            found = from_lists(path, lists, options)
+        elif (path / WITH_IMAGES).is_file():
+            found = from_list(path / WITH_IMAGES, options)
+        else:
+            found = _from_folder(path)
+        return _checked(found, path)
     except OSError as error:
         raise BCE3SError(f'data_root: {path} cannot be listed ({error.strerror}).') from error
 
@@ -189,8 +200,13 @@ def _nothing_in(folder: Path, loose: int) -> str:
 
 
 # -------------------------------------------------------------------------------------- both ways
-def labelled(root: Path, named: dict[str, list[tuple[str, str]]], notes: list[str]) -> FoundImages:
-    """Numbers the classes in the order of their names.
+def labelled(
+    root: Path,
+    named: dict[str, list[tuple[str, str]]],
+    notes: list[str],
+    order: Sequence[str] | None = None,
+) -> FoundImages:
+    """Numbers the classes of the training images in the natural order of their names.
 
     Names are stripped, and composed (NFC): a folder packed on a Mac has another form of the same
     name.
@@ -198,15 +214,19 @@ def labelled(root: Path, named: dict[str, list[tuple[str, str]]], notes: list[st
     Args:
         root, notes: see :class:`FoundImages`.
         named: split -> (path, name of the class).
+        order: of the classes, another one.
 
     Raises:
         BCE3SError: a class that only ``val`` or ``test`` has, a name that is empty or not UTF-8.
     """
     tidy = {name: tidy_name(name) for images in named.values() for _, name in images}
-    classes = sorted({tidy[name] for _, name in named['train']})
+    known = {tidy[name] for _, name in named['train']}
+    classes = in_order(known)
+    if order is not None:
+        classes = [name for name in dict.fromkeys(map(tidy_name, order)) if name in known]
     numbers = {name: label for label, name in enumerate(classes)}
     for split, images in named.items():
-        unknown = sorted({tidy[name] for _, name in images} - numbers.keys())
+        unknown = in_order({tidy[name] for _, name in images} - numbers.keys())
         if unknown:
             raise BCE3SError(
                 f'{_named(unknown)}: {"a class" if len(unknown) == 1 else "classes"} of {split!r} '
@@ -214,8 +234,9 @@ def labelled(root: Path, named: dict[str, list[tuple[str, str]]], notes: list[st
                 'images, or remove them.'
             )
     splits = {
-        split: sorted((path, numbers[tidy[name]]) for path, name in images)
-        for split, images in named.items()
+        split: sorted((path, numbers[tidy[name]]) for path, name in named[split])
+        for split in SPLIT_NAMES
+        if split in named
     }
     return FoundImages(root, classes, splits, notes=notes)
 
@@ -258,6 +279,12 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return entry.is_dir() and not is_run(entry.path)
     except OSError:
         return False
+
+
+def subfolders(root: Path) -> list[str]:
+    """The folders in ``root`` and in those, relative to it."""
+    upper = _folders_in(root)
+    return upper + [f'{name}/{below}' for name in upper for below in _folders_in(root / name)]
 
 
 def images_below(folder: Path) -> list[str]:

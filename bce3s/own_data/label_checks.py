@@ -16,15 +16,16 @@ from bce3s.own_data.finding import Finding
 from bce3s.own_data.thumbnails import Thumbnails
 from bce3s.tables import counted
 
+NONE = 'none of these'  # what predictions call an image of no class
 FEW = 5  # training images below which little can be learnt
 GREY = 4.0  # chroma below which a picture is grey
 LEAST = 3  # images of a class of which something is said in the mean
 APART = 3.0  # how many times larger the pictures of a class are than those of the others
 
 LEFTOVERS = re.compile(  # as _key() writes them
-    'unknown|misc|miscellaneous|others?|rest|various|unsorted|unlabell?ed|unclassified|untitled|'
+    '[0-9]*(unknown|background|noneofthese|misc|miscellaneous|others?|rest|various|unsorted|unlabell?ed|unclassified|untitled|'
     '(untitled|new)folder|te?mp|todo|none|na|nan|null|backup|trash|deleted|'
-    'neuerordner|sonstiges?|unbekannt|nouveaudossier|autres|inconnu'
+    'neuerordner|sonstiges?|unbekannt|nouveaudossier|autres|inconnu)'
 )
 _COPY = re.compile(r'^(copy of|kopie von) |([ _-]+(copy|kopie))?([ _]?\([0-9]+\))?$', re.IGNORECASE)
 
@@ -77,7 +78,18 @@ def doubtful_names(classes: Sequence[str]) -> list[Finding]:
                 [f'{first!r} and {second!r}' for first, second in twins],
             )
         )
-    leftovers = [name for name in classes if LEFTOVERS.fullmatch(_key(_COPY.sub('', name)))]
+    like = [name for name in classes if name.casefold() == NONE]
+    if like:
+        found.append(
+            Finding(
+                'rejection_name',
+                f'{counted(len(like), "class is", "classes are")} called like the answer to a '
+                'picture of no class: rename it, or predictions are hard to read.',
+                [repr(name) for name in like],
+            )
+        )
+    rest = [name for name in classes if name not in like]
+    leftovers = [name for name in rest if LEFTOVERS.fullmatch(_key(_COPY.sub('', name)))]
     if leftovers:
         found.append(
             Finding(

@@ -9,11 +9,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bce3s.datasets.checks import check_images, printable
+from bce3s.datasets.checks import check_images, grouped, printable
 from bce3s.errors import BCE3SError
 from bce3s.own_data.found import FoundImages
-
-NAMED = 10  # images that a note writes out
+from bce3s.wording import counted
 
 
 def sound(
@@ -59,12 +58,12 @@ def _noting(problems: dict[int, str]) -> Callable[[int, str], None]:
 
 
 def _note(split: str, images: list[tuple[str, int]], problems: dict[int, str]) -> str:
-    lines = [f'{images[i][0]} {what}' for i, what in sorted(problems.items())[:NAMED]]
-    if len(problems) > NAMED:
-        lines.append(f'and {len(problems) - NAMED:,} more')
-    images_of = 'image' if len(problems) == 1 else 'images'
+    found = sorted(problems.items())
+    lines = grouped(
+        [f'{images[i][0]} {what}' for i, what in found], [what.split(';')[0] for _, what in found]
+    )
     return printable(
-        f'{len(problems):,} {images_of} of {split} cannot be used and will be left out: '
+        f'{counted(len(problems), "image")} of {split} cannot be used and will be left out: '
         f'{"; ".join(lines)}.'
     )
 

@@ -61,43 +61,40 @@ def changed(**places):
 
 
 @pytest.mark.parametrize(
-    ('content', 'sentences'),
+    'content',
     [
-        (b'', ['is no JSON file']),
-        (b'\xff', ['is no JSON file']),
-        (b'[' * 100_000, ['is no JSON file']),
-        ([1], ['no object with images']),
-        ({}, ['images: is missing', 'annotations: is missing']),
-        (dict(images=[], annotations=[]), ['names no image']),
-        (
-            dict(images=[1, None], annotations=3),
-            [r'images\[0\]: is no', r'\[1\]: is no', 'annotations'],
-        ),
-        (changed(images_0_id=None), [r'images\[0\]: has no integer id', 'name image 1000']),
-        (changed(images_0_id=True), [r'images\[0\]: has no integer id']),
-        (changed(images_1_id=1000), ['has the id 1000 of another image', 'name image 1001']),
-        (changed(images_2_id=7), [r'\(id 7\) has no annotation', 'name image 1002']),
-        (changed(images_0_file_name=None), ['has no file_name']),
-        (changed(images_0_file_name=['x']), ['has no file_name']),
-        (changed(images_0_file_name='/etc/passwd'), ['leads out of']),
-        (changed(images_0_file_name='a/../../b'), ['leads out of']),
-        (changed(images_0_file_name='a\nb.jpg 0'), ['control character']),
-        (changed(images_0_file_name=' a.jpg'), ['blanks at an end']),
-        (changed(images_0_file_name='a\ud800'), ['is no text']),
-        (changed(images_1_file_name='t/Aves/1/b.jpg'), ['of another image']),
-        (changed(annotations_0_image_id='1000'), ['no integer image_id', 'has no annotation']),
-        (changed(annotations_1_image_id=1000), ['a second annotation of image 1000']),
-        (changed(annotations_0_category_id=2), [r'no category_id in 0\.\.1']),
-        (
-            changed(annotations_0_category_id=-1, annotations_1_category_id=0.0),
-            ['annotations.0', '.1'],
-        ),
+        b'',
+        b'\xff',
+        b'[' * 100_000,
+        [1],
+        {},
+        dict(images=[], annotations=[]),
+        dict(images=[1, None], annotations=3),
+        changed(images_0_id=None),
+        changed(images_1_id=1000),
+        changed(images_2_id=7),
+        changed(images_0_file_name=None),
+        changed(images_0_file_name=['x']),
+        changed(images_0_file_name=''),
+        changed(images_0_file_name='/etc/passwd'),
+        changed(images_0_file_name='a/../../b'),
+        changed(images_0_file_name='a\nb.jpg 0'),
+        changed(images_0_file_name=' a.jpg'),
+        changed(images_0_file_name='a\ud800'),
+        changed(images_1_file_name='t/Aves/1/b.jpg'),
+        changed(annotations_0_image_id='1000'),
+        changed(annotations_1_image_id=1000),
+        changed(annotations_0_category_id=2),
+        changed(annotations_0_category_id=-1),
+        changed(annotations_0_category_id=0.0),
     ],
 )
-def test_bad_ones(tmp_path, content, sentences):
-    for sentence in sentences:  # all of them at once
-        with pytest.raises(BCE3SError, match=sentence):
-            convert(tmp_path, content)
+def test_bad_ones(tmp_path, content):
+    with pytest.raises(
+        BCE3SError, match=r'does not hold the annotations .*fetch it again'
+    ) as caught:
+        convert(tmp_path, content)
+    assert len(str(caught.value)) < 400
 
 
 def test_no_file(tmp_path):

@@ -212,13 +212,16 @@ def test_problems_are_one_error():
     problems.raise_all('never raised')
     assert not problems
     for i in range(103):
-        problems.add(f'list.txt:{i}', 'is missing')
+        problems.add(f'list.txt:{i}', f'{i}.jpg is missing', 'is missing' if i > 1 else '')
     with pytest.raises(BCE3SError) as caught:
         problems.raise_all('Images cannot be used')
     lines = str(caught.value).split('\n')
     assert lines[0] == 'Images cannot be used (103):'
-    assert lines[1] == '  list.txt:0: is missing'
-    assert lines[100:] == ['  list.txt:99: is missing', '  and 3 more']
+    assert lines[1:3] == [f'  list.txt:{i}: {i}.jpg is missing' for i in range(2)]
+    assert lines[3:] == [
+        *(f'  list.txt:{i}: {i}.jpg is missing' for i in range(2, 5)),
+        '  and 98 more: is missing',
+    ]
 
 
 def test_names_that_are_not_utf8_can_be_printed(tmp_path):

@@ -370,7 +370,7 @@ def test_pipes_and_other_files(root, log):
     (root / 'train/bee/notes.txt').write_text('none')
     with pytest.raises(BCE3SError, match=r'train/bee/1.jpg: is no regular file$'):
         build(root)
-    assert log == [f'1 files below {root}/train are passed over:\n  1 .txt']
+    assert log == [f'Passed over below {root}/train: 1 file:\n  1 .txt']
 
 
 def test_a_test_image_that_is_a_training_image(root, log):
@@ -386,7 +386,7 @@ def test_a_test_image_that_is_a_training_image(root, log):
     ]
     assert not log
     assert len(build(root, 'test', duplicates='warn')) == 6
-    assert log[0].startswith(f'2 images of {root}/val are training images too')
+    assert log[0].startswith(f'Training images too, under other names: 2 images of {root}/val')
     with pytest.raises(BCE3SError, match=r'0\.png: is a training image too'):
         build(root, 'test', test_dir='train', duplicates='warn')
 
@@ -522,7 +522,7 @@ def test_our_own_figure_is_passed_over(root, log):
         (root / 'train/bee/0.png').read_bytes()
     )
     assert len(build(root)) == 9
-    assert log == [f'1 files below {root}/train are passed over:\n  1 .png']
+    assert log == [f'Passed over below {root}/train: 1 file:\n  1 .png']
 
 
 def test_one_class(root):

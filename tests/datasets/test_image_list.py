@@ -88,7 +88,7 @@ def test_absolute_paths_packed_lists_and_tables(root, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp('elsewhere')
     rows = [line.rpartition(' ')[0] for line in TRAIN.splitlines()]
     (elsewhere / 'own.csv').write_text(
-        'file,species\n' + ''.join(f'{root / row},animal {row[7]}\n' for row in rows)
+        'file,Sorte,x\n' + ''.join(f'{root / row},animal {row[7]},\n' for row in rows)
     )
     (root / 'test.csv').write_text('path,class\nval/2-0.jpg,animal 2\n')
     os.rename(root / 'train.txt', root / 'plain')
@@ -99,12 +99,18 @@ def test_absolute_paths_packed_lists_and_tables(root, tmp_path_factory):
     lists = dict(train=str(elsewhere / 'own.csv'), test=str(root / 'test.csv'))
     with pytest.raises(BCE3SError, match='no column called label'):
         build(root, lists=lists)
-    columns = ('file', 'species')
+    columns = ('file', 'Sorte')
     assert build('/nowhere', lists=lists, columns=columns).metainfo['class_counts'] == [5, 3, 2]
-    (root / 'test.csv').write_text('file,species\nval/2-0.jpg,animal 2\n')
+    (root / 'test.csv').write_text('file,Sorte\nval/2-0.jpg,animal 2\n')
     test = build(root, 'test', lists, columns=columns)
     assert test.labels.tolist() == [2]
     assert test.metainfo['classes'] == ['animal 0', 'animal 1', 'animal 2']
+
+
+def test_a_list_of_windows(root):
+    text = TEST.replace('/', '\\').replace('\n', '\r\n')
+    (root / 'test.txt').write_bytes(text.encode('utf-16'))
+    assert build(root, 'test').paths[0] == str(root / 'val/0-0.jpg')
 
 
 KINDS = dict(OTHERS)
@@ -173,7 +179,7 @@ def test_other_lists_than_the_published_ones(root):
         [
             'train.txt: is not the published list: its git blob id is ',
             'train.txt: names 4 images of class 1, published are 3',
-            'train.txt: names 1 images of class 2, published are 2',
+            'train.txt: names 1 image of class 2, published are 2',
             'test.txt: is not the published list',
             'test.txt: names 8 images, the published one 6',
             'test.txt: has classes 7 to 8; 3 are published',
@@ -233,7 +239,7 @@ def test_everything_wrong_with_images_at_once(root):
 
 
 def test_images_that_are_elsewhere(root):
-    with pytest.raises(BCE3SError, match=r'None of the 10 images of .*train.txt is there.*elsewh'):
+    with pytest.raises(BCE3SError, match=r'None of the 10 images of .*train.txt was found.*elsewh'):
         build(root / 'elsewhere', lists=dict(train=str(root / 'train.txt')))
 
 

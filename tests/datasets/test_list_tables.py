@@ -27,6 +27,8 @@ def test_separators(tmp_path, separator):
 def test_other_signs_in_cells_do_not_separate(tmp_path):
     text = 'path;label\na, b.jpg;cat, small\nc\td.jpg;dog\n'
     assert read(tmp_path, text)[0] == [('a, b.jpg', 0, 2), ('c\td.jpg', 1, 3)]
+    text = ' path , label\n "a.jpg", big cat \n b.jpg , dog\n'
+    assert read(tmp_path, text) == ([('a.jpg', 0, 2), ('b.jpg', 1, 3)], ['big cat', 'dog'])
     text = 'path,label,note;s\na;b.jpg,cat,x\n'
     assert read(tmp_path, text)[0] == [('a;b.jpg', 0, 2)]
     with pytest.raises(BCE3SError, match='no column called path'):
@@ -53,7 +55,7 @@ def test_without_a_header(tmp_path, separator):
 def test_a_row_of_another_width(tmp_path):
     with pytest.raises(BCE3SError, match='csv:2: has 3 cells where the first row has 2'):
         read(tmp_path, 'a.jpg,cat\nb.jpg,dog,x\n')
-    with pytest.raises(BCE3SError, match='csv:3: has 1 cells where the header has 2'):
+    with pytest.raises(BCE3SError, match='csv:3: has 1 cell where the header has 2'):
         read(tmp_path, 'path,label\nb.jpg,dog\nc.jpg\n')
 
 
@@ -66,7 +68,7 @@ def test_a_row_of_another_width(tmp_path):
         'a.jpg\n',
         'a.jpg,\n',
         'a.jpg;1,b.jpg\n',  # `a.jpg` and `1,b.jpg`, or `a.jpg;1` and `b.jpg`
-        'photo,label\na.jpg,cat\n',
+        'photo,note,label,class\na.jpg,x,cat,dog\n',
         '"a.jpg,cat\n',
     ],
 )
@@ -81,3 +83,35 @@ def test_what_is_not_clear_is_asked(tmp_path, text):
 def test_without_a_header_columns_cannot_be_named(tmp_path):
     with pytest.raises(BCE3SError, match='no column called img'):
         read(tmp_path, 'a.jpg,cat\n', columns=('img', 'kind'))
+
+
+@pytest.mark.parametrize(
+    ('header', 'row'),
+    [
+        ('Width,ClassId,Path', '32,cat,a.jpg'),
+        ('id,breed', 'a.jpg,cat'),
+        ('image_id,label', 'a.jpg,cat'),
+        ('id,Image Path,target', '7,a.jpg,cat'),
+        ('file_name,category', 'a.jpg,cat'),
+        ('filename,class_id,class_name', 'a.jpg,7,cat'),
+        ('image-id,Sorte', 'a.jpg,cat'),
+        ('Bild,label', 'a,cat'),
+    ],
+)
+def test_headers_of_common_spellings(tmp_path, header, row):
+    entries, classes = read(tmp_path, f'{header}\n{row}\n')
+    assert entries == [('a' if header.startswith('Bild') else 'a.jpg', 0, 2)]
+    assert classes == ['cat']
+
+
+def test_one_column_of_zeros_and_ones_for_each_class(tmp_path):
+    text = 'image,split,NV,MEL\na.jpg,train,1.0,0.0\nb.jpg,test,0.0,1.0\n'
+    assert read(tmp_path, text) == ([('a.jpg', 1, 2), ('b.jpg', 0, 3)], ['MEL', 'NV'])
+    text = 'image,cat,dog\na.jpg,1,1\nb.jpg,0,1\nc.jpg,0,0\n'
+    with pytest.raises(BCE3SError, match=r'csv:2: has not one 1 .*\n.*csv:4: has not one 1'):
+        read(tmp_path, text)
+
+
+def test_the_message_names_the_option_of_the_command(tmp_path):
+    with pytest.raises(BCE3SError, match=r"own_data\.columns=\('A','B'\)"):
+        read(tmp_path, 'x,y,z\n1,2,3\n', option="own_data.columns=('A','B')")

@@ -42,7 +42,7 @@ def problems(path, *args, **kwargs):
 
 
 def test_paths_labels_and_lines(tmp_path):
-    path = put(tmp_path, 'train/a.jpg 0\n\ntrain/b.jpg 1\n  \t\n/else/c.jpg 01')
+    path = put(tmp_path, 'train/a.jpg 0\n\ntrain/b.jpg 1\n  \t\n/else/c.jpg 1')
     entries = read_list(path)
     assert pairs(entries) == [('train/a.jpg', 0, 1), ('train/b.jpg', 1, 3), ('/else/c.jpg', 1, 5)]
     assert (entries.source, entries.classes) == (path, None)
@@ -132,9 +132,9 @@ def test_a_table_of_names(tmp_path):
 
 
 def test_other_columns(tmp_path):
-    path = put(tmp_path, 'img,path,target\na.jpg,x,3\nb.jpg,y,0\n', 'l.csv')
-    assert read_list(path, columns=('img', 'Target')).paths == ['a.jpg', 'b.jpg']
-    with pytest.raises(BCE3SError, match=r"no column called label or .*'target'.*columns="):
+    path = put(tmp_path, 'img,note,Sorte\na.jpg,x,3\nb.jpg,y,0\n', 'l.csv')
+    assert read_list(path, columns=('img', 'sorte')).paths == ['a.jpg', 'b.jpg']
+    with pytest.raises(BCE3SError, match=r"no column called label or .*'Sorte'.*columns="):
         read_list(path)
     with pytest.raises(BCE3SError, match='columns is'):
         read_list(path, columns='img')
@@ -147,48 +147,119 @@ def test_other_columns(tmp_path):
 
 
 def test_all_mistakes_of_a_list_at_once(tmp_path):
-    text = 'a.jpg 0|b.jpg|c.jpg one|d.jpg -1||e.jpg 10000000|? 0|f\0.jpg 1|./a.jpg 1|g.jpg 1.0|3'
-    rows = text.replace('|', '\n').encode().replace(b'?', b'\xff.jpg').split(b'\n')
-    rows += ['h.jpg ²'.encode(), b'i.jpg ' + b'9' * 5000]
-    found = problems(put(tmp_path, b'\n'.join(rows)))
-    expected = [
-        '7: is not UTF-8 (byte 0xff)',
-        '8: holds a NUL',
+    text = 'a.jpg 0|b.jpg|d.jpg -1||e.jpg 10000000|./a.jpg 1|x y.jpg|3|i.jpg ' + '9' * 5000
+    assert problems(put(tmp_path, text.replace('|', '\n'))) == [
         '2: \'b.jpg\' has no label: expected "path label"',
-        '11: \'3\' has no label: expected "path label"',
-        "3: the label 'one' is no whole number",
-        "4: the label '-1' is negative: classes are numbered from 0",
-        "6: the label '10000000' is above 9,999,999",
-        "10: the label '1.0' is no whole number",
-        "12: the label '²' is no whole number",
-        f"13: the label '{'9' * 80}...' is above 9,999,999",
-        "9: 'a.jpg' is listed already in line 1",
+        '7: \'x y.jpg\' has no label: expected "path label"',
+        '8: \'3\' has no label: expected "path label"',
+        "3: the label '-1' is negative: classes are numbered from 0",
+        "5: the label '10000000' is above 9,999,999",
+        f"9: the label '{'9' * 80}...' is above 9,999,999",
+        "6: 'a.jpg' is listed already in line 1, with another label",
     ]
-    assert found == expected
 
 
 def test_all_mistakes_of_a_table_at_once(tmp_path):
-    text = 'path,label\na.jpg,0\nb.jpg\n,1\nc.jpg,\nd.jpg,x\na.jpg,1\n"e.jpg",2,3\nf,"1'
+    text = 'path,label\na.jpg,0\nb.jpg\n,1\nc.jpg,\nd.jpg,-1\na.jpg,1\n"e.jpg",2,3\nf,"1'
     assert problems(put(tmp_path, text, 'l.csv')) == [
         '9: is no row of a table (unexpected end of data)',
-        '3: has 1 cells where the header has 2',
+        '3: has 1 cell where the header has 2',
         '4: has no path',
         '8: has 3 cells where the header has 2',
         '5: has no label',
-        "6: the label 'x' is no whole number",
-        "7: 'a.jpg' is listed already in line 2",
+        "6: the label '-1' is negative: classes are numbered from 0",
+        "7: 'a.jpg' is listed already in line 2, with another label",
     ]
     path = put(tmp_path, 'path,label\na.jpg,cow\nb.jpg,\n', 'l.csv')
     unknown = "2: 'cow' is a class that the training set does not have"
     assert problems(path, ['cat', 'dog']) == [unknown, '3: has no label']
 
 
-def test_many_mistakes_are_counted(tmp_path):
-    found = problems(put(tmp_path, 'x\n' * 250))
-    assert len(found) == 101
-    assert found[-1] == 'and 150 more'
-    with pytest.raises(BCE3SError, match=r'cannot be used.* \(250\)'):
+def test_many_mistakes_of_one_cause_are_counted(tmp_path):
+    text = ''.join(f'x{i}\n' for i in range(250)) + 'a.jpg -1\n'
+    assert problems(put(tmp_path, text)) == [
+        *(f'{i + 1}: \'x{i}\' has no label: expected "path label"' for i in range(3)),
+        'and 247 more: no label, expected "path label"',
+        "251: the label '-1' is negative: classes are numbered from 0",
+    ]
+    with pytest.raises(BCE3SError, match=r'cannot be used.* \(251\)'):
         read_list(tmp_path / 'list.txt')
+
+
+def test_rows_that_are_there_twice_do_no_harm(tmp_path):
+    entries = read_list(put(tmp_path, 'a.jpg 0\nb.jpg 1\n./a.jpg 0\na.jpg 0\n'))
+    assert pairs(entries) == [('a.jpg', 0, 1), ('b.jpg', 1, 2)]
+    text = 'path,label,split\na.jpg,0,train\na.jpg,0,train\na.jpg,0,test\n'
+    assert problems(put(tmp_path, text, 'l.csv')) == [
+        "4: 'a.jpg' is listed already in line 2, with another split"
+    ]
+
+
+# ------------------------------------------------------------------------------ names as labels
+
+
+@pytest.mark.parametrize(
+    ('labels', 'classes', 'numbers'),
+    [
+        (['dog', 'cat', 'dog'], ['cat', 'dog'], [1, 0, 1]),
+        (['golden retriever', 'pug', 'pug'], ['golden retriever', 'pug'], [0, 1, 1]),
+        (['7', 'A', '10'], ['7', '10', 'A'], [0, 2, 1]),
+        (['010', '001', '002'], ['001', '002', '010'], [2, 0, 1]),
+        (['7', '07', '007'], ['007', '07', '7'], [2, 1, 0]),
+        (['1.0', '0.0', '1.0'], ['0.0', '1.0'], [1, 0, 1]),
+        (['2', '10', '0'], None, [2, 10, 0]),
+    ],
+)
+@pytest.mark.parametrize('separator', [' ', '\t', ','])
+def test_labels_are_names_as_written_unless_all_are_numbers(
+    tmp_path, separator, labels, classes, numbers
+):
+    text = ''.join(f'a b{i}.jpg{separator}{label}\n' for i, label in enumerate(labels))
+    entries = read_list(put(tmp_path, text, 'l.csv' if separator == ',' else 'l.txt'))
+    assert (entries.classes, entries.labels) == (classes, numbers)
+    assert entries.paths == ['a b0.jpg', 'a b1.jpg', 'a b2.jpg']
+
+
+def test_names_that_look_like_numbers_are_in_their_order(tmp_path):
+    text = ''.join(f'{k}.jpg {k}\n' for k in range(12))
+    entries = read_list(put(tmp_path, text), names=True)
+    assert entries.classes == [str(k) for k in range(12)]
+    assert entries.labels == list(range(12))
+
+
+def test_a_path_without_an_ending_ends_at_a_tab_or_the_last_blank(tmp_path):
+    text = 'a b\tgolden retriever\nc d pug\n'
+    entries = read_list(put(tmp_path, text))
+    assert entries.paths == ['a b', 'c d']
+    assert entries.classes == ['golden retriever', 'pug']
+
+
+# ------------------------------------------------------------------------------------- encodings
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-8'])
+@pytest.mark.parametrize('name', ['l.csv', 'l.txt'])
+def test_encodings_of_windows(tmp_path, encoding, name):
+    text = 'path,label\r\nä/1.jpg,ä\r\nb/1.jpg,b\r\n'
+    if name == 'l.txt':
+        text = 'ä/1.jpg ä\r\nb/1.jpg b\r\n'
+    entries = read_list(put(tmp_path, text.encode(encoding), name))
+    assert (entries.paths, entries.classes) == (['ä/1.jpg', 'b/1.jpg'], ['b', 'ä'])
+
+
+@pytest.mark.parametrize(
+    ('content', 'what'),
+    [
+        ('x.jpg b\n' + 'ä.jpg ä\n' * 90, r'is not UTF-8 \(line 2, byte 0xe4\)'),
+        (('a.jpg b\n' * 90).encode('utf-16-le'), r'holds a NUL \(line 1\)'),
+        ('a.jpg b\n'.encode('utf-16') + b'a', 'is not UTF-8'),
+    ],
+)
+def test_other_encodings_are_one_sentence(tmp_path, content, what):
+    content = content if isinstance(content, bytes) else content.encode('cp1252')
+    with pytest.raises(BCE3SError, match=f'{what}.*save it as UTF-8') as caught:
+        read_list(put(tmp_path, content))
+    assert '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize('name', ['list.txt', 'list.csv'])

@@ -86,44 +86,44 @@ def test_reading_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('content', 'sentences'),
+    ('content', 'sentence'),
     [
-        (b'{', ['is no JSON file']),
-        (b'\xff\xfe{}', ['is no JSON file']),
-        (b'[' * 100_000, ['is no JSON file']),
-        (b'9' * 5000, ['is no JSON file']),
-        ([], ['a list, not an object']),
-        (dict(dataset='CIFAR10LT'), ['lies in memory']),
-        (dict(), ['num_classes: is null', 'splits: is no object']),
-        (manifest(num_classes=True), ['num_classes: is true']),
-        (manifest(num_classes=1e3), ['num_classes: is 1000.0']),
+        (b'{', 'is no JSON file'),
+        (b'\xff\xfe{}', 'is no JSON file'),
+        (b'[' * 100_000, 'is no JSON file'),
+        (b'9' * 5000, 'is no JSON file'),
+        ([], 'is no manifest'),
+        (dict(dataset='CIFAR10LT'), "'num_classes' is missing"),
+        (manifest(num_classes=True), 'num_classes is no whole'),
+        (manifest(num_classes=1e3), 'num_classes is no whole'),
+        (manifest(num_classes=3), 'train.class_counts are not 3'),
+        (manifest(num_classes=10**80), 'num_classes is no whole'),
+        (manifest(benchmark=['x']), 'benchmark is no name'),
+        (manifest(splits=dict(test={})), "'train' is missing"),
+        (manifest(splits=dict(train=3)), 'is no manifest'),
+        (manifest(splits=manifest()['splits'] | dict(more={})), 'splits are not of'),
+        (manifest(splits=dict(train=dict(list='../x', images=1))), 'list is not the name'),
+        (manifest(splits=dict(train=dict(list='T\ud800', images=1))), 'list is not the name'),
+        (manifest(splits=dict(train=dict(list='T', images=0))), 'images is no whole'),
         (
-            manifest(num_classes=3),
-            ['train.class_counts: has 2 entries for 3', 'test.class_counts: s'],
-        ),
-        (manifest(num_classes=10**80), ['num_classes: is 1000']),
-        (manifest(benchmark=['x']), ['benchmark: is a list']),
-        (manifest(splits=dict(train=3, more={})), ['splits.train: is 3', '"more": is none of']),
-        (
-            manifest(splits=dict(train=dict(list='../x', images=0, git_blob='xyz'))),
-            ['train.list: is "../x"', 'train.git_blob: is "xyz"', 'train.images: is 0'],
+            manifest(splits=dict(train=dict(list='T', images=3, git_blob='xyz'))),
+            'git_blob is neither',
         ),
         (
             manifest(splits=dict(train=dict(list='T', images=3, class_counts=[1, -2]))),
-            [r'class_counts\[1\]: is -2'],
+            'class_counts is no whole',
         ),
         (
-            manifest(splits=dict(train=dict(list='T\ud800', images=3, class_counts=[1, 1]))),
-            ['train.list: is', 'class_counts: sum to 2'],
+            manifest(splits=dict(train=dict(list='T', images=3, class_counts=[1, 1]))),
+            'class_counts sum to 2, images is 3',
         ),
-        (manifest(most_and_least=[1]), ['most_and_least: is a list']),
-        (manifest(most_and_least=[3, 1]), [r'most_and_least: is \[3, 1\]']),
+        (manifest(most_and_least=[1]), 'is no manifest'),
+        (manifest(most_and_least=[3, 1]), 'most_and_least are not those'),
     ],
 )
-def test_a_bad_one(tmp_path, content, sentences):
-    for sentence in sentences:  # all of them at once
-        with pytest.raises(BCE3SError, match=sentence):
-            read(tmp_path, content)
+def test_a_bad_one(tmp_path, content, sentence):
+    with pytest.raises(BCE3SError, match=sentence):
+        read(tmp_path, content)
 
 
 def test_no_manifest_at_all(tmp_path):

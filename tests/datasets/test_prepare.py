@@ -154,7 +154,7 @@ def test_from_lists_and_archives(tmp_path, capsys, tiny, name, entries, archives
     assert run('--lists-from', tmp_path / 'lists') == 1  # no image yet
     said = capsys.readouterr()
     assert '2 classes' in said.out
-    assert f'7 of 7 images are missing below {root}' in said.err
+    assert f'Missing are 7 of 7 images below {root}' in said.err
     for file, content in archives.items():
         assert (
             f'{file} (tiny, MD5 {hashlib.md5(content).hexdigest()}): from https://page' in said.err
@@ -215,7 +215,7 @@ def test_an_archive_without_some_of_the_images(tmp_path, capsys, tiny):
     said = capsys.readouterr()
     assert '1 are not in it' in said.out
     assert 'train/airfield/00000003.jpg is missing' in said.err
-    assert '1 of 7 images are missing' in said.err
+    assert 'Missing are 1 of 7 images' in said.err
     assert 'They are not in ' in said.err
 
 
@@ -429,10 +429,10 @@ def test_lists_of_ones_own(tmp_path, capsys):
 
 def test_tables_of_other_shapes(tmp_path, capsys):
     own_images(tmp_path, ['a 1.jpg', 'b.jpg'])
-    (tmp_path / 'train.csv').write_text('file name;kind of animal\na 1.jpg;cat\nb.jpg;dog\n')
+    (tmp_path / 'train.csv').write_text('file name;kind of animal;x\na 1.jpg;cat;\nb.jpg;dog;\n')
     call = ['list', str(tmp_path / 'train.csv'), '--no-figure']
     assert main(call) == 1
-    assert '--columns PATH LABEL' in capsys.readouterr().err
+    assert '--columns PATHS LABELS' in capsys.readouterr().err
     assert main([*call, '--columns', 'file name', 'kind of animal']) == 0
     command = capsys.readouterr().out.splitlines()[-1]
     options = shlex.split(command.partition('--cfg-options ')[2])

@@ -69,7 +69,7 @@ def fake(monkeypatch):
             'pt2',
             'model.pt2',
             'torch.export',
-            lambda _network, _example, file: file.write(b'8 bytes.') and None,
+            lambda _network, _example, file, _metadata: file.write(b'8 bytes.') and None,
             lambda _path: lambda images: original(images) + shift,
         )
         monkeypatch.setitem(FORMATS, 'pt2', kind)
@@ -123,6 +123,23 @@ def test_the_graph_takes_bytes_of_any_number_and_is_one_file(exported):
     assert not any(tensor.external_data for tensor in model.graph.initializer)
     names = {path.name for path in exported.iterdir()}
     assert names == {*FILES.values(), 'model.json', 'MODEL_CARD.md'}
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_each_file_says_what_its_outputs_are(exported, name):
+    facts = json.loads((exported / 'model.json').read_text())
+    path, keys = str(exported / FILES[name]), ('classes', 'threshold', 'input', 'normalisation')
+    if name == 'onnx':
+        session = pytest.importorskip('onnxruntime').InferenceSession(path)
+        found = session.get_modelmeta().custom_metadata_map
+    else:
+        found = dict.fromkeys(keys, '')
+        load = torch.jit.load if name == 'torchscript' else torch.export.load
+        load(path, **{dict(torchscript='_extra_files', pt2='extra_files')[name]: found})
+    found = {key: json.loads(found[key]) for key in keys}
+    assert found.pop('threshold') == facts['rejection']['threshold']
+    assert found == {key: facts[key] for key in found}
+    assert found['classes'] == [str(k) for k in range(10)]
 
 
 @pytest.mark.parametrize('name', FILES.values())
@@ -270,20 +287,20 @@ def test_a_file_with_other_scores_is_not_kept(digits, tmp_path, fake, there):
     if there:
         (tmp_path / 'model.pt2').write_bytes(b'earlier')
     with pytest.raises(BCE3SError, match=r'model\.pt2 is not kept'):
-        export(ExportedNetwork(model), original, fake(original, 0.01), tmp_path, images)
+        export(ExportedNetwork(model), original, fake(original, 0.01), tmp_path, images, {})
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b'earlier'] * there
-    export(ExportedNetwork(model), original, fake(original, 1e-7), tmp_path, images)
+    export(ExportedNetwork(model), original, fake(original, 1e-7), tmp_path, images, {})
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b'8 bytes.']
 
 
 def test_what_an_exporter_raises_is_a_sentence(digits, tmp_path):
-    def fail(_network, _example, _file):
+    def fail(_network, _example, _file, _metadata):
         raise NotImplementedError('no such operator\nwith many lines')
 
     kind = export_formats.Format('onnx', 'model.onnx', 'ONNX', fail, None)
     model, _ = float32_model(RunDirectory.open(digits))
     with pytest.raises(BCE3SError, match=r'cannot be written .*no such operator\)'):
-        export(ExportedNetwork(model), None, kind, tmp_path, random_images(8, (1, 8, 8)))
+        export(ExportedNetwork(model), None, kind, tmp_path, random_images(8, (1, 8, 8)), {})
     assert not list(tmp_path.iterdir())
 
 

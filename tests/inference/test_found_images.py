@@ -95,8 +95,8 @@ def test_where_the_images_of_a_list_are(tmp_path):
     ('name', 'content', 'said'),
     [
         ('l.csv', b'a,b\n1,2\n', 'no column called path or file'),
-        ('l.csv', b'path,label\n,cat\n', 'Row 2 of the table'),
-        ('l.csv', b'path\n"a.png\n', 'is no table'),
+        ('l.csv', b'path,label\n,cat\n', 'csv:2: has no path'),
+        ('l.csv', b'path\n"a.png\n', 'is no row of a table'),
         ('l.csv', b'path,label\n', 'names no image'),
         ('l.txt', b'\n \n', 'names no image'),
         ('l.txt', b'caf\xe9.png\n', 'is not UTF-8'),
@@ -107,3 +107,13 @@ def test_lists_that_cannot_be_read(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BCE3SError, match=said):
         find_images([tmp_path / name])
+
+
+@pytest.mark.parametrize('name', ['l.txt', 'l.csv'])
+def test_a_list_of_windows(tmp_path, name):
+    (tmp_path / 'x').mkdir()
+    (tmp_path / 'x/a b.png').write_bytes(b'')
+    header = 'Image ID;label\r\n' if name == 'l.csv' else ''
+    text = f'{header}x\\a b.png{";3" if header else ""}\r\n'
+    (tmp_path / name).write_bytes(text.encode('utf-16'))
+    assert find_images([tmp_path / name]) == [str(tmp_path / 'x/a b.png')]

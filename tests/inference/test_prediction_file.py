@@ -138,6 +138,18 @@ def test_a_pipe_is_not_waited_for(tmp_path):
         PredictionFile(tmp_path / 'o.csv')
 
 
+def test_a_rejection_differs_from_a_class_of_its_name(tmp_path):
+    name = 'none of these'
+    known = Prediction('a', name, True, name, 0.5, 1.0, 'few', ((name, 0.5),))
+    rejected = Prediction('b', None, False, name, 0.5, -1.0, 'few', ((name, 0.5),))
+    with PredictionFile(tmp_path / 'o.csv') as file:
+        file.begin(dict(classes=[name, 'cat']), 1)
+        file.write([known, rejected])
+    with (tmp_path / 'o.csv').open(newline='') as file:
+        labels = [row['label'] for row in csv.DictReader(file)]
+    assert labels == ['none of these', '(none of these)']
+
+
 @pytest.mark.parametrize('name', ['=1+1', '+x', '@sum(a)', '\tx', '\r=x', '-x', '-', '-2+3'])
 def test_no_cell_is_a_formula(tmp_path, name):
     prediction = Prediction(name, name, True, name, 0.5, -1.25, 'few', ((name, 0.5), (name, 0.1)))

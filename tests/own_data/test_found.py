@@ -8,6 +8,7 @@ from picture_folders import put
 
 from bce3s.errors import BCE3SError
 from bce3s.own_data.found import find
+from bce3s.own_data.listed import ListOptions
 from bce3s.own_data.sound import sound
 
 
@@ -147,6 +148,7 @@ def test_one_list(tmp_path, form):
 
 
 def test_a_table_with_names_splits_and_other_columns(tmp_path):
+    put(tmp_path, '1.png', '2.png', '3.png', '4.png')
     (tmp_path / 'images.csv').write_text(
         '\ufeffid,Split,image,class\n'
         '1,train,1.png,katze\n2,Training,2.png,hund\n\n'
@@ -158,16 +160,110 @@ def test_a_table_with_names_splits_and_other_columns(tmp_path):
         train=[('1.png', 1), ('2.png', 0)], val=[('3.png', 0)], test=[('4.png', 1)]
     )
     (tmp_path / 'other.csv').write_text('datei,sorte\n1.png,a\n2.png,b\n')
-    assert find(tmp_path / 'other.csv', ('datei', 'sorte')).classes == ['a', 'b']
+    assert find(tmp_path / 'other.csv', ListOptions(('datei', 'sorte'))).classes == ['a', 'b']
     (tmp_path / 'bad.csv').write_text('path,label,split\n1.png,a,train\n2.png,b,later\n')
     with pytest.raises(BCE3SError, match=r"bad\.csv:3: the split 'later' is unknown"):
         find(tmp_path / 'bad.csv')
 
 
 def test_numbers_as_labels_keep_their_value_as_name(tmp_path):
+    put(tmp_path, 'x.png', 'y.png', 'z.png')
     (tmp_path / 'images.csv').write_text('path,label\nx.png,10\ny.png,2\nz.png,10\n')
     found = find(tmp_path / 'images.csv')
     assert named(found) == {'x.png': '10', 'y.png': '2', 'z.png': '10'}
+    assert found.classes == ['2', '10']
+
+
+@pytest.mark.parametrize('kind', ['folders', 'txt', 'csv'])
+def test_output_k_is_label_k(tmp_path, kind):
+    put(tmp_path, *(f'{k}/{k}.png' if kind == 'folders' else f'x/{k}.png' for k in range(12)))
+    if kind != 'folders':
+        between = dict(txt=' ', csv=',')[kind]
+        rows = [f'x/{k}.png{between}{k}\n' for k in range(12)]
+        header = 'path,label\n' if kind == 'csv' else ''
+        (tmp_path / f'train.{kind}').write_text(header + ''.join(rows))
+    found = find(tmp_path)
+    assert found.classes == [str(k) for k in range(12)]
+    assert all(path.endswith(f'/{label}.png') for path, label in found.splits['train'])
+
+
+def test_numbered_labels_are_called_like_the_folders_and_keep_their_numbers(tmp_path):
+    put(tmp_path, 'zebra/1.png', 'ant/1.png', 'cow/1.png')
+    (tmp_path / 'all.txt').write_text('zebra/1.png 0\nant/1.png 1\ncow/1.png 2\n')
+    assert find(tmp_path / 'all.txt').classes == ['zebra', 'ant', 'cow']
+    (tmp_path / 'all.txt').write_text('zebra/1.png 07\nant/1.png 1\ncow/1.png A\n')
+    assert find(tmp_path / 'all.txt').classes == ['1', '07', 'A']
+
+
+# --------------------------------------------------------------------- lists and where images are
+@pytest.mark.parametrize('suffix', ['', '.png'])
+@pytest.mark.parametrize('folder', ['train_images', 'data/train', 'Train'])
+def test_a_table_beside_a_folder_of_images(tmp_path, folder, suffix):
+    put(tmp_path, *(f'{folder}/{i}.png' for i in range(6)))
+    rows = ''.join(f'{i}{"" if suffix else ".png"},{"ab"[i % 2]}\n' for i in range(6))
+    (tmp_path / 'train.csv').write_text(f'image_id,label\n{rows}')
+    (tmp_path / 'test.csv').write_text('image_id\n7\n')
+    found = find(tmp_path)
+    assert named(found)[f'{folder}/1.png'] == 'b'
+    assert any(f"lie in '{folder}'" in note for note in found.notes)
+    assert any(('end in' in note) == bool(suffix) for note in found.notes if 'lie in' in note)
+    assert any('test.csv has no labels' in note for note in found.notes)
+    assert found.splits == find(tmp_path, ListOptions(None, folder, suffix)).splits
+
+
+def test_folders_of_the_same_ids(tmp_path):
+    put(tmp_path, *(f'{folder}/{i}.png' for folder in ('a', 'b') for i in range(3)))
+    (tmp_path / 'train.csv').write_text('id,label\n0,x\n1,y\n2,y\n')
+    with pytest.raises(BCE3SError, match=r"may be 'a/0.png' and 'b/0.png': .*own_data.images="):
+        find(tmp_path)
+    assert 'b/0.png' in named(find(tmp_path, ListOptions(images='b')))
+    os.rename(tmp_path / 'a', tmp_path / 'train_images')
+    assert 'train_images/0.png' in named(find(tmp_path))
+
+
+def test_a_list_of_windows(tmp_path):
+    put(tmp_path, 'x/ä 1.png', 'y/2.png')
+    text = 'Path,Label\r\nx\\ä 1.png,x\r\ny\\2.png,y\r\n'
+    (tmp_path / 'win.csv').write_bytes(text.encode('utf-16'))
+    found = find(tmp_path / 'win.csv')
+    assert named(found) == {'x/ä 1.png': 'x', 'y/2.png': 'y'}
+    assert any('back slashes of 2 lines' in note for note in found.notes)
+    put(tmp_path, 'a\\b.png')  # a name with a back slash, where there may be one
+    (tmp_path / 'win.csv').write_text('path,label\na\\b.png,x\ny/2.png,y\n')
+    assert named(find(tmp_path / 'win.csv')) == {'a\\b.png': 'x', 'y/2.png': 'y'}
+
+
+@pytest.mark.parametrize('splits', [False, True])
+def test_metadata_beside_the_images(tmp_path, splits):
+    for folder in ('train', 'validation') if splits else ('.',):
+        put(tmp_path, f'{folder}/0.png', f'{folder}/1.png')
+        (tmp_path / folder / 'metadata.csv').write_text('file_name,label\n0.png,b\n1.png,a\n')
+    found = find(tmp_path)
+    assert list(found.splits) == (['train', 'val'] if splits else ['train'])
+    assert named(found)[f'{"train/" if splits else ""}0.png'] == 'b'
+
+
+def test_none_of_the_images_is_there(tmp_path):
+    (tmp_path / 'all.csv').write_text('path,label\nx/1.png,a\nx/2.png,b\n')
+    with pytest.raises(BCE3SError, match=r"None of the 2 images .*'x/1.png'; paths are relative"):
+        find(tmp_path / 'all.csv')
+
+
+def test_a_table_that_does_not_say_what_is_what(tmp_path):
+    (tmp_path / 'train.csv').write_text('a,b,c\n1,2,3\n')
+    with pytest.raises(BCE3SError, match=r"own_data\.columns=\('PATHS','LABELS'\)"):
+        find(tmp_path)
+
+
+@pytest.mark.parametrize('form', ['folders', 'table'])
+def test_splits_are_in_the_order_train_val_test(tmp_path, form):
+    names = [f'{split}/{c}/1.png' for split in ('test', 'train', 'val') for c in 'ab']
+    put(tmp_path, *names)
+    if form == 'table':
+        rows = [f'{name},{name.split("/")[1]},{name.split("/")[0]}\n' for name in names]
+        (tmp_path / 'all.csv').write_text(f'path,label,split\n{"".join(rows)}')
+    found = find(tmp_path / 'all.csv' if form == 'table' else tmp_path)
+    assert list(found.splits) == ['train', 'val', 'test']
 
 
 def test_lists_for_each_split(tmp_path):

@@ -53,15 +53,22 @@ def test_leftovers():
         'unlabelled',
         'tmp',
         'other',
+        '0_other',
+        'background',
         'otter',
         'temple',
     ]
     (twins, leftovers) = doubtful_names(names)
     assert twins.lines == ["'New Folder (2)' and 'New folder'"]
-    assert leftovers.lines == [repr(name) for name in names[:6]]
-    assert leftovers.headline.startswith('6 classes are called')
+    assert leftovers.lines == [repr(name) for name in names[:8]]
+    assert leftovers.headline.startswith('8 classes are called')
     assert doubtful_names(['otter', 'temple']) == []
     assert doubtful_names(['cat', 'unknown'])[0].headline.startswith('1 class is called')
+
+
+def test_a_class_called_like_a_rejection():
+    (finding,) = doubtful_names(['cat', 'None of these'])
+    assert (finding.kind, finding.lines) == ('rejection_name', ["'None of these'"])
 
 
 def test_counts():
