@@ -20,13 +20,18 @@ from bce3s.benchmark.timing import Options, compare, measuring
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.evaluation.accuracy import evaluate
 from bce3s.evaluation.class_means import class_means
-from bce3s.evaluation.decision_scores import score_statistics
 from bce3s.evaluation.disturbance import measure_disturbance
-from bce3s.evaluation.feature_properties import compactness, distinctiveness
-from bce3s.evaluation.feature_statistics import measure
+from bce3s.evaluation.feature_statistics import (
+    compactness,
+    distinctiveness,
+    measure,
+    nc1,
+    nc4,
+    score_statistics,
+)
 from bce3s.evaluation.margins import margins
 from bce3s.evaluation.nearest_class_mean import nearest_class_mean
-from bce3s.evaluation.neural_collapse import nc1, nc2, nc3, nc4
+from bce3s.evaluation.neural_collapse import nc2, nc3
 from bce3s.evaluation.open_set import evaluate_open_set
 from bce3s.evaluation.retrieval import evaluate_retrieval
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy, uniform_accuracy_at_thresholds

@@ -10,8 +10,7 @@ from bce3s.benchmark.plain_evaluation import PLAIN
 from bce3s.benchmark.timing import Options
 from bce3s.evaluation.accuracy import evaluate
 from bce3s.evaluation.class_means import class_means
-from bce3s.evaluation.feature_properties import compactness, distinctiveness
-from bce3s.evaluation.neural_collapse import nc1
+from bce3s.evaluation.feature_statistics import compactness, distinctiveness, nc1
 from bce3s.evaluation.uniform_accuracy import gridded_uniform_accuracy, score_extremes
 
 
