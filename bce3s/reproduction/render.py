@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.report import markdown_table
 from bce3s.files import written_whole
 from bce3s.reproduction.cells import Column
 from bce3s.reproduction.collect import Collected, CollectedRow, Measured
 from bce3s.reproduction.figures import draw
 from bce3s.reproduction.findings import findings
+from bce3s.tables import markdown_table
 
 
 def write(collected: Collected, directory: Path) -> Path:
