@@ -118,12 +118,20 @@ def check_widths(features: Tensor, weight: Tensor) -> None:
 
 
 def rho(weight: Any) -> float:
-    """:math:`\\rho = \\|W\\|_F^2` of the (K, d) classifier."""
+    """:math:`\\rho = \\|W\\|_F^2` of the (K, d) classifier.
+
+    >>> rho([[3.0, 4.0]])
+    25.0
+    """
     return float(as_tensor(weight).double().square().sum())
 
 
 def bias_statistics(bias: Any) -> dict[str, float]:
-    """``b_mean`` and ``b_std`` (Eqs. 55, 56) of (K,) biases in the sign of :math:`z = W h - b`."""
+    """``b_mean`` and ``b_std`` (Eqs. 55, 56) of (K,) biases in the sign of :math:`z = W h - b`.
+
+    >>> bias_statistics([1.0, 3.0])
+    {'b_mean': 2.0, 'b_std': 1.0}
+    """
     bias = as_tensor(bias).double()
     return {'b_mean': float(bias.mean()), 'b_std': float(bias.std(correction=0))}
 

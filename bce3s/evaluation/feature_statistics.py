@@ -43,6 +43,10 @@ def measure(
         features: (N, d), NumPy or torch; the work is done where they are.
         labels: (N,) classes.
         weight, bias, class_counts, distributions, thresholds: as :func:`measure_batches`.
+
+    >>> found = measure([[2.0, 0.0], [0.0, 2.0]], [0, 1], [[1.0, 0.0], [0.0, 1.0]])
+    >>> found['accuracy'], found['e_dis'], found['nc4'], round(found['nc3'], 6)
+    (100.0, 50.0, 0.0, 0.0)
     """
     features = as_matrix('features', features)
     weight = as_tensor(weight, features.device)

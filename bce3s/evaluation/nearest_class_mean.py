@@ -42,6 +42,9 @@ def nearest_class_mean(
     Raises:
         BCE3SError: shapes that do not fit, a value that is not finite, a label outside 0..K-1, an
             unknown metric.
+
+    >>> nearest_class_mean([[1.0, 0.2]], [[1.0, 0.0], [0.0, 1.0]], [0, 1], 2).tolist()
+    [0]
     """
     if metric not in ('cosine', 'euclidean'):
         raise BCE3SError(f"metric is {metric!r}: use 'cosine' or 'euclidean'.")

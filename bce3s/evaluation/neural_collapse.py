@@ -58,6 +58,11 @@ def nc2(weight: Any, centred: bool = True) -> float | None:
 
     Raises:
         BCE3SError: W is not a matrix, or not finite.
+
+    >>> round(nc2([[1.0, 0.0], [-1.0, 0.0]]), 6)
+    0.0
+    >>> round(nc2([[1.0, 0.0], [0.0, 1.0]], centred=False), 4)
+    0.7654
     """
     weight = _weight(weight)
     if centred:
@@ -72,6 +77,10 @@ def nc3(weight: Any, means: ClassMeans, centred: bool = False) -> float | None:
 
     Raises:
         BCE3SError: W is not a finite matrix with a row for each class and the features' width.
+
+    >>> from bce3s.evaluation.class_means import class_means
+    >>> round(nc3([[1.0], [-1.0]], class_means([[2.0], [-2.0]], [0, 1])), 6)
+    0.0
     """
     weight = _weight(weight, means)[means.classes]
     if centred:
