@@ -3,6 +3,8 @@
 import doctest
 import importlib
 import pkgutil
+import subprocess
+import sys
 
 import pytest
 
@@ -36,6 +38,15 @@ MEASURES = {
     'retrieval': ('retrieval_figures',),
     'uniform_accuracy': ('uniform_accuracy',),
 }
+
+
+def test_arrays_need_no_mmengine():
+    """Only the metric, which is MMEngine's, imports it."""
+    names = [name for name in MODULES if not name.endswith('.metrics')]
+    code = f'import importlib, sys\nfor name in {names}: importlib.import_module(name)\n'
+    code += "print(sorted({'mmengine', 'mmpretrain', 'cv2', 'torchvision'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == '[]'
 
 
 @pytest.mark.parametrize('name', MODULES)
