@@ -25,7 +25,6 @@ from bce3s.engine.unknown_sets import FittedImages, unknown_config, unknown_data
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.cross_fitting import halves
 from bce3s.evaluation.feature_report import (
-    aligned_table,
     closed_set_rows,
     format_features,
     format_tables,
@@ -33,6 +32,7 @@ from bce3s.evaluation.feature_report import (
 )
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
 from bce3s.registry import MODELS
+from bce3s.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = str(ROOT / 'tools' / 'feature_quality.py')
@@ -372,7 +372,9 @@ def test_texts_without_unknown_sets_and_with_empty_splits(report):
 
 
 def test_aligned_table():
-    lines = aligned_table(['a', 'wide'], [['longer', '1'], ['b', '22.5']]).splitlines()
+    lines = markdown_table(
+        ['a', 'wide'], [['longer', '1'], ['b', '22.5']], aligned=True
+    ).splitlines()
     assert lines[0] == '| a      | wide |'
     assert lines[1] == '| ------ | ---: |'
     assert lines[3] == '| b      | 22.5 |'

@@ -125,6 +125,9 @@ def macro_f1(counts: Tally) -> float:
     As in scikit-learn's ``f1_score(average='macro', zero_division=0)``: a class occurs if it is
     some sample's label or some sample's prediction; one that never is predicted right counts as 0.
     In percent.
+
+    >>> round(macro_f1(tally([0, 0, 1, 2], [0, 1, 1, 0], 3)), 2)
+    38.89
     """
     total = counts.predicted + counts.tested
     occurs = total > 0
@@ -149,6 +152,10 @@ def evaluate(
 
     Raises:
         BCE3SError: no sample, different lengths, or a value outside 0..K-1.
+
+    >>> found = evaluate([0, 0, 1, 2], [0, 1, 1, 0], [500, 50, 5], Thresholds(many=100, few=20))
+    >>> found['all'], found['many'], found['medium'], found['few'], found['accuracy']
+    (50.0, 50.0, 100.0, 0.0, 50.0)
     """
     counts = tally(labels, preds, len(class_counts))
     per_class = per_class_accuracy(counts)

@@ -70,7 +70,11 @@ def reliability(confidence: Any, correct: Any, bins: int = BINS) -> Reliability:
 
 
 def expected_calibration_error(confidence: Any, correct: Any, bins: int = BINS) -> float:
-    """ECE in percent; see :func:`reliability`."""
+    """ECE in percent; see :func:`reliability`.
+
+    >>> round(expected_calibration_error([0.9, 0.9, 0.6, 0.6], [True, True, True, False]), 2)
+    10.0
+    """
     return reliability(confidence, correct, bins).ece
 
 

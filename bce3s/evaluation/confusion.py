@@ -32,6 +32,9 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, num_classes: int) 
 
     Raises:
         BCE3SError: different lengths, or a class outside 0..K-1.
+
+    >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
+    [[1, 1], [0, 1]]
     """
     predicted = as_tensor(predicted)
     labels, predicted = (

@@ -26,6 +26,9 @@ def halves(labels: Any) -> NDArray[np.int64]:
 
     Args:
         labels: (N,) classes, in an order that does not depend on the run.
+
+    >>> halves([0, 0, 0, 1, 1]).tolist()
+    [0, 1, 0, 1, 0]
     """
     labels = as_tensor(labels).cpu().numpy().astype(np.int64).reshape(-1)
     order = np.argsort(labels, kind='stable')

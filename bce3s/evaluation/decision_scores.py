@@ -16,12 +16,7 @@ from torch import Tensor
 
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.arrays import (
-    as_labels,
-    as_matrix,
     as_tensor,
-    check_finite,
-    check_some,
-    row_blocks,
 )
 
 
@@ -92,33 +87,6 @@ def negative_rows(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return centre + rest, deviations.square().sum(dim=1) - negatives * rest.square()
 
 
-def score_statistics(features: Any, labels: Any, weight: Any) -> dict[str, float | None]:
-    """Mean and standard deviation of the positive and the negative scores (Eqs. 51-54).
-
-    Args:
-        features: (N, d). labels: (N,). weight: (K, d).
-
-    Returns:
-        ``s_pos_mean``, ``s_pos_std``, ``s_neg_mean``, ``s_neg_std``; the latter two ``None`` if
-        there is one class.
-
-    Raises:
-        BCE3SError: no sample, different lengths or widths, a label outside 0..K-1, or scores that
-            are not finite (the sample is named).
-    """
-    features = as_matrix('features', features)
-    weight = as_matrix('weights', weight, features.device).double()
-    check_widths(features, weight)
-    labels = as_labels(labels, features, len(weight))
-    check_some(len(labels))
-    positive, negative = (Moments.empty(len(weight), features.device) for _ in range(2))
-    for rows in row_blocks(features, len(weight)):
-        scores = features[rows].double() @ weight.T
-        check_finite('scores', torch.linalg.vector_norm(scores, dim=1), rows.start)
-        add_scores(positive, negative, scores, labels[rows])
-    return describe_scores(positive, negative)
-
-
 def add_scores(positive: Moments, negative: Moments, scores: Tensor, labels: Tensor) -> None:
     """Takes a block of (n, K) float64 scores in."""
     own = scores.gather(1, labels[:, None])[:, 0]
@@ -129,7 +97,7 @@ def add_scores(positive: Moments, negative: Moments, scores: Tensor, labels: Ten
 def describe_scores(
     positive: Moments, negative: Moments, classes: Tensor | None = None
 ) -> dict[str, float | None]:
-    """The four numbers of :func:`score_statistics`, of the samples of ``classes`` (a mask)."""
+    """Mean and standard deviation of both (Eqs. 51-54), of the samples of ``classes`` (a mask)."""
     pos_mean, pos_std = positive.mean_and_std(classes)
     neg_mean, neg_std = negative.mean_and_std(classes)
     return {
@@ -150,12 +118,20 @@ def check_widths(features: Tensor, weight: Tensor) -> None:
 
 
 def rho(weight: Any) -> float:
-    """:math:`\\rho = \\|W\\|_F^2` of the (K, d) classifier."""
+    """:math:`\\rho = \\|W\\|_F^2` of the (K, d) classifier.
+
+    >>> rho([[3.0, 4.0]])
+    25.0
+    """
     return float(as_tensor(weight).double().square().sum())
 
 
 def bias_statistics(bias: Any) -> dict[str, float]:
-    """``b_mean`` and ``b_std`` (Eqs. 55, 56) of (K,) biases in the sign of :math:`z = W h - b`."""
+    """``b_mean`` and ``b_std`` (Eqs. 55, 56) of (K,) biases in the sign of :math:`z = W h - b`.
+
+    >>> bias_statistics([1.0, 3.0])
+    {'b_mean': 2.0, 'b_std': 1.0}
+    """
     bias = as_tensor(bias).double()
     return {'b_mean': float(bias.mean()), 'b_std': float(bias.std(correction=0))}
 

@@ -15,47 +15,8 @@ left out, and K is the number of the others.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-
-from bce3s.evaluation.arrays import as_labels, as_matrix, check_finite, check_some, row_blocks
-
-
-def compactness(features: Any, labels: Any, num_classes: int | None = None) -> float:
-    """E_com (Eq. 49) in percent.
-
-    Args:
-        features: (N, d). labels: (N,).
-        num_classes: K, against which labels are checked if it is given.
-
-    Raises:
-        BCE3SError: no sample, labels and features of different lengths, a label outside 0..K-1, or
-            features that are not finite (the sample is named).
-    """
-    features, labels, counts = _checked(features, labels, num_classes)
-    centre = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
-    for rows in row_blocks(features):
-        centre += features[rows].sum(dim=0, dtype=torch.float64)
-    sums = _unit_sums(features, labels, len(counts), centre / len(features))
-    return float(class_compactness(sums, counts)[counts > 0].mean())
-
-
-def distinctiveness(features: Any, labels: Any, num_classes: int | None = None) -> float | None:
-    """E_dis (Eq. 50) in percent; ``None`` if fewer than two classes have samples.
-
-    Args:
-        features, labels, num_classes: as :func:`compactness`.
-
-    Raises:
-        BCE3SError: as :func:`compactness`.
-    """
-    features, labels, counts = _checked(features, labels, num_classes)
-    if (counts > 0).sum() < 2:
-        return None
-    sums = _unit_sums(features, labels, len(counts))
-    return float(class_distinctiveness(sums, counts)[counts > 0].mean())
 
 
 def class_compactness(unit_sums: Tensor, counts: Tensor) -> Tensor:
@@ -102,26 +63,3 @@ def add_unit_rows(sums: Tensor, block: Tensor, labels: Tensor, norms: Tensor) ->
     """
     block.div_(torch.where(norms > 0, norms, 1.0)[:, None])
     sums.index_add_(0, labels, block)
-
-
-def _checked(features: Any, labels: Any, num_classes: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    features = as_matrix('features', features)
-    labels = as_labels(labels, features, num_classes)
-    check_some(len(labels))
-    return features, labels, torch.bincount(labels)
-
-
-def _unit_sums(
-    features: Tensor, labels: Tensor, num_classes: int, centre: Tensor | None = None
-) -> Tensor:
-    """(K, d) float64, a block of rows at a time: no copy of the features is made."""
-    sums = torch.zeros(num_classes, features.shape[1], dtype=torch.float64, device=features.device)
-    for rows in row_blocks(features):
-        block = features[rows].to(torch.float64, copy=True)
-        norms = torch.linalg.vector_norm(block, dim=1)
-        check_finite('features', norms, rows.start)
-        if centre is not None:
-            block -= centre
-            norms = torch.linalg.vector_norm(block, dim=1)
-        add_unit_rows(sums, block, labels[rows], norms)
-    return sums

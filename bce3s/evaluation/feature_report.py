@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bce3s.evaluation.feature_figure import draw_features
-from bce3s.evaluation.report import percent
 from bce3s.files import written_whole
+from bce3s.tables import markdown_table, percent
 
 MEANS = ('all', 'many', 'medium', 'few', 'plain')
 HEADER = ('All', 'Many', 'Medium', 'Few', 'All samples alike')
@@ -38,17 +37,6 @@ def write_features(report: dict[str, Any], directory: str | Path) -> Path:
 
 
 # ------------------------------------------------------------------------------------------ tables
-def aligned_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table that is also aligned on a terminal; ``left`` columns are flush left."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    rule = ['-' * width if i < left else '-' * (width - 1) + ':' for i, width in enumerate(widths)]
-    lines = [
-        [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(cells)]
-        for cells in (list(zip(row, widths, strict=True)) for row in [header, rule, *rows])
-    ]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
-
-
 def closed_set_rows(report: dict[str, Any]) -> list[Row]:
     """The classifier, what the features alone tell, and retrieval from both galleries."""
     ks, training = report['ks'], report['from_training']['figures']
@@ -73,7 +61,7 @@ def _cells(means: dict[str, float | None]) -> list[str]:
 def closed_set_table(report: dict[str, Any]) -> str:
     """A row a figure, a column a split."""
     rows = [[name, *_cells(means)] for name, means in closed_set_rows(report)]
-    return aligned_table(['Figure', *HEADER], rows)
+    return markdown_table(['Figure', *HEADER], rows, aligned=True)
 
 
 def open_set_table(report: dict[str, Any]) -> str:
@@ -83,7 +71,8 @@ def open_set_table(report: dict[str, Any]) -> str:
         for entry in report['open_set']
         for key, title in OPEN_SET_NAMES.items()
     ]
-    return aligned_table(['Unknown', 'Score', 'Figure', *HEADER], rows, left=3) if rows else ''
+    header = ['Unknown', 'Score', 'Figure', *HEADER]
+    return markdown_table(header, rows, left=3, aligned=True) if rows else ''
 
 
 def threshold_table(report: dict[str, Any]) -> str:
@@ -102,7 +91,7 @@ def threshold_table(report: dict[str, Any]) -> str:
     ]
     header = ['Unknown', 'Threshold', 'Value', 'Unknown rejected']
     known = [f'Known rejected: {HEADER[0]}', *HEADER[1:]]
-    return aligned_table([*header, *known], rows, left=2) if rows else ''
+    return markdown_table([*header, *known], rows, left=2, aligned=True) if rows else ''
 
 
 def format_tables(report: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bce3s.datasets.long_tailed import Thresholds, split_masks
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.arrays import as_matrix, as_tensor, check_some
+from bce3s.evaluation.arrays import as_labels, as_matrix, as_tensor, check_some
 from bce3s.evaluation.decision_scores import bias_statistics, describe_scores, rho
 from bce3s.evaluation.feature_passes import FirstPass, SecondPass
 from bce3s.evaluation.feature_properties import class_compactness, class_distinctiveness
@@ -43,6 +43,10 @@ def measure(
         features: (N, d), NumPy or torch; the work is done where they are.
         labels: (N,) classes.
         weight, bias, class_counts, distributions, thresholds: as :func:`measure_batches`.
+
+    >>> found = measure([[2.0, 0.0], [0.0, 2.0]], [0, 1], [[1.0, 0.0], [0.0, 1.0]])
+    >>> found['accuracy'], found['e_dis'], found['nc4'], round(found['nc3'], 6)
+    (100.0, 50.0, 0.0, 0.0)
     """
     features = as_matrix('features', features)
     weight = as_tensor(weight, features.device)
@@ -134,6 +138,77 @@ def measure_batches(
     return result
 
 
+# ------------------------------------------------------------------------ one measure of features
+def compactness(features: Any, labels: Any, num_classes: int | None = None) -> float:
+    """E_com (Eq. 49) in percent, see :mod:`~.feature_properties`.
+
+    Args:
+        features: (N, d). labels: (N,).
+        num_classes: K, against which labels are checked if it is given.
+
+    Raises:
+        BCE3SError: no sample, labels and features of different lengths, a label outside 0..K-1, or
+            features that are not finite (the sample is named).
+
+    >>> round(compactness([[1.0, 0.0], [1.0, 1.0], [-1.0, 0.0], [-1.0, -1.0]], [0, 0, 1, 1]), 2)
+    92.68
+    """
+    return _of_features(features, labels, num_classes)['e_com']
+
+
+def distinctiveness(features: Any, labels: Any, num_classes: int | None = None) -> float | None:
+    """E_dis (Eq. 50) in percent; ``None`` if fewer than two classes have samples. Arguments and
+    errors: :func:`compactness`.
+
+    >>> distinctiveness([[2.0, 0.0], [0.0, 1.0]], [0, 1]), distinctiveness([[1.0], [-1.0]], [0, 1])
+    (50.0, 100.0)
+    """
+    return _of_features(features, labels, num_classes)['e_dis']
+
+
+def nc1(features: Any, labels: Any, num_classes: int | None = None) -> float | None:
+    """NC1 (Eq. 32) of (N, d) features, see :mod:`~.neural_collapse`; ``None`` if the class means do
+    not differ. Arguments and errors: :func:`compactness`.
+
+    >>> round(nc1([[1.0], [3.0], [-1.0], [-3.0]], [0, 0, 1, 1]), 6)
+    0.125
+    """
+    return _of_features(features, labels, num_classes)['nc1']
+
+
+def nc4(features: Any, labels: Any, weight: Any, bias: Any = None) -> float | None:
+    """NC4 (Eq. 31): the rate, in [0, 1], at which argmax W h - b is not the nearest class mean;
+    ``None`` if fewer than two classes have samples. Arguments and errors: :func:`measure`.
+
+    >>> nc4([[1.0], [-1.0]], [0, 1], [[1.0], [-1.0]]), nc4([[1.0], [-1.0]], [0, 1], [[-1.0], [1.0]])
+    (0.0, 1.0)
+    """
+    return measure(features, labels, weight, bias)['nc4']
+
+
+def score_statistics(features: Any, labels: Any, weight: Any) -> dict[str, float | None]:
+    """Mean and standard deviation of the positive and the negative scores W h (Eqs. 51-54):
+    ``s_pos_mean``, ``s_pos_std``, ``s_neg_mean``, ``s_neg_std``; the latter two ``None`` with one
+    class. Arguments and errors: :func:`measure`.
+
+    >>> score_statistics([[1.0, 0.0], [0.0, 3.0]], [0, 1], [[1.0, 0.0], [0.0, 1.0]])
+    {'s_pos_mean': 2.0, 's_pos_std': 1.0, 's_neg_mean': 0.0, 's_neg_std': 0.0}
+    """
+    found = measure(features, labels, weight)
+    return {key: found[key] for key in ('s_pos_mean', 's_pos_std', 's_neg_mean', 's_neg_std')}
+
+
+def _of_features(features: Any, labels: Any, num_classes: int | None) -> dict[str, Any]:
+    """What does not depend on the classifier, which is 0 here."""
+    features = as_matrix('features', features)
+    labels = as_labels(labels, features, num_classes)
+    check_some(len(labels))
+    classes = num_classes or int(labels.max()) + 1
+    zeros = features.new_zeros(classes, features.shape[1], dtype=torch.float64)
+    return measure(features, labels, zeros)
+
+
+# -------------------------------------------------------------------------------------- two passes
 def _run(part: Any, batches: Batches, reduce: Reduce | None) -> Any:
     for features, labels in batches():
         part.update(features, labels)

@@ -53,6 +53,10 @@ def label_suspects(logits: Any, labels: Any, n: int | None = 20) -> list[Suspect
 
     Raises:
         BCE3SError: no image, shapes or labels that do not fit, a logit that is not finite.
+
+    >>> logits = [[4.0, 0.0], [4.0, 0.0], [0.0, 4.0], [0.0, 4.0], [0.0, 4.0]]
+    >>> [(s.index, s.label, s.other) for s in label_suspects(logits, [0, 0, 0, 1, 1])]
+    [(2, 0, 1)]
     """
     z, y = _checked(logits, labels)
     rows, size = np.arange(len(y)), z.shape[1]

@@ -49,6 +49,9 @@ def margins(features: Any, labels: Any, weight: Any, bias: Any = None) -> Tensor
     Raises:
         BCE3SError: no sample, shapes that do not fit, a label outside 0..K-1, or numbers that are
             not finite.
+
+    >>> margins([[3.0, 0.0]], [0], [[1.0, 0.0], [-1.0, 0.0]]).tolist()
+    [3.0]
     """
     features, labels, weight, bias = checked_data(features, labels, weight, bias)
     found = torch.empty(len(labels), dtype=torch.float64, device=labels.device)
@@ -101,6 +104,9 @@ def worst_case_accuracy(margins: Any, sizes: Sequence[float]) -> list[float]:
 
     Raises:
         BCE3SError: no sample, or a size that is negative or not finite.
+
+    >>> worst_case_accuracy([0.5, 2.0], [0.0, 1.0])
+    [100.0, 50.0]
     """
     margins = as_tensor(margins)
     check_some(len(margins))

@@ -6,19 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bce3s.errors import BCE3SError
+from bce3s.evaluation.class_means import class_means
 from bce3s.evaluation.feature_arrays import check_same_size, feature_array, label_array, unit_rows
 
 ROWS = 4096  # features converted to float64 at a time
-
-
-def class_means(features: NDArray, labels: NDArray, num_classes: int) -> NDArray[np.float64]:
-    """``m_k``, the mean of the features of class k (K, d) in float64; NaN for a class without."""
-    order = np.argsort(labels, kind='stable')
-    bounds = np.searchsorted(labels[order], np.arange(num_classes + 1))
-    means = np.full((num_classes, features.shape[1]), np.nan)
-    for k in np.flatnonzero(np.diff(bounds)):
-        means[k] = features[order[bounds[k] : bounds[k + 1]]].mean(axis=0, dtype=np.float64)
-    return means
 
 
 def nearest_class_mean(
@@ -42,6 +33,9 @@ def nearest_class_mean(
     Raises:
         BCE3SError: shapes that do not fit, a value that is not finite, a label outside 0..K-1, an
             unknown metric.
+
+    >>> nearest_class_mean([[1.0, 0.2]], [[1.0, 0.0], [0.0, 1.0]], [0, 1], 2).tolist()
+    [0]
     """
     if metric not in ('cosine', 'euclidean'):
         raise BCE3SError(f"metric is {metric!r}: use 'cosine' or 'euclidean'.")
@@ -49,9 +43,9 @@ def nearest_class_mean(
     check_same_size(queries, gallery)
     labels = label_array(gallery_labels, gallery, num_classes)
     cosine = metric == 'cosine'
-    means = class_means(unit_rows(gallery) if cosine else gallery, labels, num_classes)
-    present = np.flatnonzero(~np.isnan(means).any(axis=1))
-    means = means[present]
+    found = class_means(unit_rows(gallery) if cosine else gallery, labels, num_classes)
+    present = found.classes.numpy()
+    means = found.means.numpy()[present]
     # Distances do not change with the origin; near it they lose no digits.
     origin = np.zeros(means.shape[1]) if cosine else means.mean(axis=0)
     means = unit_rows(means) if cosine else means - origin

@@ -56,6 +56,9 @@ def recall_at_k(relevant: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
 
     Recall@k as metric learning uses it (Jegou et al., TPAMI 2011): not the share of all relevant
     ones that are found.
+
+    >>> recall_at_k(np.array([[False, True], [False, False]]), 2).tolist()
+    [1.0, 0.0]
     """
     return relevant[:, :k].any(axis=1).astype(np.float64)
 
@@ -72,6 +75,9 @@ def average_precision_at_r(
         relevant: (B, at least the largest R) whether the i-th nearest has the query's class.
         number_relevant: (B,) R, how many of the query's class there are to be found. NaN is
             returned where there is none: 0/0 is no figure.
+
+    >>> average_precision_at_r(np.array([[True, False, True]]), np.array([3])).round(4).tolist()
+    [0.5556]
     """
     relevant = relevant[:, : max(1, int(number_relevant.max(initial=0)))]
     ranks = np.arange(1, relevant.shape[1] + 1)

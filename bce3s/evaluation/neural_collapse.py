@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.arrays import as_labels, as_matrix, as_tensor, row_blocks
-from bce3s.evaluation.class_means import EPS, ClassMeans, class_means, without
+from bce3s.evaluation.arrays import as_matrix
+from bce3s.evaluation.class_means import EPS, ClassMeans, without
 
 
 def between_class_whitening(means: ClassMeans) -> Tensor:
@@ -51,35 +51,6 @@ def whitened_squares(residuals: Tensor, whitening: Tensor) -> Tensor:
     return (residuals @ whitening.T).square().sum(dim=1)
 
 
-def nc1(features: Any, labels: Any, num_classes: int | None = None) -> float | None:
-    """NC1 (Eq. 32) of (N, d) features; ``None`` if the class means do not differ.
-
-    Raises:
-        BCE3SError: as :func:`class_means`.
-    """
-    features = as_matrix('features', features)
-    means = class_means(features, labels, num_classes)
-    labels = as_labels(labels, features)
-    whitening = between_class_whitening(means)
-    if not len(whitening):
-        return None
-    centres, total = means.means, 0.0
-    for rows in row_blocks(features):
-        residuals = features[rows].double() - centres[labels[rows]]
-        total += float(whitened_squares(residuals, whitening).sum())
-    return total / len(labels)
-
-
-def nc1_of_covariance(within: Any, means: ClassMeans) -> float | None:
-    """NC1 from the (d, d) within-class covariance (Eq. 25) and the class means.
-
-    ``None`` if the class means do not differ.
-    """
-    whitening = between_class_whitening(means)
-    within = as_tensor(within, whitening.device).double()
-    return float(((whitening @ within) * whitening).sum()) if len(whitening) else None
-
-
 def nc2(weight: Any, centred: bool = True) -> float | None:
     """NC2 of the classifier W (K, d): Eq. 33, or without centring as in the earlier papers.
 
@@ -87,6 +58,11 @@ def nc2(weight: Any, centred: bool = True) -> float | None:
 
     Raises:
         BCE3SError: W is not a matrix, or not finite.
+
+    >>> round(nc2([[1.0, 0.0], [-1.0, 0.0]]), 6)
+    0.0
+    >>> round(nc2([[1.0, 0.0], [0.0, 1.0]], centred=False), 4)
+    0.7654
     """
     weight = _weight(weight)
     if centred:
@@ -101,6 +77,10 @@ def nc3(weight: Any, means: ClassMeans, centred: bool = False) -> float | None:
 
     Raises:
         BCE3SError: W is not a finite matrix with a row for each class and the features' width.
+
+    >>> from bce3s.evaluation.class_means import class_means
+    >>> round(nc3([[1.0], [-1.0]], class_means([[2.0], [-2.0]], [0, 1])), 6)
+    0.0
     """
     weight = _weight(weight, means)[means.classes]
     if centred:
@@ -118,35 +98,6 @@ def nearest_mean(centred_rows: Tensor, means: ClassMeans) -> Tensor:
     """
     closeness = centred_rows @ means.centred.T - means.centred_squares / 2
     return means.classes[closeness.argmax(dim=1)]
-
-
-def nc4(features: Any, labels: Any, weight: Any, bias: Any = None) -> float | None:
-    """NC4 (Eq. 31): the rate, in [0, 1], at which argmax W h - b is not the nearest class mean.
-
-    Args:
-        features: (N, d). labels: (N,).
-        weight: (K, d).
-        bias: (K,) in the paper's sign (minus a linear layer's); 0 if it is not given.
-
-    Returns:
-        The rate; ``None`` if fewer than two classes have samples.
-
-    Raises:
-        BCE3SError: as :func:`class_means`, and for W as :func:`nc3`.
-    """
-    features = as_matrix('features', features)
-    weight = as_matrix('weights', weight, features.device).double()
-    means = class_means(features, labels, len(weight))
-    weight = _weight(weight, means)
-    bias = 0.0 if bias is None else as_tensor(bias, features.device).double()
-    if len(means.classes) < 2:
-        return None
-    differing = 0
-    for rows in row_blocks(features, len(weight)):
-        block = features[rows].double()
-        predicted = (block @ weight.T - bias).argmax(dim=1)
-        differing += int((predicted != nearest_mean(block - means.global_mean, means)).sum())
-    return differing / len(features)
 
 
 def _weight(weight: Any, means: ClassMeans | None = None) -> Tensor:

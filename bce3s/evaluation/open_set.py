@@ -83,6 +83,9 @@ def auroc(known: Any, unknown: Any) -> float:
 
     Raises:
         BCE3SError: no known or no unknown sample, a score that is not finite.
+
+    >>> auroc([2.0, 1.0], [0.0, 1.0])
+    87.5
     """
     return float(100 * share_below(known, unknown).mean())
 
@@ -101,6 +104,9 @@ def oscr(known: Any, correct: Any, unknown: Any) -> float:
 
     Raises:
         BCE3SError: as :func:`auroc`; or ``known`` and ``correct`` of different lengths.
+
+    >>> oscr([2.0, 1.0], [True, False], [0.0, 1.0])
+    50.0
     """
     known, correct = _paired(known, correct)
     return float(100 * (share_below(known, unknown) * correct).mean())
@@ -156,6 +162,9 @@ def fpr_at_tpr(known: Any, unknown: Any, tpr: float = 95.0) -> float:
 
     Raises:
         BCE3SError: as :func:`threshold_at_tpr`, or no unknown sample.
+
+    >>> fpr_at_tpr([4.0, 3.0, 2.0, 1.0], [0.0, 2.0, 2.5, 5.0], tpr=75)
+    75.0
     """
     unknown = score_array('unknown', unknown)
     return float(100 * (unknown >= threshold_at_tpr(known, tpr)).mean())

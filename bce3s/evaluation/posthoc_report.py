@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bce3s.evaluation.accuracy import COLUMNS
-from bce3s.evaluation.feature_report import aligned_table
-from bce3s.evaluation.report import percent
 from bce3s.files import written_whole
+from bce3s.tables import markdown_table, percent
 
 EXPLANATION = (
     'Percent; All, Many, Medium and Few are means of per-class accuracies. Logit adjustment: '
@@ -50,7 +49,8 @@ def posthoc_table(report: dict[str, Any]) -> str:
     """A row a method, the network as trained first."""
     columns = [name.capitalize() for name in COLUMNS]
     header = ['Method', 'Parameter', *columns, *(f'ECE {name}' for name in columns), 'NLL']
-    return aligned_table(header, [_row(row) for row in report['rows']], left=2)
+    rows = [_row(row) for row in report['rows']]
+    return markdown_table(header, rows, left=2, aligned=True)
 
 
 def _row(row: dict[str, Any]) -> list[str]:

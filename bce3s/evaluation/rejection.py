@@ -100,6 +100,9 @@ def rejected(largest: Any, threshold: Any) -> NDArray[np.bool_]:
     Args:
         largest: (N,) largest logits.
         threshold: one number, or one for each image.
+
+    >>> rejected([2.0, 1.0, 0.5], 1.0).tolist()
+    [False, True, True]
     """
     return np.asarray(largest, dtype=np.float64) <= threshold
 

@@ -7,8 +7,6 @@ data (the best epoch) or predicted with a flipped copy (flip TTA) stands beside 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from bce3s.evaluation.figure import draw_report
 from bce3s.evaluation.report_check import fault, no_constant
 from bce3s.evaluation.selection import LAST, label, other_selections, selections
 from bce3s.files import written_whole
-from bce3s.tables import counted
+from bce3s.tables import counted, escaped, markdown_table, percent
 
 ANOTHER = 'tools/test.py writes a new one.'
 HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'macro_f1', 'per_class', 'samples')
@@ -104,16 +102,6 @@ def read_report(run: str | Path) -> dict[str, Any]:
 
 
 # -------------------------------------------------------------------------------------------- texts
-def percent(value: float | None) -> str:
-    """Two decimals; a dash for an empty split."""
-    return '-' if value is None else f'{value:.2f}'
-
-
-def escaped(text: Any) -> str:
-    """For Markdown: nothing in it is markup, ends a cell of a table, or begins a line."""
-    return re.sub(r'([\\`*<>&|\[\]])', r'\\\1', re.sub(r'\s*[\r\n]\s*', ' ', str(text)))
-
-
 def _cells(entry: dict[str, Any]) -> list[str]:
     epoch = '-' if entry['epoch'] is None else str(entry['epoch'])
     return [label(entry), epoch, *(percent(entry[split]) for split in COLUMNS)]
@@ -121,20 +109,8 @@ def _cells(entry: dict[str, Any]) -> list[str]:
 
 def format_table(report: dict[str, Any]) -> str:
     """The table for the terminal: a row for each selection, the headline first."""
-    rows = [['', 'epoch', *(s.capitalize() for s in COLUMNS)], *map(_cells, selections(report))]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        row[0].ljust(widths[0])
-        + ''.join(f'  {c:>{w}}' for c, w in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    ]
-    return '\n'.join([lines[0], '-' * len(lines[0]), *lines[1:]])
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table whose first ``left`` columns are flush left, the others right."""
-    rule = ['---' if i < left else '---:' for i in range(len(header))]
-    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in [header, rule, *rows])
+    header = ['Selection', 'Epoch', *(column.capitalize() for column in COLUMNS)]
+    return markdown_table(header, [*map(_cells, selections(report))], aligned=True)
 
 
 def _data_line(report: dict[str, Any]) -> str:

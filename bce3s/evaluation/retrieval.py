@@ -187,6 +187,10 @@ def retrieval_figures(
 
     Raises:
         BCE3SError: as :func:`neighbours`; or labels of another length or outside 0..K-1.
+
+    >>> found = retrieval_figures([[1.0, 0.1]], [0], [[1.0, 0.0], [0.0, 1.0]], [0, 1], 2, ks=[1])
+    >>> float(found['knn_1'][0]), float(found['recall_1'][0]), float(found['map_r'][0])
+    (1.0, 1.0, 1.0)
     """
     ks = sorted(set(ks))
     if not ks or ks[0] < 1:

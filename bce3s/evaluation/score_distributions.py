@@ -44,6 +44,9 @@ def positive_scores(scores: NDArray, labels: NDArray, classes: NDArray) -> Sprea
 
     Returns:
         ``None`` if there are none.
+
+    >>> positive_scores(np.eye(2), np.array([0, 1]), np.array([True, False])).mean
+    1.0
     """
     rows = np.flatnonzero(classes[labels])
     return _spread(scores[rows, labels[rows]], len(rows))

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
-from bce3s.evaluation.report import escaped, markdown_table, read_report
+from bce3s.evaluation.report import read_report
 from bce3s.evaluation.selection import LAST, label, selections
-
-
-def mean_std(values: Sequence[float | None]) -> str:
-    """``mean +- std`` with ``std = sqrt(sum (x - mean)^2 / (n - 1))``; the value alone if n is 1.
-
-    A dash if the split is empty.
-    """
-    if None in values:
-        return '-'
-    if len(values) == 1:
-        return f'{values[0]:.2f}'
-    return f'{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}'
+from bce3s.tables import escaped, markdown_table, mean_std
 
 
 def pick(report: dict[str, Any], selection: str, run: str | Path = '') -> dict[str, Any]:

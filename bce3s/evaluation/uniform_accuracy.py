@@ -49,6 +49,11 @@ def uniform_accuracy(scores: Any, labels: Any) -> UniformAccuracy:
     Raises:
         BCE3SError: no sample, labels and scores of different lengths, a label outside 0..K-1, or a
             score that is not finite (its sample is named).
+
+    >>> uniform_accuracy([[3.0, 0.0], [1.0, 2.0]], [0, 1])
+    UniformAccuracy(accuracy=100.0, threshold=1.5)
+    >>> uniform_accuracy([[3.0, 2.5], [1.0, 2.0]], [0, 1]).accuracy
+    50.0
     """
     return exact_uniform_accuracy(*score_extremes(scores, labels))
 

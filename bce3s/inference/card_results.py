@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bce3s.datasets.long_tailed import SPLITS
-from bce3s.evaluation.report import escaped, markdown_table, percent
 from bce3s.inference.card_text import UNKNOWN, known, listed
 from bce3s.inference.precisions import precisions_text
-from bce3s.tables import counted
+from bce3s.tables import counted, escaped, markdown_table, percent
 
 FEW_IMAGES = 100  # of a split, below which its figures are called uncertain
 

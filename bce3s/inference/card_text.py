@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bce3s.evaluation.report import escaped
+from bce3s.tables import escaped
 
 UNKNOWN = 'unknown'
 

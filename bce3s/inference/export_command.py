@@ -138,7 +138,7 @@ def _earlier(folder: Path, facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 def table(done: Sequence[Exported]) -> str:
     """For the terminal: a row for each file."""
-    from bce3s.evaluation.feature_report import aligned_table
+    from bce3s.tables import markdown_table
 
     header = ['format', 'file', 'MB', 'difference', 'same class', 'model img/s', 'file img/s']
     rows = [
@@ -152,4 +152,4 @@ def table(done: Sequence[Exported]) -> str:
         ]
         for one in done
     ]
-    return aligned_table(header, rows)
+    return markdown_table(header, rows, aligned=True)

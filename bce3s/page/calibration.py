@@ -11,8 +11,9 @@ from bce3s.errors import BCE3SError
 from bce3s.evaluation.calibration import BINS, by_split, reliability
 from bce3s.evaluation.probabilities import Probabilities
 from bce3s.page.sections import Figure, PageRun, Section, Table
-from bce3s.page.shown import COLOURS, COLUMNS, Shown, left_out, shown, spread, thresholds
+from bce3s.page.shown import COLOURS, COLUMNS, Shown, left_out, shown, thresholds
 from bce3s.page.svg import GRID, MUTED, new_figure, to_svg
+from bce3s.tables import mean_std
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +49,10 @@ def calibration(runs: list[PageRun]) -> Section | None:
         [
             one.group.name,
             NAMES[kinds[one.run.name].name],
-            *(spread([errors[run.name][split] for run in one.group.runs]) for split in COLUMNS),
+            *(
+                mean_std([errors[run.name][split] for run in one.group.runs], 1)
+                for split in COLUMNS
+            ),
         ]
         for one in drawn
     ]

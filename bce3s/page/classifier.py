@@ -31,11 +31,11 @@ from bce3s.page.shown import (
     ranges,
     shown,
     split_axes,
-    spread,
     strongest,
     thresholds,
 )
 from bce3s.page.svg import INK, MUTED, heat_map, new_figure, to_svg
+from bce3s.tables import mean_std
 
 SHOWN = 160  # classes at most
 TEXT = """\
@@ -233,9 +233,9 @@ def _table(drawn: list[Shown], spreads: dict[str, dict[str, Angles | None]]) -> 
                         one.group.name,
                         split.capitalize(),
                         str(some[0].classes),
-                        spread([value.std for value in some], 3),
-                        spread([value.mean_angle for value in some]),
-                        spread([value.least_angle for value in some]),
+                        mean_std([value.std for value in some], 3),
+                        mean_std([value.mean_angle for value in some], 1),
+                        mean_std([value.least_angle for value in some], 1),
                     ]
                 )
     header = ['Runs', 'Split', 'Classes', 'Std of cosines', 'Mean angle (°)', 'To the nearest (°)']

@@ -31,11 +31,11 @@ from bce3s.page.shown import (
     over_seeds,
     shown,
     split_axes,
-    spread,
     strongest,
     thresholds,
 )
 from bce3s.page.svg import INK, SURFACE, heat_map, new_figure, to_svg
+from bce3s.tables import mean_std
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -194,7 +194,8 @@ def _flow_table(drawn: list[Shown], flows: dict[str, Flow]) -> Table:
             if not _row(one, flows, true):
                 continue
             cells = [
-                spread([flows[run.name][true][split] for run in one.group.runs]) for split in SPLITS
+                mean_std([flows[run.name][true][split] for run in one.group.runs], 1)
+                for split in SPLITS
             ]
             rows.append([one.group.name, true.capitalize(), *cells])
     header = ['Runs', 'Images of', *(f'Called {split.capitalize()}' for split in SPLITS)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bce3s.evaluation.accuracy import COLUMNS
@@ -19,11 +18,6 @@ ROW, GAP = 20, 16  # px of a group's row, and between two columns
 def figures(group: Group, column: str) -> list[float | None]:
     """All, Many, Medium or Few of each seed."""
     return [run.report[column] for run in group.runs]
-
-
-def mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
 
 
 def group_cell(group: Group) -> Cell:

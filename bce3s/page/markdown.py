@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bce3s.evaluation.report import escaped, markdown_table
 from bce3s.page.page import paragraphs
-from bce3s.page.sections import Cell, Section, Table
+from bce3s.page.sections import Section, Table
+from bce3s.tables import escaped, markdown_table
 
 LONGEST = 100  # rows of a table
 
@@ -27,15 +27,10 @@ def markdown(title: str, sections: list[Section]) -> str:
 
 
 def _table(table: Table) -> list[str]:
-    rows = [[_cell(cell) for cell in row] for row in table.rows[:LONGEST]]
-    header = [_cell(cell) for cell in table.header]
+    rows = [[escaped(cell) for cell in row] for row in table.rows[:LONGEST]]
+    header = [escaped(cell) for cell in table.header]
     parts = [escaped(table.caption)] if table.caption else []
     parts.append(markdown_table(header, rows, table.left))
     if len(table.rows) > LONGEST:
         parts.append(f'{len(table.rows) - LONGEST} further rows are in the HTML page.')
     return parts
-
-
-def _cell(cell: str) -> str:
-    text = escaped(cell)
-    return f'**{text}**' if isinstance(cell, Cell) and cell.strong else text

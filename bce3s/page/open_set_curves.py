@@ -12,8 +12,9 @@ from bce3s.evaluation.feature_arrays import split_means
 from bce3s.evaluation.open_set import evaluate_open_set
 from bce3s.evaluation.rejection import Extremes, measure_rejection, rejected
 from bce3s.page.sections import Figure, PageRun, Section, Table
-from bce3s.page.shown import COLOURS, COLUMNS, Shown, left_out, shown, spread, thresholds
+from bce3s.page.shown import COLOURS, COLUMNS, Shown, left_out, shown, thresholds
 from bce3s.page.svg import INK, MUTED, new_figure, to_svg
+from bce3s.tables import mean_std
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -230,8 +231,8 @@ def _open_set_table(drawn: list[Shown], found: dict[str, Measured]) -> Table:
     for one in drawn:
         some = [found[run.name].open_set for run in one.group.runs if found[run.name].open_set]
         for name, column in (('AUROC', 'auroc'), ('OSCR', 'oscr'), ('FPR95', 'fpr95')):
-            figures = [spread([m[column].get('plain') for m in some])]
-            figures += [spread([m[column][split] for m in some]) for split in SPLITS]
+            figures = [mean_std([m[column].get('plain') for m in some], 1)]
+            figures += [mean_std([m[column][split] for m in some], 1) for split in SPLITS]
             rows.append([one.group.name, name, *figures])
     header = ['Runs', 'Figure', 'All images', *(split.capitalize() for split in SPLITS)]
     unknown = {str(found[one.run.name].open_set['unknown']) for one in drawn}
@@ -245,10 +246,10 @@ def _rejection_tables(drawn: list[Shown], found: dict[str, Measured]) -> list[Ta
     for one in drawn:
         some = [found[run.name] for run in one.group.runs]
         chosen = sorted({str(m.rejection['chosen_on']) for m in some})
-        row = [one.group.name, ', '.join(chosen), spread([m.threshold for m in some], 2)]
-        row += [spread([m.rejection['false_rejection'][s] for m in some]) for s in COLUMNS]
-        rejected_.append([*row, spread([m.unknown_rejected for m in some])])
-        figures = [spread([m.rejection['accuracy'][s] for m in some]) for s in COLUMNS]
+        row = [one.group.name, ', '.join(chosen), mean_std([m.threshold for m in some], 2)]
+        row += [mean_std([m.rejection['false_rejection'][s] for m in some], 1) for s in COLUMNS]
+        rejected_.append([*row, mean_std([m.unknown_rejected for m in some], 1)])
+        figures = [mean_std([m.rejection['accuracy'][s] for m in some], 1) for s in COLUMNS]
         right.append([one.group.name, *figures])
     columns = [s.capitalize() for s in COLUMNS]
     caption = 'Rejected at the uniform threshold (%): known images of each split, unknown ones'

@@ -18,8 +18,8 @@ from bce3s.evaluation.score_distributions import (
 from bce3s.evaluation.uniform_accuracy import UniformAccuracy, exact_uniform_accuracy
 from bce3s.page.sections import Figure, PageRun, Section, Table
 from bce3s.page.shown import COLOURS, Shown, left_out, shown
-from bce3s.page.shown import spread as spread_of
 from bce3s.page.svg import INK, MUTED, SURFACE, new_figure, to_svg
+from bce3s.tables import mean_std
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -241,8 +241,8 @@ def _threshold_table(drawn: list[Shown], thresholds: dict[str, UniformAccuracy])
     for one in drawn:
         found = [thresholds[run.name] for run in one.group.runs]
         plain = [_plain_accuracy(run.outputs) for run in one.group.runs]
-        figures = [spread_of([uniform.threshold for uniform in found], 2)]
-        figures += [spread_of([uniform.accuracy for uniform in found]), spread_of(plain)]
+        figures = [mean_std([uniform.threshold for uniform in found], 2)]
+        figures += [mean_std([uniform.accuracy for uniform in found], 1), mean_std(plain, 1)]
         rows.append([one.group.name, *figures])
     header = ['Runs', 'Uniform threshold t', 'Uniform accuracy', 'Plain accuracy']
     return Table(header, rows, 'What one threshold for all classes classifies (%)')

@@ -28,20 +28,16 @@ class Cell(str):
     """A cell's text with how it looks; any plain text is a cell too.
 
     Attributes:
-        strong: whether it is emphasised.
         colour: name of a CSS variable (a value of ``svg.VARIABLES``) for the mark before the text.
         bar: percent of the cell's width that a bar behind the text takes.
     """
 
-    strong: bool
     colour: str
     bar: float | None
 
-    def __new__(
-        cls, text: str, strong: bool = False, colour: str = '', bar: float | None = None
-    ) -> Cell:
+    def __new__(cls, text: str, colour: str = '', bar: float | None = None) -> Cell:
         cell = super().__new__(cls, text)
-        cell.strong, cell.colour, cell.bar = strong, colour, bar
+        cell.colour, cell.bar = colour, bar
         return cell
 
 

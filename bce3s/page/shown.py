@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -89,15 +88,6 @@ def seeds_said(drawn: Sequence[Shown]) -> str:
     if all(len(one.group.runs) == 1 for one in drawn):
         return ''
     return ' Drawn is the first seed of each group.'
-
-
-def spread(values: Sequence[float | None], digits: int = 1) -> str:
-    """``mean ± standard deviation`` over seeds; one value alone; a dash for none."""
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    if not known:
-        return '-'
-    mean = f'{statistics.fmean(known):.{digits}f}'
-    return mean if len(known) == 1 else f'{mean} ± {statistics.stdev(known):.{digits}f}'
 
 
 def over_seeds(one: Shown, figure: Callable[[PageRun], float | None]) -> float | None:

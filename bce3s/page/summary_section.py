@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from typing import Any
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
 from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.selection import label, selections
-from bce3s.evaluation.summary import mean_std
-from bce3s.page.glance import figures, glance_chart, group_cell, mean
-from bce3s.page.sections import Cell, Group, PageRun, Section, Table, grouped
-from bce3s.tables import counted
+from bce3s.page.glance import figures, glance_chart, group_cell
+from bce3s.page.sections import Group, PageRun, Section, Table, grouped
+from bce3s.tables import counted, mean_std
 
-LEVEL = 0.05  # of Welch's test
 EXPLAINED = """\
 Accuracy in percent: means over classes of each class's accuracy, so that a rare class counts as \
 much as a frequent one. {splits}"""
@@ -26,8 +22,7 @@ def summary(runs: list[PageRun]) -> Section:
     text = EXPLAINED.format(splits=_thresholds_said(runs))
     if spread := _spread_said(groups):
         text += f' {spread}'
-    strong, why = marked(groups)
-    tables = [_headline(groups, strong, why)]
+    tables = [_headline(groups)]
     if others := _others(groups):
         tables.append(others)
     text += '\n\n' + '\n\n'.join(_data_lines(runs))
@@ -90,16 +85,13 @@ def _data_line(report: dict[str, Any]) -> str:
 
 
 # -------------------------------------------------------------------------------------------- table
-def _headline(groups: list[Group], strong: set[tuple[str, str]], why: str) -> Table:
+def _headline(groups: list[Group]) -> Table:
     rows = []
     for group in groups:
         rows.append(
             [
                 group_cell(group),
-                *(
-                    Cell(mean_std(figures(group, c)), strong=(group.name, c) in strong)
-                    for c in COLUMNS
-                ),
+                *(mean_std(figures(group, c)) for c in COLUMNS),
                 str(len(group.runs)),
                 ', '.join(str(run.report['seed']) for run in group.runs),
                 _epoch(group),
@@ -107,8 +99,7 @@ def _headline(groups: list[Group], strong: set[tuple[str, str]], why: str) -> Ta
         )
     header = ['Runs', *(c.capitalize() for c in COLUMNS), 'n', 'Seeds', 'Epoch']
     chosen = sorted({label(selections(group.runs[0].report)[0]) for group in groups})
-    said = f'Epoch: {" or ".join(chosen)}, without test-time augmentation.'
-    return Table(header, rows, f'{said} {why}'.strip())
+    return Table(header, rows, f'Epoch: {" or ".join(chosen)}, without test-time augmentation.')
 
 
 def _epoch(group: Group) -> str:
@@ -116,53 +107,6 @@ def _epoch(group: Group) -> str:
     end = group.runs[0].report.get('max_epochs')
     text = ', '.join(map(str, epochs)) or '-'
     return f'{text} of {end}' if end else text
-
-
-def marked(groups: list[Group]) -> tuple[set[tuple[str, str]], str]:
-    """(group, column) of the figures that may be called the best, and a sentence on it.
-
-    The highest of a column is one if Welch's t-test over seeds tells it from every other group
-    there, two-sided at 5 %. One seed, or other data, tell nothing.
-    """
-    if len(groups) < 2:
-        return set(), ''
-    if len({_measured_on(group) for group in groups}) > 1:
-        return set(), 'The groups are measured on different data: they are no rivals.'
-    if any(len(group.runs) < 2 for group in groups):
-        return set(), (
-            'Nothing is marked as the best: a group has one seed only, which does not tell a '
-            'difference from chance.'
-        )
-    strong = set()
-    for column in COLUMNS:
-        ranked = [g for g in groups if None not in figures(g, column)]
-        if len(ranked) < len(groups):
-            continue
-        best = max(ranked, key=lambda g: mean(figures(g, column)))
-        others = [g for g in groups if g is not best]
-        if all(_told_apart(figures(best, column), figures(g, column)) for g in others):
-            strong.add((best.name, column))
-    rule = "a Welch t-test over seeds, two-sided at 5 %, tells it from every other group's."
-    if not strong:
-        return strong, f'No figure is marked as the best: it would be in bold where {rule}'
-    return strong, f'Bold: the highest, where {rule}'
-
-
-def _measured_on(group: Group) -> tuple:
-    report = group.runs[0].report
-    data = (report.get('subset') or {}).get('sha256')
-    return report['dataset'], data, report['split'], report['samples'], tuple(report['classes'])
-
-
-def _told_apart(a: list[float], b: list[float]) -> bool:
-    """Welch's t-test; two groups without any spread are not judged."""
-    if len(set(a)) == len(set(b)) == 1:
-        return False
-    from scipy.stats import ttest_ind_from_stats
-
-    moments = [f(values) for values in (a, b) for f in (statistics.fmean, statistics.stdev, len)]
-    p = ttest_ind_from_stats(*moments, equal_var=False).pvalue
-    return math.isfinite(p) and p < LEVEL
 
 
 def _others(groups: list[Group]) -> Table | None:

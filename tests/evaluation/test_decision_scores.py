@@ -13,8 +13,8 @@ from bce3s.evaluation.decision_scores import (
     alpha,
     bias_statistics,
     rho,
-    score_statistics,
 )
+from bce3s.evaluation.feature_statistics import score_statistics
 
 # Tables of the paper: rho, b, K, batch size, alpha as printed; every decay is 5e-4
 PRINTED = {
@@ -133,5 +133,5 @@ def test_bad_input(data):
     with pytest.raises(BCE3SError, match='no sample'):
         score_statistics(features[:0], labels[:0], weight)
     features[11, 0] = np.nan
-    with pytest.raises(BCE3SError, match='scores of sample 11 are not finite'):
+    with pytest.raises(BCE3SError, match='features of sample 11 are not finite'):
         score_statistics(features, labels, weight)

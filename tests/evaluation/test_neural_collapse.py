@@ -10,6 +10,7 @@ import torch
 from bce3s.errors import BCE3SError
 from bce3s.evaluation import neural_collapse as nc
 from bce3s.evaluation.class_means import class_means
+from bce3s.evaluation.feature_statistics import nc1, nc4
 
 K, D = 4, 6
 
@@ -32,7 +33,7 @@ def simplex(classes, width):
 def test_nc1_to_nc4_match_the_loops(data):
     features, labels, weight, bias = data
     means = class_means(features, labels)
-    assert nc.nc1(features, labels) == pytest.approx(oracles.nc1(features, labels, K), rel=1e-9)
+    assert nc1(features, labels) == pytest.approx(oracles.nc1(features, labels, K), rel=1e-9)
     for centred in (False, True):
         assert nc.nc2(weight, centred) == pytest.approx(oracles.nc2(weight, centred), rel=1e-9)
         expected = oracles.nc3(weight, features, labels, centred)
@@ -40,9 +41,9 @@ def test_nc1_to_nc4_match_the_loops(data):
     assert nc.nc2(weight) == nc.nc2(weight, centred=True)
     expected = oracles.nc4(features, labels, weight, bias)
     assert 0 < expected < 1
-    assert nc.nc4(features, labels, weight, bias) == pytest.approx(expected)
+    assert nc4(features, labels, weight, bias) == pytest.approx(expected)
     without_bias = oracles.nc4(features, labels, weight, np.zeros(K))
-    assert nc.nc4(features, labels, weight) == pytest.approx(without_bias)
+    assert nc4(features, labels, weight) == pytest.approx(without_bias)
 
 
 def test_class_means_match_the_loops(data):
@@ -54,13 +55,6 @@ def test_class_means_match_the_loops(data):
     np.testing.assert_allclose(means.global_mean, oracles.global_mean(features))
     assert means.counts.tolist() == [*np.bincount(labels), 0]
     assert means.classes.tolist() == list(range(K))
-
-
-def test_nc1_from_the_covariance_is_the_same(data):
-    features, labels, *_ = data
-    within = oracles.covariances(features, labels, K)[1]
-    value = nc.nc1_of_covariance(within, class_means(features, labels))
-    assert value == pytest.approx(nc.nc1(features, labels), rel=1e-9)
 
 
 def test_whitening_is_the_pseudo_inverse(data):
@@ -78,12 +72,12 @@ def test_all_are_zero_at_the_collapse(classes, width):
     labels = np.repeat(np.arange(classes), 3)
     features = 2 * weight[labels] + 0.7  # class means around a common mean, no variance
     means = class_means(features, labels)
-    assert nc.nc1(features, labels) == pytest.approx(0, abs=1e-25)
+    assert nc1(features, labels) == pytest.approx(0, abs=1e-25)
     assert nc.nc2(weight) == pytest.approx(0, abs=1e-12)
     assert nc.nc2(weight, centred=False) == pytest.approx(0, abs=1e-12)
     assert nc.nc3(weight, means) == pytest.approx(0, abs=1e-12)
     assert nc.nc3(weight, means, centred=True) == pytest.approx(0, abs=1e-12)
-    assert nc.nc4(features, labels, weight, weight @ np.full(width, 0.7)) == 0
+    assert nc4(features, labels, weight, weight @ np.full(width, 0.7)) == 0
 
 
 def test_a_common_part_of_the_weights_is_seen_by_the_uncentred_only():
@@ -111,7 +105,7 @@ def test_scatter_of_1e_8_of_the_means():
     inverse = np.linalg.pinv(between, rcond=1e-12, hermitian=True)
     expected = np.trace(within @ inverse) / K
     assert 1e-17 < expected < 1e-14
-    assert nc.nc1(features, labels) == pytest.approx(expected, rel=1e-9)
+    assert nc1(features, labels) == pytest.approx(expected, rel=1e-9)
 
 
 def test_more_classes_than_dimensions():
@@ -119,7 +113,7 @@ def test_more_classes_than_dimensions():
     labels = np.concatenate([np.arange(7), rng.integers(0, 7, 30)])
     features = rng.standard_normal((7, 3))[labels] + 0.1 * rng.standard_normal((37, 3))
     weight = rng.standard_normal((7, 3))
-    assert nc.nc1(features, labels) == pytest.approx(oracles.nc1(features, labels, 7), rel=1e-9)
+    assert nc1(features, labels) == pytest.approx(oracles.nc1(features, labels, 7), rel=1e-9)
     assert nc.nc2(weight) == pytest.approx(oracles.nc2(weight, True), rel=1e-9)
     expected = oracles.nc3(weight, features, labels, False)
     assert nc.nc3(weight, class_means(features, labels)) == pytest.approx(expected, rel=1e-9)
@@ -132,28 +126,27 @@ def test_a_class_without_samples_is_left_out(data):
     wider = np.insert(weight, 2, 1.0, axis=0)  # class 2 of five has no sample
     relabelled = labels + (labels >= 2)
     means, wide_means = class_means(features, labels), class_means(features, relabelled, K + 1)
-    assert nc.nc1(features, relabelled, K + 1) == pytest.approx(nc.nc1(features, labels))
+    assert nc1(features, relabelled, K + 1) == pytest.approx(nc1(features, labels))
     for centred in (False, True):
         expected = pytest.approx(nc.nc3(weight, means, centred))
         assert nc.nc3(wider, wide_means, centred) == expected
     never = np.insert(bias, 2, 1e9)  # and is never predicted
-    assert nc.nc4(features, relabelled, wider, never) == nc.nc4(features, labels, weight, bias)
+    assert nc4(features, relabelled, wider, never) == nc4(features, labels, weight, bias)
 
 
 def test_what_is_not_defined_is_none(data):
     features, labels, weight, _ = data
     one = np.zeros_like(labels)
     means = class_means(features, one)
-    assert nc.nc1(features, one) is None
+    assert nc1(features, one) is None
     assert nc.nc2(weight[:1]) is None
     assert nc.nc3(weight[:1], means) is None
-    assert nc.nc4(features, one, weight[:1]) is None
-    assert nc.nc1_of_covariance(np.eye(D), means) is None
+    assert nc4(features, one, weight[:1]) is None
     assert nc.nc2(np.zeros((K, D))) is None
     assert nc.nc2(np.full((K, D), 0.1)) is None  # equal rows: nothing is left but rounding
     assert nc.nc3(np.full((K, D), 0.1), class_means(features, labels), centred=True) is None
     constant = np.full((len(labels), D), 0.1)
-    assert nc.nc1(constant, labels) is None
+    assert nc1(constant, labels) is None
     assert nc.nc3(weight, class_means(constant, labels)) is None
 
 
@@ -161,18 +154,18 @@ def test_bad_input(data):
     features, labels, weight, bias = data
     means = class_means(features, labels)
     with pytest.raises(BCE3SError, match='34 samples but the labels'):
-        nc.nc1(features, labels[1:])
+        nc1(features, labels[1:])
     with pytest.raises(BCE3SError, match='no sample'):
-        nc.nc1(features[:0], labels[:0])
+        nc1(features[:0], labels[:0])
     with pytest.raises(BCE3SError, match=r'classes 0..2, but sample 3 has 3'):
-        nc.nc1(features, labels, 3)
+        nc1(features, labels, 3)
     with pytest.raises(BCE3SError, match='one row for each class and the same width'):
         nc.nc3(weight[:, 1:], means)
-    with pytest.raises(BCE3SError, match='one row for each class and the same width'):
-        nc.nc4(features, labels, weight[:, 1:], bias)
+    with pytest.raises(BCE3SError, match='6 numbers each, the classifier takes 5'):
+        nc4(features, labels, weight[:, 1:], bias)
     with pytest.raises(BCE3SError, match='not finite'):
         nc.nc2(weight * np.nan)
     features[5, 1] = np.inf
-    for measure in (nc.nc1, class_means, lambda h, y: nc.nc4(h, y, weight)):
+    for measure in (nc1, class_means, lambda h, y: nc4(h, y, weight)):
         with pytest.raises(BCE3SError, match='features of sample 5 are not finite'):
             measure(features, labels)

@@ -11,7 +11,7 @@ from page_cases import four_runs
 from sklearn.metrics import roc_auc_score
 
 from bce3s.evaluation.calibration import expected_calibration_error
-from bce3s.evaluation.decision_scores import score_statistics
+from bce3s.evaluation.feature_statistics import score_statistics
 from bce3s.evaluation.probabilities import Sigmoid, Softmax
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
 from bce3s.page import calibration as calibration_module

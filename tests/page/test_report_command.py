@@ -109,7 +109,7 @@ def test_no_run_with_a_report_writes_nothing(tmp_path, capsys):
 @pytest.mark.parametrize(
     ('unknown', 'said'),
     [
-        ('digits', 'the model knows 8 of its classes'),
+        ('digits', 'the model knows 8 of its 10 classes'),
         ('missing.py', 'missing.py'),
         ('held-out --unknown-options colour=red', 'colour'),
     ],

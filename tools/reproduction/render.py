@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.report import markdown_table
 from bce3s.files import written_whole
+from bce3s.tables import markdown_table
 from reproduction.cells import Column
 from reproduction.collect import Collected, CollectedRow, Measured
 from reproduction.figures import draw
