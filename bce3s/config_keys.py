@@ -19,8 +19,6 @@ FURTHER_KEYS = {
     'activation_checkpointing',
     'efficient_conv_bn_eval',
     'custom_imports',
-    'tta_model',
-    'tta_pipeline',
     'runner_type',
 }
 # Read and removed by bce3s.own_data.complete, of a config that has both.
@@ -29,6 +27,7 @@ OWN_DATA_KEYS = {'data_root', 'own_data'}
 BUILDER_KEYS = {
     'optim_wrapper': {'constructor', 'paramwise_cfg', 'optimizer'},
     'hook': {'priority'},
+    'transform': {'magnitude_key', 'magnitude_range'},  # by RandAugment, of its policies
     'parameter scheduler': {'convert_to_iter_based'},
 }
 EVERYWHERE = {'type', '_scope_', '_delete_', 'init_cfg'}

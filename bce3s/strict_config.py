@@ -5,7 +5,7 @@ fail deep inside.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 from bce3s.config_keys import (
     OWN_DATA_KEYS,
+    Keys,
     closest,
     is_registered,
     readable,
@@ -20,8 +21,18 @@ from bce3s.config_keys import (
     registered,
     runner_keys,
 )
-from bce3s.config_values import building, parse_value, wrong_values
+from bce3s.config_values import (
+    building,
+    parse_scalar,
+    parse_text,
+    parse_value,
+    takes_text_only,
+    wrong_values,
+)
 from bce3s.errors import BCE3SError
+
+# Paths that nothing declares: own data's keys are read before anything is built.
+TEXT_KEYS = {'data_root', 'own_data.pretrained'}
 
 
 def where_is(cfg: Config, pattern: str) -> str:
@@ -47,20 +58,27 @@ def _setting(key: str) -> str:
 
 
 def check_top_level(cfg: Config) -> None:
-    """Every top-level key must be one that the Runner reads, or begin with ``_`` (a variable of the
-    config).
+    """No top-level key may be nearly one that the Runner reads. Any other name is a variable, as
+    OpenMMLab's configs have them (``dataset_type``, ``train_pipeline``), and so is one that begins
+    with ``_`` or whose value the config itself uses.
 
     Raises:
-        BCE3SError: an unknown key, with file and line and the closest match.
+        BCE3SError: such a key, with file and line and the closest match.
     """
-    known = runner_keys() | (OWN_DATA_KEYS if 'own_data' in cfg else set())
+    names = runner_keys() | (OWN_DATA_KEYS if 'own_data' in cfg else set())
+    known = Keys(frozenset(names))
     for key in cfg:
-        if key not in known and not key.startswith('_'):
+        if known.near_miss(key) and not key.startswith('_') and not _is_used(cfg, key):
             place = where_is(cfg, rf'^{re.escape(key)}\s*=')
             raise BCE3SError(
-                f'{place}: unknown config key {key!r}.{closest(key, known)} '
+                f'{place}: unknown config key {key!r}.{closest(key, names)} '
                 'Nothing reads it; begin the name with _ if it is a variable of the config.'
             )
+
+
+def _is_used(cfg: Config, name: str) -> bool:
+    """Whether ``name`` stands in the config's files other than before a ``=``."""
+    return bool(re.search(rf'(?<![\'"\w]){re.escape(name)}\b(?!\s*=[^=])', cfg.text or ''))
 
 
 def check_arguments(cfg: Config) -> None:
@@ -113,22 +131,21 @@ def apply_options(cfg: Config, options: list[str]) -> None:
     for option in options:
         key, equals, text = option.partition('=')
         if not equals or not key:
-            raise BCE3SError(f'--cfg-options {option}: write KEY=VALUE.')
+            raise BCE3SError(
+                f'--cfg-options {option}: write KEY=VALUE, in quotes where the value has blanks.'
+            )
         check_option(cfg, key)
         try:
-            _set(cfg, key.split('.'), parse_value(text), text)
+            _set(cfg, key.split('.'), text)
         except BCE3SError as error:
             raise BCE3SError(f'--cfg-options {_short(option)}: {error}.') from error
 
 
-def _set(cfg: Config, parts: list[str], value: Any, text: str) -> None:
-    """Like ``Config.merge_from_dict``, which cannot set an element of a list to a plain value.
-
-    ``text``: how ``value`` was written, which is what a name gets (``work_dir=3``).
-    """
+def _set(cfg: Config, parts: list[str], text: str) -> None:
+    """Like ``Config.merge_from_dict``, which cannot set an element of a list to a plain value."""
     if parts[-1] == '_delete_':
         if len(parts) > 1:
-            cfg.merge_from_dict({'.'.join(parts): value})
+            cfg.merge_from_dict({'.'.join(parts): parse_value(text)})
         return
     node: Any = cfg._cfg_dict
     *above, last = parts
@@ -144,13 +161,29 @@ def _set(cfg: Config, parts: list[str], value: Any, text: str) -> None:
         if not isinstance(node, dict | list):
             raise BCE3SError(f'{".".join(parts[: depth + 1])} is {_short(node)} and has no keys')
     if isinstance(node, list):
+        value = parse_value(text)
+        if isinstance(node[int(last)], dict) and not isinstance(value, dict):
+            raise BCE3SError('it must be a dict')
         node[int(last)] = value
         return
+    targets = readers(above, node)
+    value = _value(parts, text, node.get(last), targets)
+    if isinstance(node.get(last), dict) and isinstance(value, str | int | float):
+        raise BCE3SError('it must be a dict')
+    for _, expected in wrong_values(targets, {last: value}):
+        raise BCE3SError(f'it must be {expected}')
     node[last] = value
-    for _, expected in wrong_values(readers(above, node), {last: value}):
-        if 'text' not in expected.split(' or ') or not isinstance(value, int | float):
-            raise BCE3SError(f'it must be {expected}')
-        node[last] = text
+
+
+def _value(parts: list[str], text: str, present: Any, targets: Sequence[Callable]) -> Any:
+    """A path, or whatever else is declared as text, may hold commas, brackets, quotes and equals
+    signs; where a text stands already, a comma makes no list.
+    """
+    if '.'.join(parts) in TEXT_KEYS or takes_text_only(targets, parts[-1]):
+        return parse_text(text)
+    if isinstance(present, str) and not text.startswith(('[', '(', '{', 'dict(', '"', "'")):
+        return parse_scalar(text)
+    return parse_value(text)
 
 
 def check_option(cfg: Config, dotted: str) -> None:
