@@ -37,5 +37,5 @@ def at_least(op: object, name: str, value: float, low: float, high: float = floa
 
 
 def pick(u: np.ndarray, n: int) -> np.ndarray:
-    """An integer uniform in 0..n-1 (int64) from each uniform number."""
-    return np.minimum((u * n).astype(np.int64), n - 1)
+    """An integer uniform in 0..n-1 (int64) from each number of [0, 1): u n never rounds up to n."""
+    return (u * n).astype(np.int64)
