@@ -135,6 +135,7 @@ def test_published_values_stand_in_the_reproduction_config():
     assert cfg.train_cfg.max_epochs == 330
     assert cfg.custom_hooks[0].finetune_epochs == 10
     assert cfg.custom_hooks[0].freeze_norm is False
+    assert cfg.custom_hooks[0].shift == 1
     assert dict(cfg.optim_wrapper.optimizer) == dict(
         type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-3, fused=True
     )
@@ -154,6 +155,15 @@ def test_published_values_stand_in_the_reproduction_config():
     assert (quirks[1].soft_negatives, quirks[1].start_epoch) == (False, 1)
     assert quirks[2].include_diagonal is True
     assert quirks[3].correct_lambda is False
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+def test_only_the_published_recipe_trains_its_last_epoch_at_rate_0(path):
+    """ResNet-34 on CIFAR-LT: BCE3S, its ablation, and its baselines."""
+    of_bce3s = path.parts[-2] in ('bce3s', 'baselines', 'ablation')
+    published = of_bce3s and path.stem.startswith('cifar')
+    shift = config(path).custom_hooks[0].get('shift', 0)
+    assert shift == (1 if published and '_r32' not in path.stem else 0)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from trained_runs import check_learning
 
 from bce3s import cli
 from bce3s.engine.outputs import run_outputs
@@ -27,6 +28,7 @@ def train(config, folder, *options):
     status = cli.main('train', [*args, '--cfg-options', *SHORT, *options])
     environment.undo()
     assert status == 0
+    check_learning(folder)
     return folder
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from bce3s.cli import load_config
@@ -27,7 +28,23 @@ def train(cfg, work_dir, epochs=2):
     cfg.default_hooks.checkpoint.interval = 1
     cfg.model.backbone.depth = 8
     QuietRunner.from_cfg(cfg).train()
+    check_learning(work_dir)
     return Path(work_dir)
+
+
+def check_learning(work_dir):
+    """Of a run that has ended: its loss fell, its weights moved, and in every epoch they could."""
+    path = max(Path(work_dir).glob('epoch_*.pth'), key=lambda path: int(path.stem[6:]))
+    checkpoint = torch.load(path, weights_only=True)
+    norms = {name for name in checkpoint['state_dict'] if name.endswith('running_mean')}
+    for name in norms:  # of the weights that norms begin with
+        assert (checkpoint['state_dict'][name.replace('running_mean', 'weight')] != 1).any(), name
+    assert norms
+    history = checkpoint['message_hub']['log_scalars']
+    assert (history['train/lr']['log_history'] > 0).all()
+    losses = history['train/loss_joint']['log_history']
+    if len(losses) > 20:  # fewer say little
+        assert losses[-len(losses) // 4 :].mean() < losses[: len(losses) // 4].mean()
 
 
 def digits_run(work_dir, config='baselines/digits_bce', epochs=2):

@@ -72,6 +72,16 @@ class EpochLRHook(Hook):
             )
         for group in _groups(runner):
             group.setdefault('initial_lr', group['lr'])
+        if not warmup:
+            stage = 'run' if epochs == runner.max_epochs else 'first stage'
+            self._warn_of_rate_0(runner, stage, epochs)
+
+    def _warn_of_rate_0(self, runner: Runner, stage: str, epochs: int) -> None:
+        if epochs > 0 and not any(self.factor(epoch, epochs) for epoch in range(epochs)):
+            runner.logger.warning(
+                f'{type(self).__name__}: the learning rate is 0 throughout the {stage}, which '
+                'trains nothing: give it more epochs, or set --cfg-options custom_hooks.0.shift=0.'
+            )
 
     def before_train_epoch(self, runner: Runner) -> None:
         epoch = runner.epoch - self.warmup_epochs
@@ -97,12 +107,12 @@ class CosineLRHook(EpochLRHook):
     """Cosine learning rate over the whole run: ``lr (1 + cos(pi (e + shift) / E)) / 2``.
 
     Args:
-        shift: 1, as BCE3S published it, steps before each epoch: the last one trains at rate 0. 0
-            starts at the full rate.
+        shift: 0 starts at the full rate, as PyTorch's cosine. 1, as BCE3S published it, steps
+            before each epoch: the last one trains at rate 0.
         warmup_epochs: see :class:`EpochLRHook`; E and e are then of the epochs after them.
     """
 
-    def __init__(self, shift: float = 1.0, warmup_epochs: int = 0) -> None:
+    def __init__(self, shift: float = 0.0, warmup_epochs: int = 0) -> None:
         super().__init__(warmup_epochs)
         self.shift = shift
 
@@ -172,7 +182,7 @@ class TwoStageHook(CosineLRHook):
         lr: float = 1e-4,
         weight_decay: float = 0.0,
         freeze_norm: bool = True,
-        shift: float = 1.0,
+        shift: float = 0.0,
         warmup_epochs: int = 0,
     ) -> None:
         super().__init__(shift, warmup_epochs)
@@ -217,6 +227,7 @@ class TwoStageHook(CosineLRHook):
                 'This run has the second stage only and would fine-tune the classifier on random '
                 'features: give it a checkpoint of a first stage, --cfg-options load_from=PATH.'
             )
+        self._warn_of_rate_0(runner, 'second stage', self.finetune_epochs)
 
     def before_train_epoch(self, runner: Runner) -> None:
         epoch = runner.epoch - self.epochs(runner)

@@ -17,5 +17,5 @@ model = dict(
         normalize_weight=False,
     ),
 )
-custom_hooks = [dict(type='CosineLRHook', shift=0.0, warmup_epochs=3)]
+custom_hooks = [dict(type='CosineLRHook', warmup_epochs=3)]
 find_unused_parameters = False

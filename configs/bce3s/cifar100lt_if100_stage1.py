@@ -9,5 +9,5 @@ Not measured yet.
 _base_ = './cifar100lt_if100.py'
 
 train_cfg = dict(max_epochs=320)
-custom_hooks = [dict(type='CosineLRHook')]
+custom_hooks = [dict(type='CosineLRHook', shift=1.0)]
 find_unused_parameters = False

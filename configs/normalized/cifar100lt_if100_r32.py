@@ -30,4 +30,5 @@ model = dict(
 )
 # as configs/baselines has it for this network
 optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
+custom_hooks = [dict(type='CosineLRHook')]
 default_hooks = dict(checkpoint=dict(interval=5), measures=dict(interval=5))

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from doc_blocks import ROOT, Block
+from trained_runs import check_learning
 
 COPIED = ('bce3s', 'configs', 'tools')  # tools look for the package beside their real path
 LINKED = ('README.md', 'docs', 'data_lists', 'pyproject.toml', 'requirements.txt', 'tests')
@@ -57,15 +58,21 @@ class Checkout:
         """Runs a block as its comment says.
 
         Raises:
-            AssertionError: it fails; with place and output.
+            AssertionError: it fails, with place and output; or what it trained has not learned.
         """
         self.prepare(block)
+        before = self._checkpoints()
         text = block.text
         if 'last' in block.test:
             text = text.rpartition('&&')[2]
         options = ' '.join(block.test.get('options', ()))
         done = self._bash(text, self.bin, DOC_OPTIONS=options)
         assert done.returncode == 0, f'{block.place}: status {done.returncode}\n{done.stdout}'
+        for run in {path.parent for path in self._checkpoints() - before}:
+            check_learning(run)
+
+    def _checkpoints(self) -> set[Path]:
+        return set(self.folder.glob('work_dirs/**/epoch_*.pth'))
 
     def prepare(self, block: Block) -> None:
         """The reader's own pictures, where the block is about them."""

@@ -126,18 +126,18 @@ def test_steps_that_are_none(options):
 
 
 def test_every_group_keeps_its_own_rate():
-    for epoch, lrs in enumerate(rates(CosineLRHook(), make_runner(20))):
+    for epoch, lrs in enumerate(rates(CosineLRHook(shift=1), make_runner(20))):
         assert lrs == pytest.approx([oracles.cosine_lr(lr, epoch, 20) for lr in (0.1, 0.01)])
 
 
 def test_the_rate_of_a_resumed_run_is_that_of_the_epoch():
     runner = make_runner(20)
-    expected = list(rates(CosineLRHook(), runner))
+    expected = list(rates(CosineLRHook(shift=1), runner))
     saved = runner.optim_wrapper.optimizer.state_dict()
     resumed = make_runner(20, epoch=7)
     saved['param_groups'] = [g | dict(lr=123.0) for g in saved['param_groups']]
     resumed.optim_wrapper.optimizer.load_state_dict(saved)
-    assert list(rates(CosineLRHook(), resumed)) == expected[7:]
+    assert list(rates(CosineLRHook(shift=1), resumed)) == expected[7:]
 
 
 # ---------------------------------------------------------------------------------------- warm-up
@@ -163,12 +163,12 @@ def test_a_warm_up_resumed_within_an_epoch():
 
 
 def test_the_warm_up_of_two_stages_is_the_firsts():
-    found = list(steps(TwoStageHook(2, lr=0.02, shift=0.0, warmup_epochs=1), make_runner(5)))
+    found = list(steps(TwoStageHook(2, lr=0.02, warmup_epochs=1), make_runner(5)))
     assert found[:3] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1])
     assert found[3:9] == pytest.approx([0.1] * 3 + [0.05] * 3)
     assert found[9:] == pytest.approx([0.02] * 3 + [0.01] * 3)
     alone = make_runner(2, load_from='epoch_320.pth')  # the second stage only: no warm-up
-    assert next(steps(TwoStageHook(2, 0.02, shift=0.0, warmup_epochs=1), alone)) == 0.02
+    assert next(steps(TwoStageHook(2, 0.02, warmup_epochs=1), alone)) == 0.02
 
 
 @pytest.mark.parametrize('warmup', [-1, 4, 5])
@@ -191,7 +191,7 @@ def test_two_schedules_are_refused():
 @pytest.mark.parametrize('freeze_norm', [True, False])
 def test_two_stages(freeze_norm):
     runner = make_runner(12)
-    hook = TwoStageHook(4, lr=0.02, weight_decay=1e-4, freeze_norm=freeze_norm)
+    hook = TwoStageHook(4, lr=0.02, weight_decay=1e-4, freeze_norm=freeze_norm, shift=1)
     optimizer, model = runner.optim_wrapper.optimizer, runner.model
     for epoch, lrs in enumerate(rates(hook, runner)):
         decays = {group['weight_decay'] for group in optimizer.param_groups}
@@ -225,7 +225,7 @@ def test_a_run_resumed_in_the_second_stage_enters_it_and_keeps_momentum():
     runner = make_runner(12, epoch=9)
     runner.model.head.classifier(torch.ones(1, 3)).sum().backward()
     runner.optim_wrapper.optimizer.step()
-    hook = TwoStageHook(4, lr=0.02)
+    hook = TwoStageHook(4, lr=0.02, shift=1)
     lrs = list(rates(hook, runner))
     assert runner.model.entered == [True]
     assert runner.optim_wrapper.optimizer.state
@@ -236,9 +236,36 @@ def test_the_second_stage_alone():
     with pytest.raises(BCE3SError, match='load_from=PATH'):
         TwoStageHook(4).before_train(make_runner(4))
     runner = make_runner(4, load_from='epoch_320.pth')
-    lrs = list(rates(TwoStageHook(4, lr=1.0), runner))
+    lrs = list(rates(TwoStageHook(4, lr=1.0, shift=1), runner))
     assert [a for a, _ in lrs] == pytest.approx([oracles.cosine_lr(1, e, 4) for e in range(4)])
     TwoStageHook(4).before_train(make_runner(4, epoch=2))  # resumed: it has its weights
+
+
+def test_one_epoch_a_stage_trains_at_the_full_rate(caplog):
+    assert [lr for lr, _ in rates(TwoStageHook(1, lr=0.02), make_runner(2))] == [0.1, 0.02]
+    assert [lr for lr, _ in rates(CosineLRHook(), make_runner(1))] == [0.1]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ('hook', 'epochs', 'stages'),
+    [
+        (CosineLRHook(shift=1), 1, ['run']),
+        (CosineLRHook(shift=1), 2, []),
+        (CosineLRHook(shift=1, warmup_epochs=1), 2, []),  # which trains
+        (TwoStageHook(1, shift=1), 2, ['first stage', 'second stage']),
+        (TwoStageHook(1, shift=1), 5, ['second stage']),
+        (TwoStageHook(4, shift=1), 5, ['first stage']),
+        (TwoStageHook(2, shift=1), 2, []),
+    ],
+)
+def test_a_stage_at_rate_0_is_told(hook, epochs, stages, caplog):
+    trained = [lr for lr, _ in rates(hook, make_runner(epochs, load_from='epoch_320.pth'))]
+    assert any(trained) == (len(stages) < (2 if isinstance(hook, TwoStageHook) else 1))
+    said = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
+    assert len(said) == len(stages)
+    for sentence, stage in zip(said, stages, strict=True):
+        assert f'the learning rate is 0 throughout the {stage}, which trains nothing' in sentence
 
 
 @pytest.mark.parametrize('finetune_epochs', [0, -1, 13])

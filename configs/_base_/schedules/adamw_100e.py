@@ -14,4 +14,4 @@ optim_wrapper = dict(
         custom_keys={'.cls_token': dict(decay_mult=0.0), '.pos_embed': dict(decay_mult=0.0)},
     ),
 )
-custom_hooks = [dict(type='CosineLRHook', shift=0.0, warmup_epochs=5)]
+custom_hooks = [dict(type='CosineLRHook', warmup_epochs=5)]

@@ -7,7 +7,5 @@ custom_hooks.0.warmup_epochs=1
 _base_ = './adamw_100e.py'
 
 train_cfg = dict(max_epochs=110)
-custom_hooks = [
-    dict(type='TwoStageHook', finetune_epochs=10, lr=1e-4, shift=0.0, warmup_epochs=5),
-]
+custom_hooks = [dict(type='TwoStageHook', finetune_epochs=10, lr=1e-4, warmup_epochs=5)]
 find_unused_parameters = True  # several processes: the second stage uses the classifier only

@@ -1,7 +1,8 @@
 """The public BCE3S schedule on CIFAR-LT: 320 epochs, then 10 of the classifier alone.
 
 SGD with momentum 0.9, weight decay 5e-3 on everything, rate 0.01 with a cosine to 0, no warm-up;
-second stage with fresh momentum, rate 1e-4, no weight decay, a cosine of its own.
+second stage with fresh momentum, rate 1e-4, no weight decay, a cosine of its own. Both cosines
+(``shift=1``) train the last epoch at rate 0.
 To shorten: --cfg-options train_cfg.max_epochs=12 custom_hooks.0.finetune_epochs=2
 """
 
@@ -9,5 +10,5 @@ train_cfg = dict(by_epoch=True, max_epochs=330, val_interval=5)
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-3, fused=True),
 )
-custom_hooks = [dict(type='TwoStageHook', finetune_epochs=10, lr=1e-4)]
+custom_hooks = [dict(type='TwoStageHook', finetune_epochs=10, lr=1e-4, shift=1.0)]
 find_unused_parameters = True  # several processes: the second stage uses the classifier only

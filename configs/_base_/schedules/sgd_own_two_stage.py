@@ -1,15 +1,12 @@
 """SGD with momentum 0.9, a cosine to 0, then the classifier alone; as many epochs as suit the data.
 
 Epochs and rates stand here for 1,500 images and batches of 64, and are replaced, see
-``bce3s/own_data/settings.py``. Decay 5e-4, five percent of warm-up. ``shift=0``: a cosine of few
-epochs, two perhaps, has none at rate 0.
+``bce3s/own_data/settings.py``. Decay 5e-4, five percent of warm-up.
 """
 
 train_cfg = dict(by_epoch=True, max_epochs=66, val_interval=6)
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True),
 )
-custom_hooks = [
-    dict(type='TwoStageHook', finetune_epochs=6, lr=5e-3, shift=0.0, warmup_epochs=3),
-]
+custom_hooks = [dict(type='TwoStageHook', finetune_epochs=6, lr=5e-3, warmup_epochs=3)]
 find_unused_parameters = True  # several processes: the second stage uses the classifier only
