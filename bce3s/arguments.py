@@ -26,7 +26,8 @@ def parser(tool: str) -> argparse.ArgumentParser:
         epilog=EXAMPLES[tool],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument('config', help='config file')
+    own = '; or a folder, or list, of your own images' if tool == 'train' else ''
+    p.add_argument('config', help=f'config file{own}')
     if tool == 'train':
         p.add_argument('--work-dir', help='where everything is written (work_dirs/<config name>)')
         p.add_argument(

@@ -42,7 +42,7 @@ DATASETS = _child(
     'bce3s.datasets.in_memory',
     'bce3s.own_data.images',
 )
-DATA_SAMPLERS = _child('data sampler', _parent.DATA_SAMPLERS, 'bce3s.datasets.samplers')
+DATA_SAMPLERS = _child('data sampler', _parent.DATA_SAMPLERS, 'bce3s.registered')
 TRANSFORMS = _child('transform', _parent.TRANSFORMS, 'bce3s.augmentation')
 BATCH_AUGMENTS = _child('batch augment', _parent.BATCH_AUGMENTS, 'bce3s.augmentation')
 MODELS = _child('model', _parent.MODELS, 'mmpretrain.models', 'bce3s.models')

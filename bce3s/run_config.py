@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bce3s.errors import BCE3SError
+from bce3s.packaged import OWN_IMAGES, config_file
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
     from bce3s.own_data.found import FoundImages
+
+# of the training set and of the evaluation set that belongs to it
+SHARED = {
+    *('data_root', 'lists', 'manifest', 'verify', 'duplicates'),
+    *('imbalance', 'imbalance_factor', 'n_max', 'rule', 'keep_classes'),
+}
 
 
 def load_config(path: str, options: list[str]) -> Config:
@@ -25,16 +32,34 @@ def load_config(path: str, options: list[str]) -> Config:
     from bce3s.config_files import read_config
     from bce3s.strict_config import apply_options, check_arguments, check_top_level
 
-    cfg = read_config(path)
+    cfg = read_config(config_file(path))
     check_top_level(cfg)
     apply_options(cfg, options)
+    share_shape(cfg)
     check_arguments(cfg)
     cfg.setdefault('default_scope', 'bce3s')
     return cfg
 
 
+def share_shape(cfg: Config) -> None:
+    """What shapes the training set, and where its files are, holds for the evaluation set of the
+    same kind too, unless that says otherwise: Many, Medium and Few follow from training counts.
+    """
+    train = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    for name in ('val_dataloader', 'test_dataloader'):
+        data = (cfg.get(name) or {}).get('dataset') or {}
+        if data and data.get('type') == train.get('type'):
+            for key in SHARED & train.keys():
+                data.setdefault(key, train[key])
+
+
 def train_config(args: argparse.Namespace) -> Config:
-    """The config of ``tools/train.py`` with its flags; own data are still to be looked for."""
+    """The config of ``tools/train.py`` with its flags; own data are still to be looked for. In the
+    place of a config there may be a folder or list of somebody's own images.
+    """
+    if Path(args.config).is_dir() or Path(args.config).suffix in ('.csv', '.tsv', '.txt'):
+        args.cfg_options = [f'data_root={args.config}', *args.cfg_options]
+        args.config = str(OWN_IMAGES)
     cfg = load_config(args.config, args.cfg_options)
     if args.amp:
         if not isinstance(cfg.get('model'), dict):

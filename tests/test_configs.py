@@ -201,3 +201,17 @@ def test_data_and_batches_of_lists_of_images(path):
     assert hook.get('warmup_epochs', 0) == (5 if 'vit' in name or 'r152' in name else 0)
     colours = (0.466, 0.471, 0.380) if 'inat' in name else (0.485, 0.456, 0.406)
     assert cfg.model.data_preprocessor.mean == colours
+
+
+def test_what_shapes_the_training_set_is_said_once():
+    """The evaluation set follows in data root, imbalance and classes, unless it says otherwise."""
+    leaf = str(ROOT / 'configs/bce3s/cifar100lt_if100.py')
+    train = 'train_dataloader.dataset.'
+    options = [f'{train}imbalance_factor=20', f'{train}data_root=elsewhere', f'{train}rule=ldam']
+    test = load_config(leaf, options).val_dataloader.dataset
+    assert (test.imbalance_factor, test.data_root, test.rule) == (20, 'elsewhere', 'ldam')
+    assert test.split == 'test'
+    other = load_config(leaf, [*options, 'val_dataloader.dataset.data_root=here'])
+    assert other.val_dataloader.dataset.data_root == 'here'
+    unlike = load_config(leaf, [*options, 'val_dataloader.dataset.type=CIFAR10LT'])
+    assert set(unlike.val_dataloader.dataset) == {'type', 'split'}

@@ -19,7 +19,7 @@ from torch import nn
 from bce3s.cli import load_config
 from bce3s.datasets.in_memory import DigitsLT
 from bce3s.engine.feature_extraction import extract, feature_batches
-from bce3s.engine.feature_quality import feature_quality
+from bce3s.engine.feature_quality import _checked_ks, feature_quality
 from bce3s.engine.run_directory import load_model
 from bce3s.engine.unknown_sets import FittedImages, unknown_config, unknown_dataset
 from bce3s.errors import BCE3SError
@@ -129,6 +129,12 @@ def test_a_share_of_the_data_set():
     assert [labels.tolist() for _, labels in batches] == [[1, 2], [0]]
 
 
+def test_one_test_image_has_no_neighbour():
+    with pytest.raises(BCE3SError, match='two test images at least, but there are 10 and 1'):
+        _checked_ks(None, Samples(10), Samples(1))
+    assert _checked_ks(None, Samples(10), Samples(2)) == [1]
+
+
 @pytest.mark.parametrize('mode', [True, False])
 @pytest.mark.parametrize('way', ['to its end', 'left', 'broken off'])
 def test_the_model_is_as_before_and_nothing_random_is_drawn(mode, way):
@@ -234,7 +240,7 @@ def test_names_and_config_files():
         ('missing.py', {}, {}, 'missing.py does not exist'),
         ('held-out', {}, {}, 'the config trains on every class'),
         ('held-out', {'keep_classes': list(range(10))}, {}, 'none is left out'),
-        ('digits', {}, {}, 'knows 10 of its classes'),
+        ('digits', {}, {}, 'knows 10 of its 10 classes'),
         ('digits', {}, {'verfy': False}, "'verfy'.*--unknown-options"),
         ('mnist', {}, {'data_root': '/nowhere', 'download': False}, 'mnist: .*--unknown-options'),
     ],
@@ -423,7 +429,7 @@ def test_a_run_folder_is_config_and_checkpoint(tool, checkpoint, tmp_path, capsy
     [
         (['--k', 1000], 'error: --k 1000: there are'),
         (['--unknown', 'mnist', '--unknown-options', 'verify'], 'verify: write KEY=VALUE'),
-        (['--unknown', 'digits'], 'error: --unknown digits: the model knows 7 of its classes'),
+        (['--unknown', 'digits'], 'error: --unknown digits: the model knows 7 of its 10 classes'),
     ],
 )
 def test_the_tool_prints_mistakes(tool, checkpoint, capsys, args, sentence):

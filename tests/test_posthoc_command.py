@@ -106,7 +106,7 @@ def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool, 
     )
     cfg = RunDirectory.open(ce).config
     cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
-    cfg.test_evaluator, cfg.test_cfg = cfg.val_evaluator, {}
+    cfg.test_evaluator, cfg.test_cfg = dict(cfg.val_evaluator, many=60, few=40), {}
     cfg.val_dataloader.dataset.type = 'OtherDigits'
     cfg.custom_imports = dict(imports=['other_digits'])
     cfg.dump(str(folder / 'digits_ce.py'))
@@ -115,6 +115,7 @@ def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool, 
     saved = json.loads((tmp_path / 'out/posthoc.json').read_text())
     assert (saved['tuned_on'], saved['measured_on']) == ('val', 'test')
     assert saved['cross_fitted'] is False
+    assert saved['thresholds'] == dict(many=60, few=40)  # of the evaluator of the test images
     assert [len(row['values']) for row in saved['rows']] == [0, 1, 1, 1, 0, 0]
     assert 'chosen on the val set alone' in (tmp_path / 'out/posthoc.md').read_text()
 

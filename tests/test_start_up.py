@@ -47,6 +47,15 @@ def test_the_package_imports_nothing():
     assert done.stdout.strip() == "['bce3s']", done.stderr
 
 
+@pytest.mark.parametrize('module', ['bce3s.samplers'])
+def test_the_plain_modules_import_torch_alone(module):
+    done = run(
+        f'import sys; sys.path.insert(0, {str(ROOT)!r}); import torch; before = set(sys.modules)\n'
+        f'import {module}; print({FRAMEWORK | OPTIONAL!r} & (set(sys.modules) - before))'
+    )
+    assert done.stdout.strip() == 'set()', done.stderr
+
+
 @pytest.mark.parametrize('tool', TOOLS)
 def test_help_and_a_wrong_argument_import_no_framework(tool):
     for argument, expected in (('--help', 0), ('--no-such-argument', 2)):

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bce3s.datasets import sources
-from bce3s.datasets.manifests import FOLDER, Manifest, SplitFacts, read_manifest
+from bce3s.datasets.manifests import Manifest, SplitFacts, read_manifest
 
-__all__ = ['FOLDER', 'IN_MEMORY', 'ON_DISK', 'Manifest', 'SplitFacts', 'read_manifest']
+__all__ = ['IN_MEMORY', 'ON_DISK', 'Manifest', 'SplitFacts', 'read_manifest']
 
 LISTS_PAGE = 'https://github.com/facebookresearch/classifier-balancing'
 _LISTS = (

@@ -190,6 +190,5 @@ def _missing(path: Path, urls: Sequence[str], target: Path, failures: Sequence[s
     why = f' Downloading failed: {"; ".join(failures)}.' if failures else ''
     return (
         f'{path} is missing.{why} Download {" or ".join(urls)} and put it at {target}, or name the '
-        'folder that has the data: --cfg-options train_dataloader.dataset.data_root=DIR '
-        'val_dataloader.dataset.data_root=DIR'
+        'folder that has the data: --cfg-options train_dataloader.dataset.data_root=DIR'
     )

@@ -23,6 +23,7 @@ from bce3s.datasets.checks import Problems, check_images, printable, same_conten
 from bce3s.datasets.decoding import read_centre, read_random_crop
 from bce3s.errors import BCE3SError
 from bce3s.randomness import derived_seed
+from bce3s.samplers import Draws
 
 SHOWN = 10  # warnings that are written out
 _marks: dict[str, np.ndarray] = {}  # of the images that this process has checked, by their paths
@@ -54,15 +55,16 @@ class ImageFiles(Dataset):
 
     In training a random crop (8 to 100 % of the area, 3/4 to 4/3 in shape) is resized to ``size``
     and mirrored with probability 1/2; in the test the shorter side is resized to ``resize`` and the
-    centre is cropped. What is random depends on the run's seed, the epoch and the image's index
-    only, not on the number of workers; an image that a batch holds twice is cropped alike. Needs
-    ``num_workers`` that end with the epoch (``persistent_workers=False``, the default). Which
-    images are turned and how exact pixels are: :mod:`bce3s.datasets.decoding`.
+    centre is cropped. What is random is a function of the run's seed, the epoch and the draw's
+    place in it, which the batch sampler hands over (:class:`~bce3s.samplers.Draws`): an
+    image that is drawn twice gets two crops, the same ones with any number of workers (persistent
+    or not) and processes. Without a batch sampler of this project crops come from torch's global
+    generator. Which images are turned and how exact pixels are: :mod:`bce3s.datasets.decoding`.
 
     An image that cannot be read stops the run with its path. With ``unreadable='skip'`` a training
     image is replaced by the next one of its class that can be read, in the order of the list and
-    from its end to its beginning, cropped as the image itself would have been: a function of the
-    files, the seed and the epoch. In the evaluation it is left out of the figures (the item holds
+    from its end to its beginning, cropped by the same draw: a function of the files, the seed, the
+    epoch and the place. In the evaluation it is left out of the figures (the item holds
     black pixels, and ``skipped`` tells the metric). ``SkippedImagesHook`` counts both and names the
     first. A disk that fails now and then makes such a run depend on when it does.
 
@@ -98,7 +100,7 @@ class ImageFiles(Dataset):
             raise BCE3SError(f"{name}: unreadable is {unreadable!r}; use 'stop' or 'skip'.")
         self.paths, self.labels = images.paths, torch.tensor(images.labels)
         self.metainfo = metainfo
-        self.training, self.seed, self.epoch = training, 0, 0
+        self.training = training
         self.size, self.resize, self.unreadable = size, resize, unreadable
 
     def unaugmented(self) -> ImageFiles:
@@ -107,10 +109,6 @@ class ImageFiles(Dataset):
         plain.training = False
         return plain
 
-    def set_epoch(self, seed: int, epoch: int) -> None:
-        """What the random crops follow from; ``RunStateHook`` calls it before each epoch."""
-        self.seed, self.epoch = seed, epoch
-
     def __len__(self) -> int:
         return len(self.paths)
 
@@ -118,31 +116,41 @@ class ImageFiles(Dataset):
         """inputs (3, size, size) uint8; labels and indices: 0-dim int64; with ``'skip'`` also
         skipped: 0-dim bool.
         """
-        index, skipped = int(index), False
+        return self._item(int(index), int(torch.randint(1 << 62, ())) if self.training else 0)
+
+    def __getitems__(self, indices: list[int]) -> list[dict]:
+        """The items of a batch, cropped at random as its :class:`Draws` say."""
+        if not isinstance(indices, Draws):
+            return [self[index] for index in indices]
+        seed, epoch = indices.seed, indices.epoch
+        seeds = [derived_seed(seed, 'image', epoch, place) for place in indices.places]
+        return [self._item(*drawn) for drawn in zip(indices, seeds, strict=True)]
+
+    def _item(self, index: int, seed: int) -> dict:
+        skipped = False
         try:
-            inputs = self._read(index, index)
+            inputs = self._read(index, seed)
         except BCE3SError:
             if self.unreadable == 'stop':
                 raise
-            inputs, skipped = self._instead(index), True
+            inputs, skipped = self._instead(index, seed), True
         samples = dict(labels=self.labels[index], indices=torch.tensor(index))
         if self.unreadable == 'skip':
             samples['skipped'] = torch.tensor(skipped)
         return dict(inputs=inputs, data_samples=samples)
 
-    def _read(self, index: int, drawn: int) -> Tensor:
-        """The image ``index``, cropped as the image ``drawn``."""
+    def _read(self, index: int, seed: int) -> Tensor:
+        """An image, cropped at random by ``seed`` in training."""
         if not self.training:
             return read_centre(self.paths[index], self.size, self.resize)
-        seed = derived_seed(self.seed, 'image', self.epoch, drawn)
         return read_random_crop(self.paths[index], self.size, seed)
 
-    def _instead(self, drawn: int) -> Tensor:
+    def _instead(self, drawn: int, seed: int) -> Tensor:
         if not self.training:
             return torch.zeros(3, self.size, self.size, dtype=torch.uint8)
         for index in self._next_of_class(drawn):
             try:
-                return self._read(index, drawn)
+                return self._read(index, seed)
             except BCE3SError:
                 continue
         label = int(self.labels[drawn])
@@ -204,6 +212,8 @@ def check_split(
     if train is not None:
         _check_overlap(images, marks, train, duplicates, problems)
     problems.raise_all(f'Images of {images.source} cannot be used: mend, replace or remove them')
+    if how == 'none':  # of which nothing is known now, but perhaps from before
+        return
     if len(_marks) > 3:
         _marks.pop(next(iter(_marks)))
     _marks[images.key] = marks

@@ -170,8 +170,7 @@ def _classes(folder: Path) -> list[str]:
     except OSError as error:
         raise BCE3SError(
             f'{folder} is not a folder of classes ({error}): expected {folder}/CLASS/IMAGE.jpg; '
-            'name the folder above it, --cfg-options train_dataloader.dataset.data_root=DIR '
-            'val_dataloader.dataset.data_root=DIR'
+            'name the folder above it, --cfg-options train_dataloader.dataset.data_root=DIR'
         ) from error
     return classes
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from bce3s.datasets.checks import Problems
 from bce3s.errors import BCE3SError
+from bce3s.packaged import DATA_LISTS
 
-FOLDER = Path(__file__).resolve().parents[2] / 'data_lists'
 LARGEST_FILE = 64 << 20  # bytes: counts of some million classes
 LARGEST = 1 << 40  # of any number
 SPLITS = ('train', 'val', 'test')
@@ -68,7 +68,7 @@ def read_manifest(name: str | Path) -> Manifest:
     """
     path = Path(name)
     if isinstance(name, str) and not re.search(r'[/\\]|\.json$', name):
-        path = FOLDER / f'{name}.json'
+        path = DATA_LISTS / f'{name}.json'
     problems = Problems()
     manifest = _manifest(path, _load(path), problems)
     problems.raise_all(f'{path} is no manifest of a benchmark with lists: mend it or name another')
@@ -87,7 +87,7 @@ def _load(path: Path) -> Any:
             )
         return json.loads(path.read_bytes().decode('utf-8-sig'))
     except OSError as error:
-        known = ', '.join(sorted(p.stem for p in FOLDER.glob('*.json')))
+        known = ', '.join(sorted(p.stem for p in DATA_LISTS.glob('*.json')))
         raise BCE3SError(
             f'{path} cannot be read ({error.strerror}): name one of data_lists/ ({known}) or the '
             'path of a manifest.'

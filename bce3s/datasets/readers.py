@@ -18,10 +18,7 @@ import numpy as np
 
 from bce3s.errors import BCE3SError
 
-ACCEPT = (
-    'to use it all the same: --cfg-options train_dataloader.dataset.verify=False '
-    'val_dataloader.dataset.verify=False'
-)
+ACCEPT = 'to use it all the same: --cfg-options train_dataloader.dataset.verify=False'
 
 _NUMPY_GLOBALS = {
     ('numpy', 'ndarray'): np.ndarray,

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bce3s.engine.feature_extraction import feature_batches
+from bce3s.engine.run_directory import thresholds_of
 from bce3s.engine.run_state import bare_model
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.decision_scores import alpha
@@ -132,6 +133,7 @@ class FeatureMeasuresHook(Hook):
             class_counts=dataset.metainfo['class_counts'],
             distributions=distributions,
             reduce=_merged if get_dist_info()[1] > 1 else None,
+            thresholds=thresholds_of(runner.cfg),
         )
         if head.decay:
             right_side = partial(

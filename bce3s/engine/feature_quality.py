@@ -98,7 +98,7 @@ def feature_quality(
     }
     see = partial(extract, model, batch_size=batch_size, num_workers=loader.get('num_workers') or 0)
     train, test = see(train_set), see(test_set)
-    counts, limits = [int(n) for n in test_set.metainfo['class_counts']], thresholds_of(cfg)
+    counts, limits = [int(n) for n in test_set.metainfo['class_counts']], thresholds_of(cfg, 'test')
     if test.logits.shape[1] != len(counts):
         raise BCE3SError(
             f'The model has {test.logits.shape[1]} classes, the data {len(counts)}: give the data '
@@ -131,8 +131,13 @@ def feature_quality(
 def _checked_ks(ks: Sequence[int] | None, train_set: Dataset, test_set: Dataset) -> Sequence[int]:
     """Before anything is computed. Each test image has one neighbour fewer among its own set."""
     most = min(len(train_set), len(test_set) - 1)
+    if most < 1:
+        raise BCE3SError(
+            f'Nearest neighbours take a training image and two test images at least, but there are '
+            f'{len(train_set)} and {len(test_set)}.'
+        )
     if ks is None:
-        ks = [k for k in NEIGHBOURS if k <= max(1, most)]
+        ks = [k for k in NEIGHBOURS if k <= most]
     wrong = [k for k in ks if not 1 <= k <= most]
     if wrong or not ks:
         raise BCE3SError(

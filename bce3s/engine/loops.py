@@ -36,7 +36,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     batch sampler of this project leaves out the batches that were seen; with another one they are
     loaded and dropped. What worker processes draw from a global generator of their own, as
     mmpretrain's pipelines do, is another draw after a resume within an epoch; data sets of this
-    project draw by index.
+    project draw by the batch sampler's places (:class:`~bce3s.samplers.Draws`).
     """
 
     @property

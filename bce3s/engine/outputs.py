@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
+import bce3s
+from bce3s.datasets.checks import file_digest
+from bce3s.datasets.image_files import ImageFiles
+from bce3s.datasets.in_memory import DownloadedLongTailed
 from bce3s.engine.feature_extraction import extract
 from bce3s.engine.run_directory import LOADERS, RunDirectory
 from bce3s.errors import BCE3SError
 from bce3s.files import reason, written_whole
+from bce3s.registry import DATASETS
 
 FOLDER = 'outputs'
 ARRAYS = ('features', 'logits', 'labels', 'weight', 'bias')
@@ -35,6 +43,7 @@ class Outputs:
         split: what the data set calls itself: ``train``, ``val`` or ``test``.
         classes: K names. class_counts: (K,) TRAINING images.
         images: (N,) paths, of images in files all of which can be read; else None.
+        note: where the data cannot be read any more and these were kept, a sentence; else empty.
     """
 
     features: NDArray[np.float32]
@@ -46,26 +55,93 @@ class Outputs:
     classes: list[str]
     class_counts: list[int]
     images: list[str] | None = None
+    note: str = ''
 
 
 def run_outputs(run: RunDirectory, split: str, batch_size: int = 500) -> Outputs:
     """Outputs of the images of the loader of ``split``; read from ``FOLDER/<split>.npz`` where that
-    is of the same checkpoint, else computed (each image goes through the network once, without
-    augmentation) and written there. Where the folder cannot be written to, the log says so: they
-    are computed anew each time.
+    is of the same checkpoint, settings of network and data, labels and images, else computed (each
+    image goes through the network once, without augmentation) and written there. Where the data
+    cannot be read any more the kept ones are taken, with a ``note``. Where the folder cannot be
+    written to, the log says so: they are computed anew each time.
 
     Raises:
         BCE3SError: no such loader, data that are gone, a checkpoint that does not fit, a model
             without a linear classifier.
     """
     path = run.folder / FOLDER / f'{split}.npz'
-    state = run.checkpoint.stat()
-    key = [run.checkpoint.name, state.st_size, state.st_mtime_ns]
+    key = _network(run, split)
+    try:
+        key['data'] = _data(_listed(run, split))
+    except BCE3SError as error:
+        if kept := _read(path, key):
+            note = f'these are the outputs kept in {path}, for the data cannot be read now: {error}'
+            return replace(kept, note=note)
+        key['data'] = None
     outputs = _read(path, key)
     if outputs is None:
         outputs = _compute(run, split, batch_size)
         _write(path, key, outputs)
     return outputs
+
+
+# ------------------------------------------------------------ what the outputs follow from
+def _network(run: RunDirectory, split: str) -> dict[str, Any]:
+    """All but the data: the version of this package, the weights, and the settings."""
+    settings = [run.config.get('model'), run.config.get(LOADERS[split], {}).get('dataset')]
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return dict(
+        version=bce3s.__version__,
+        checkpoint=file_digest(run.checkpoint),
+        settings=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def _listed(run: RunDirectory, split: str) -> Dataset:
+    """The data set as it is now; no image in a file is opened, nothing is downloaded.
+
+    Raises:
+        BCE3SError: it is not there, or cannot be used.
+    """
+    loader, options = run.config.get(LOADERS[split]), {}
+    kind = DATASETS.get(loader.dataset.type) if loader else None
+    if isinstance(kind, type) and issubclass(kind, ImageFiles):
+        options = dict(check='none')
+    elif isinstance(kind, type) and issubclass(kind, DownloadedLongTailed):
+        options = dict(download=False)
+    return run.dataset(split, **options)
+
+
+def _data(dataset: Dataset) -> str | None:
+    """Digest of labels, names, counts and images: of pixels in memory, or of the paths, sizes and
+    times of change of files; None: of other data, which nothing can be said of.
+
+    Raises:
+        BCE3SError: none of the files is there.
+    """
+    if not (hasattr(dataset, 'images') or hasattr(dataset, 'paths')):
+        return None
+    meta = dataset.metainfo
+    facts = [meta.get(key) for key in ('split', 'classes', 'class_counts')]
+    digest = hashlib.sha256(json.dumps(facts, default=str).encode())
+    digest.update(np.ascontiguousarray(dataset.labels))
+    if hasattr(dataset, 'paths'):
+        if dataset.paths and not any(map(os.path.exists, dataset.paths)):
+            raise BCE3SError(f'none of the images is there, for instance {dataset.paths[0]}.')
+        for path in dataset.paths:
+            digest.update(f'{path}\0{_state(path)}\0'.encode(errors='surrogateescape'))
+    else:
+        digest.update(np.ascontiguousarray(dataset.images))
+    return digest.hexdigest()
+
+
+def _state(path: str) -> str:
+    """Size and time of change of a file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 'missing'
+    return f'{found.st_size} {found.st_mtime_ns}'
 
 
 def _compute(run: RunDirectory, split: str, batch_size: int) -> Outputs:
@@ -94,14 +170,17 @@ def _compute(run: RunDirectory, split: str, batch_size: int) -> Outputs:
     )
 
 
-def _read(path: Path, key: list) -> Outputs | None:
-    """None: not there, damaged, or of another checkpoint."""
+def _read(path: Path, key: dict[str, Any]) -> Outputs | None:
+    """None: not there, damaged, or of another key, as far as that is known."""
+    if key.get('data', '') is None:
+        return None
     try:
         if not path.is_file():  # a pipe would be waited for
             return None
         with np.load(path, allow_pickle=False) as file:
             facts: dict[str, Any] = json.loads(str(file['facts']))
-            if facts.pop('checkpoint') != key:
+            found = facts.pop('key')
+            if any(found[name] != value for name, value in key.items()):
                 return None
             return _fitting(Outputs(**{name: file[name] for name in ARRAYS}, **facts))
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
@@ -129,10 +208,10 @@ def _fitting(outputs: Outputs) -> Outputs:
     return outputs
 
 
-def _write(path: Path, key: list, outputs: Outputs) -> None:
+def _write(path: Path, key: dict[str, Any], outputs: Outputs) -> None:
     arrays = {name: getattr(outputs, name) for name in ARRAYS}
     facts = dict(
-        checkpoint=key,
+        key=key,
         split=outputs.split,
         classes=outputs.classes,
         class_counts=outputs.class_counts,

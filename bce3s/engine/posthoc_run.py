@@ -53,7 +53,9 @@ def posthoc(
     measured, tuning = _evaluation(run, batch_size, say)
     say(f'train: what the network says of the training images ({sum(measured.class_counts)})')
     train = run_outputs(run, 'train', batch_size)
-    limits, probabilities = thresholds_of(run.config), run.probabilities
+    notes = [f'{o.split}: {o.note}' for o in (measured, tuning, train) if o is not None and o.note]
+    split = 'test' if 'test' in run.splits else 'val'
+    limits, probabilities = thresholds_of(run.config, split), run.probabilities
     counts = measured.class_counts
     if measured.logits.shape[1] != len(counts):
         raise BCE3SError(
@@ -81,7 +83,7 @@ def posthoc(
         'class_counts': counts,
         'thresholds': {'many': limits.many, 'few': limits.few},
         'rows': rows,
-        'notes': [SAME_NORMS] if normalization.changes_nothing else [],
+        'notes': notes + [SAME_NORMS] * normalization.changes_nothing,
         'versions': versions(),
     }
 

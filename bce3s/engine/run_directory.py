@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,9 +94,13 @@ class RunDirectory:
         """Which of ``train``, ``val`` and ``test`` the config has loaders of."""
         return [split for split, key in LOADERS.items() if self.config.get(key) is not None]
 
-    def dataset(self, split: str) -> Dataset:
+    def dataset(self, split: str, **options: Any) -> Dataset:
         """The data set of the loader of ``split``, which need not be called so itself: benchmarks
         without validation data are validated on their test images.
+
+        Args:
+            split: see ``LOADERS``.
+            options: arguments of the data set that take the place of the config's.
 
         Raises:
             BCE3SError: the config has no such loader, or the data are not there any more.
@@ -104,7 +109,7 @@ class RunDirectory:
         if loader is None:
             raise BCE3SError(f'The config of {self.folder} has no {LOADERS[split]}.')
         init_default_scope(self.config.get('default_scope', 'bce3s'))
-        return DATASETS.build(loader.dataset)
+        return DATASETS.build({**loader.dataset, **options})
 
 
 def _config_in(folder: Path) -> Path:
@@ -123,7 +128,7 @@ def _named(folder: Path, checkpoint: str | Path) -> Path:
     for candidate in (path, folder / path):
         if candidate.is_file():
             return candidate
-    raise BCE3SError(f'Checkpoint {path} does not exist. Check the path.')
+    raise BCE3SError(f'Checkpoint {path} does not exist, here or in {folder}.')
 
 
 def _newest(folder: Path) -> Path:
@@ -137,9 +142,12 @@ def _newest(folder: Path) -> Path:
     )
 
 
-def thresholds_of(cfg: Config) -> Thresholds:
-    """Where Many ends and Few begins, as the metric of the config has it."""
-    found = cfg.get('val_evaluator') or cfg.get('test_evaluator') or {}
+def thresholds_of(cfg: Config, split: str = 'val') -> Thresholds:
+    """Where Many ends and Few begins, as the metric has it that evaluates ``split`` (``val`` or
+    ``test``), or the only one that the config has.
+    """
+    keys = (f'{split}_evaluator', 'val_evaluator', 'test_evaluator')
+    found = next((cfg[key] for key in keys if cfg.get(key)), {})
     for metric in found if isinstance(found, list | tuple) else [found]:
         given = {key: metric[key] for key in ('many', 'few') if key in metric}
         if given:
@@ -156,7 +164,7 @@ def load_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict[str
     """
     init_default_scope(cfg.get('default_scope', 'bce3s'))
     saved = load_from_disk(checkpoint)
-    model = MODELS.build(cfg.model)
+    model = MODELS.build(deepcopy(cfg.model))  # mmpretrain writes into it
     weights = saved.get('state_dict', saved)
     weights = {re.sub(r'^module\.', '', name): value for name, value in weights.items()}
     compare_states(model.state_dict(), weights)

@@ -12,12 +12,12 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from bce3s.datasets.samplers import PairedBatchSampler
 from bce3s.engine.lazy_sgd import check_sampling
 from bce3s.errors import BCE3SError
 from bce3s.models.losses.resampling import number_of_classes
 from bce3s.randomness import Clock, derived_seed
 from bce3s.registry import HOOKS
+from bce3s.samplers import PairedBatchSampler
 
 
 def bare_model(runner: Runner) -> nn.Module:
@@ -32,8 +32,7 @@ class RunStateHook(Hook):
     Everything random is a function of these, so that a resumed run equals one that was never
     stopped, also in the middle of an epoch. Python's, NumPy's and torch's global generators are
     reseeded for what draws from them: before an epoch from (seed, epoch, rank), which its loader's
-    workers inherit, and before a step from (seed, step, rank) (dropout). A data set that augments
-    by itself is told seed and epoch.
+    workers inherit, and before a step from (seed, step, rank) (dropout).
 
     With several processes the preprocessor is told how the batch lies on the ranks, and buffers
     (BatchNorm's statistics) of rank 0 are everybody's at the end of an epoch: it is they that are
@@ -69,9 +68,6 @@ class RunStateHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         _reseed(runner.seed, 'epoch', runner.epoch)
-        dataset = runner.train_dataloader.dataset
-        if hasattr(dataset, 'set_epoch'):  # before its workers start
-            dataset.set_epoch(runner.seed, runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
         _reseed(runner.seed, 'step', runner.iter)

@@ -119,8 +119,8 @@ def unknown_dataset(
     shared = sorted({*classes} & {str(name) for name in known.metainfo['classes']})
     if shared:
         raise BCE3SError(
-            f'--unknown {spec}: the model knows {len(shared)} of its classes ({shared[0]}, ...): '
-            f'they are not unknown. Use another data set, or {HELD_OUT}.'
+            f'--unknown {spec}: the model knows {len(shared)} of its {len(classes)} classes, such '
+            f'as {shared[0]!r}. Use another data set, or {HELD_OUT}.'
         )
     return _fitted(dataset, known)
 
@@ -129,7 +129,7 @@ def _pictures(folder: str, known: Dataset) -> ImageFiles:
     """All images in a folder and below it; those that cannot be read are left out."""
     paths = [os.path.join(folder, name) for name in images_below(Path(folder))]
     if not paths:
-        raise BCE3SError(f'--unknown {folder} holds no image.')
+        raise BCE3SError(f'--unknown {folder}: the folder holds no image.')
     side = max(known[0]['inputs'].shape[1:])
     sizes = (known.size, known.resize) if isinstance(known, ImageFiles) else (side, side)
     images = Images(folder, paths, [0] * len(paths), lambda i: (paths[i], ''))

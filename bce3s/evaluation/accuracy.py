@@ -119,11 +119,6 @@ def plain_accuracy(counts: Tally) -> float:
     return float(100.0 * counts.right.sum() / counts.tested.sum())
 
 
-def balanced_accuracy(counts: Tally) -> float:
-    """The mean of the per-class accuracies over the classes with a test sample (percent)."""
-    return float(np.nanmean(per_class_accuracy(counts)))
-
-
 def macro_f1(counts: Tally) -> float:
     """Mean of ``200 r_k / (n_k + p_k)`` over the classes that occur.
 
@@ -148,9 +143,9 @@ def evaluate(
         thresholds: where Many ends and Few begins.
 
     Returns:
-        ``all``, ``many``, ``medium``, ``few``, ``accuracy`` (plain), ``balanced_accuracy``,
-        ``macro_f1`` (percent; ``None`` where there is nothing to average), ``per_class`` (list of
-        K, percent or ``None``), ``samples`` (N).
+        ``all`` (which others call balanced accuracy), ``many``, ``medium``, ``few``, ``accuracy``
+        (plain), ``macro_f1`` (percent; ``None`` where there is nothing to average), ``per_class``
+        (list of K, percent or ``None``), ``samples`` (N).
 
     Raises:
         BCE3SError: no sample, different lengths, or a value outside 0..K-1.
@@ -160,7 +155,6 @@ def evaluate(
     return {
         **split_accuracy(per_class, class_counts, thresholds),
         'accuracy': plain_accuracy(counts),
-        'balanced_accuracy': balanced_accuracy(counts),
         'macro_f1': macro_f1(counts),
         'per_class': [None if np.isnan(value) else float(value) for value in per_class],
         'samples': int(counts.tested.sum()),

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bce3s.datasets.long_tailed import split_masks
+from bce3s.datasets.long_tailed import Thresholds, split_masks
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.margins import (
     checked_data,
@@ -152,6 +152,7 @@ def measure_disturbance(
     repeats: int = 5,
     seed: int = 0,
     normalize: bool = False,
+    thresholds: Thresholds | None = None,
 ) -> dict[str, Any]:
     """Everything of this module about one set of features, as plain Python values, never NaN.
 
@@ -159,6 +160,7 @@ def measure_disturbance(
         features, labels, weight, bias, repeats, seed, normalize: as :func:`feature_noise_shares`.
         class_counts: (K,) TRAINING samples of each class; asks for ``splits``.
         sizes: relative ones of the features' disturbances. score_sizes: absolute, of the scores'.
+        thresholds: where Many ends and Few begins.
 
     Returns:
         ``undisturbed``; ``feature_noise`` (on the sphere), ``worst_case``, ``score_noise``: each
@@ -200,9 +202,10 @@ def measure_disturbance(
 
     result = of(torch.ones_like(labels, dtype=torch.bool))
     if class_counts is not None:
+        masks = split_masks(_counts(class_counts, len(weight)), thresholds)
         result['splits'] = {
             name: of(torch.from_numpy(mask).to(labels.device)[labels])
-            for name, mask in split_masks(_counts(class_counts, len(weight))).items()
+            for name, mask in masks.items()
         }
     return result
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bce3s.datasets.long_tailed import split_masks
+from bce3s.datasets.long_tailed import Thresholds, split_masks
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.arrays import as_matrix, as_tensor, check_some
 from bce3s.evaluation.decision_scores import bias_statistics, describe_scores, rho
@@ -35,17 +35,25 @@ def measure(
     bias: Any = None,
     class_counts: Sequence[int] | None = None,
     distributions: bool = False,
+    thresholds: Thresholds | None = None,
 ) -> dict[str, Any]:
     """All measures of features that are at hand: see :func:`measure_batches`.
 
     Args:
         features: (N, d), NumPy or torch; the work is done where they are.
         labels: (N,) classes.
-        weight, bias, class_counts, distributions: as :func:`measure_batches`.
+        weight, bias, class_counts, distributions, thresholds: as :func:`measure_batches`.
     """
     features = as_matrix('features', features)
     weight = as_tensor(weight, features.device)
-    return measure_batches(lambda: [(features, labels)], weight, bias, class_counts, distributions)
+    return measure_batches(
+        lambda: [(features, labels)],
+        weight,
+        bias,
+        class_counts,
+        distributions,
+        thresholds=thresholds,
+    )
 
 
 @torch.no_grad()
@@ -56,6 +64,7 @@ def measure_batches(
     class_counts: Sequence[int] | None = None,
     distributions: bool = False,
     reduce: Reduce | None = None,
+    thresholds: Thresholds | None = None,
 ) -> dict[str, Any]:
     """All measures of features that come in batches, as plain Python values, never NaN.
 
@@ -69,6 +78,7 @@ def measure_batches(
         distributions: asks for ``distributions``.
         reduce: given the accumulator of each pass in turn, returns that of all ranks, for example
             ``lambda part: part.merged(gathered_states)``.
+        thresholds: where Many ends and Few begins.
 
     Returns:
         A dict. ``accuracy`` (Eq. 41, the first of equal scores is predicted), ``uniform_accuracy``
@@ -93,7 +103,7 @@ def measure_batches(
             scores, weights or biases that are not finite; two passes of different samples.
     """
     weight, bias = _classifier(weight, bias)
-    masks = {} if class_counts is None else _masks(class_counts, weight)
+    masks = {} if class_counts is None else _masks(class_counts, thresholds, weight)
     first = _run(FirstPass(weight, bias), batches, reduce)
     check_some(int(first.counts.sum()))
     second = _run(SecondPass(first, weight, bias, distributions), batches, reduce)
@@ -168,11 +178,13 @@ def _classifier(weight: Any, bias: Any) -> tuple[Tensor, Tensor]:
     return weight, bias
 
 
-def _masks(class_counts: Sequence[int], weight: Tensor) -> dict[str, Tensor]:
+def _masks(
+    class_counts: Sequence[int], thresholds: Thresholds | None, weight: Tensor
+) -> dict[str, Tensor]:
     if len(class_counts) != len(weight):
         raise BCE3SError(
             f'There are {len(class_counts)} class counts but the classifier has {len(weight)} '
             'classes: give the counts of the training set, one for each class.'
         )
-    masks = split_masks(class_counts)
+    masks = split_masks(class_counts, thresholds)
     return {name: torch.from_numpy(mask).to(weight.device) for name, mask in masks.items()}

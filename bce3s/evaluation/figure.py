@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
+from bce3s.tables import counted
 
 # Told apart by readers with any colour vision, and in grey (after Paul Tol's "bright").
 COLOURS = {'many': '#A3BFDC', 'medium': '#E6DD9F', 'few': '#F6B5BC'}
@@ -70,7 +71,7 @@ def _draw_means(axes, report: dict[str, Any], split: np.ndarray) -> None:
         axes.hlines(report[name], left, right, color=DARK[name], linewidth=2.4, zorder=3)
         text = f'{name.capitalize()} {report[name]:.1f}'
         narrow = right - left <= 0.15 * len(split)
-        number = f'{len(places)} class' if len(places) == 1 else f'{len(places)} classes'
+        number = counted(len(places), 'class')
         text = text.replace(' ', '\n') if narrow else f'{text}\n{number}'
         axes.text(
             (left + right) / 2,

@@ -43,7 +43,7 @@ class LongTailedMetric(BaseMetric):
 
     default_prefix = ''  # plain keys; None would do the same but make MMEngine warn
 
-    def __init__(self, many: int = 100, few: int = 20) -> None:
+    def __init__(self, many: int = Thresholds.many, few: int = Thresholds.few) -> None:
         super().__init__()
         self.thresholds = Thresholds(many=many, few=few)
         self.summary: dict[str, dict[str, Any]] = {}

@@ -1,9 +1,9 @@
 """Open-set recognition: are images of classes that the model never saw told from those it knows?
 
 Every image has one score, higher meaning "of a known class", such as its largest logit. Images of
-known classes are the positives, all others ("unknown") the negatives. An image counts as known if
-its score is at least t; equal scores count half where all t are averaged over, so that nothing
-depends on the order of the images. All figures are in percent.
+known classes are the positives, all others ("unknown") the negatives. On the curves an image counts
+as known if its score is at least t, and equal scores count half where all t are averaged over, so
+that nothing depends on the order of the images. All figures are in percent.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_masks
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.arrays import as_labels, as_tensor
 from bce3s.evaluation.feature_arrays import split_means
+from bce3s.evaluation.rejection import rejected
 
 
 def score_array(name: str, values: Any) -> NDArray[np.float64]:
@@ -51,8 +52,8 @@ def _paired(known: Any, correct: Any) -> tuple[NDArray[np.float64], NDArray[np.b
     known, correct = score_array('known', known), as_tensor(correct).cpu().numpy().astype(bool)
     if known.shape != correct.shape:
         raise BCE3SError(
-            f'There are {known.size} scores of known samples, but of {correct.size} it is said '
-            'whether they were classified right: each needs one of each.'
+            f'There are {known.size} scores of known samples, but {correct.size} flags that say '
+            'which were classified correctly: give one of each for each sample.'
         )
     return known, correct
 
@@ -161,12 +162,13 @@ def fpr_at_tpr(known: Any, unknown: Any, tpr: float = 95.0) -> float:
 
 
 def unknown_accepted(unknown: Any, threshold: float) -> float:
-    """Share of unknown samples that score at least ``threshold``.
+    """Share of unknown samples that score above ``threshold``: what is at it is rejected, as
+    :func:`~.rejection.rejected` has it.
 
     For BCE the natural threshold of the largest logit is 0 (a probability of 1/2), or the one of
     the uniform accuracy, which is made for all classes and samples alike.
     """
-    return float(100 * (score_array('unknown', unknown) >= threshold).mean())
+    return float(100 * (~rejected(score_array('unknown', unknown), threshold)).mean())
 
 
 # ------------------------------------------------------------------------------------------- report
@@ -187,8 +189,8 @@ def evaluate_open_set(
         unknown: (M,) scores of the unknown samples.
         class_counts: (K,) TRAINING samples of the known classes.
         thresholds: where Many ends and Few begins.
-        score_thresholds: named thresholds of the score to be looked at, besides the one that
-            accepts 95 % of the known.
+        score_thresholds: named thresholds of the score to be looked at, which reject what is at
+            or below them, besides the one that accepts 95 % of the known, with what is at it.
 
     Returns:
         ``auroc`` and ``oscr``: ``all``, ``many``, ``medium``, ``few`` (means over the known
@@ -207,18 +209,25 @@ def evaluate_open_set(
     def means(values: NDArray) -> dict[str, float | None]:
         return split_means(100 * values, labels, class_counts, thresholds)
 
-    below, named = share_below(known, unknown), {'95 % TPR': threshold_at_tpr(known)}
+    below, at_95 = share_below(known, unknown), threshold_at_tpr(known)
     return {
         'auroc': means(below),
         'oscr': means(below * correct),
         'fpr95': _fpr_of_splits(known, labels, unknown, class_counts, thresholds),
         'at': {
+            '95 % TPR': {
+                'threshold': at_95,
+                'unknown_accepted': fpr_at_tpr(known, unknown),
+                'known_rejected': means(known < at_95),
+            }
+        }
+        | {
             name: {
                 'threshold': float(at),
                 'unknown_accepted': unknown_accepted(unknown, at),
-                'known_rejected': means(known < at),
+                'known_rejected': means(rejected(known, at)),
             }
-            for name, at in {**named, **(score_thresholds or {})}.items()
+            for name, at in (score_thresholds or {}).items()
         },
         'curve': curve(known, correct, unknown),
         'unknown': unknown.size,

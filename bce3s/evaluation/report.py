@@ -19,9 +19,10 @@ from bce3s.evaluation.figure import draw_report
 from bce3s.evaluation.report_check import fault, no_constant
 from bce3s.evaluation.selection import LAST, label, other_selections, selections
 from bce3s.files import written_whole
+from bce3s.tables import counted
 
 ANOTHER = 'tools/test.py writes a new one.'
-HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'balanced_accuracy', 'macro_f1', 'per_class', 'samples')
+HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'macro_f1', 'per_class', 'samples')
 
 
 # ------------------------------------------------------------------------------------------- report
@@ -145,9 +146,9 @@ def _data_line(report: dict[str, Any]) -> str:
         kind, factor = subset.get('imbalance', 'exp'), subset['imbalance_factor']
         imbalance = f', {kind} imbalance factor {factor:g} (rule {subset.get("rule")})'
     return (
-        f'{report["dataset"]}{imbalance}: {sum(counts)} training images, {max(counts)} to '
-        f'{min(counts)} a class; {len(counts)} classes ({sizes}); {report["samples"]} '
-        f'images of the {report["split"]} set.{_skipped(report)}'
+        f'{report["dataset"]}{imbalance}: {counted(sum(counts), "training image")}, '
+        f'{max(counts):,} to {min(counts):,} a class; {counted(len(counts), "class")} ({sizes}); '
+        f'{counted(report["samples"], "image")} of the {report["split"]} set.{_skipped(report)}'
     )
 
 
@@ -163,14 +164,17 @@ def _skipped(report: dict[str, Any]) -> str:
     drawn, left_out = counts.pop('train', 0), counts.get(report['split'], 0)
     text = ''
     if steps := report.get('skipped_steps'):
-        text += f' {steps} training steps were not finite and were left out.'
+        text += f' Left out: {counted(steps, "training step")} with a loss that was not finite.'
     if drawn:
         text += (
-            f' In training an image that cannot be read was drawn {drawn} times; another one of '
-            'its class took its place.'
+            f' In training an image that cannot be read was drawn {counted(drawn, "time")}; '
+            'another one of its class took its place.'
         )
     if left_out:
-        text += f' {left_out} images of the {report["split"]} set cannot be read and do not count.'
+        text += (
+            f' Not counted: {counted(left_out, "image")} of the {report["split"]} set that cannot '
+            'be read.'
+        )
     return text
 
 
@@ -238,8 +242,8 @@ def _explanation(report: dict[str, Any]) -> str:
         'Percent, means of per-class accuracies: Many are the classes with more than '
         f"{many} training images, Medium those with {few} to {many}, Few those with fewer; '-' is "
         'a split without a class. '
-        f'Plain accuracy (all samples alike) {percent(report["accuracy"])}, balanced accuracy '
-        f'{percent(report["balanced_accuracy"])}, macro F1 {percent(report["macro_f1"])}.'
+        f'Plain accuracy (all samples alike) {percent(report["accuracy"])}, '
+        f'macro F1 {percent(report["macro_f1"])}.'
     )
     if any(entry['selection'].startswith('best on') for entry in selections(report)):
         text += (

@@ -108,7 +108,7 @@ SUBSET = dict.fromkeys(('sha256', 'list', 'imbalance'), _or_null(TEXT)) | dict(
 REPORT = _having(
     ENTRY | dict(config=TEXT, seed=WHOLE, other=_each(_having(ENTRY, STAGE))),
     STAGE  # what earlier versions may not have written
-    | dict.fromkeys(('accuracy', 'balanced_accuracy', 'macro_f1'), NUMBER)
+    | dict.fromkeys(('accuracy', 'macro_f1'), NUMBER)
     | dict.fromkeys(('dataset', 'split'), TEXT)
     | dict.fromkeys(('config_sha256', 'device', 'precision'), _or_null(TEXT))
     | dict.fromkeys(('max_epochs', 'skipped_steps'), _or_null(WHOLE))

@@ -18,9 +18,3 @@ def known(value: Any) -> str:
 def listed(lines: Sequence[str]) -> str:
     """A Markdown list."""
     return '\n'.join(f'- {line}' for line in lines)
-
-
-def counted(number: int, what: str) -> str:
-    """``1 class``, ``20 classes``."""
-    plural = what + ('es' if what.endswith('s') else 's')
-    return f'{number:,} {what if number == 1 else plural}'

@@ -8,8 +8,9 @@ from typing import Any
 from bce3s.datasets.long_tailed import SPLITS
 from bce3s.evaluation.report import escaped, markdown_table, percent
 from bce3s.inference.card_results import limits_text, rejection_text, results_text
-from bce3s.inference.card_text import UNKNOWN, counted, known, listed
+from bce3s.inference.card_text import UNKNOWN, known, listed
 from bce3s.inference.card_usage import usage
+from bce3s.tables import counted
 
 FOLDED = 200  # classes; more are folded
 

@@ -248,7 +248,7 @@ def _results(
         precision=report.get('precision'),
     )
     if _same_epoch(report, meta):
-        keys = (*COLUMNS, 'accuracy', 'balanced_accuracy', 'per_class', 'selection', 'samples')
+        keys = (*COLUMNS, 'accuracy', 'per_class', 'selection', 'samples')
         return common | {key: report.get(key) for key in keys} | dict(other=report['other'])
     row = next((r for r in report.get('history') or [] if r['epoch'] == meta.get('epoch')), {})
     return common | {column: row.get(column) for column in COLUMNS}

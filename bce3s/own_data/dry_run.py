@@ -37,7 +37,7 @@ def dry_run(cfg: Config, options: list[str]) -> int:
     found = with_own_data(cfg, options, write=False)
     labels, names, counts = _of_own(found) if found else _of_loaders(cfg)
     print(f'\n{_settings(cfg)}\n', flush=True)
-    print(_frequencies(labels, names, counts), flush=True)
+    print(_frequencies(cfg, labels, names, counts), flush=True)
     if found:
         _inspect(found)
     print('\nThis was a dry run: nothing was trained or written. Without --dry-run it begins.')
@@ -90,11 +90,15 @@ def _settings(cfg: Config) -> str:
     )
 
 
-def _frequencies(labels: dict[str, list[int]], names: list[str], counts: list[int]) -> str:
+def _frequencies(
+    cfg: Config, labels: dict[str, list[int]], names: list[str], counts: list[int]
+) -> str:
     from bce3s.datasets.frequencies import images_of_classes, summary
+    from bce3s.engine.run_directory import thresholds_of
 
     images = images_of_classes(counts, labels)
-    return summary({**images, 'train': images.get('train', counts)}, names)
+    images['train'] = images.get('train', counts)
+    return summary(images, names, thresholds_of(cfg))
 
 
 def _inspect(found: FoundImages) -> None:

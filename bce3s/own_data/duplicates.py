@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bce3s.own_data.finding import Finding, counted
+from bce3s.own_data.finding import Finding
 from bce3s.own_data.near_duplicates import near_duplicates
 from bce3s.own_data.thumbnails import Thumbnails
+from bce3s.tables import counted
 
 MOSTLY = 0.5  # share of a class's images that are also in another one
 

@@ -37,8 +37,3 @@ def _text(finding: Finding) -> str:
     if len(finding.lines) > SHOWN:
         lines = [*lines, f'and {len(finding.lines) - SHOWN:,} more']
     return '\n  '.join([f'* {finding.headline}', *lines])
-
-
-def counted(number: int, one: str, many: str = '') -> str:
-    """``'1 picture'``, ``'2,000 pictures'``."""
-    return f'{number:,} {one if number == 1 else many or f"{one}s"}'

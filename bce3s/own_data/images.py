@@ -81,10 +81,10 @@ class OwnImages(ImageFiles):
         self.random_crop = random_crop
         check_split(images, None, check, 'warn', str(root), unreadable == 'skip')
 
-    def _read(self, index: int, drawn: int) -> Tensor:
+    def _read(self, index: int, seed: int) -> Tensor:
         if self.training and not self.random_crop:
             return read_centre(self.paths[index], self.size, self.resize)
-        return super()._read(index, drawn)
+        return super()._read(index, seed)
 
 
 def _images(entries: ImageEntries, root: Path) -> Images:

@@ -12,8 +12,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from bce3s.own_data.finding import Finding, counted
+from bce3s.own_data.finding import Finding
 from bce3s.own_data.thumbnails import Thumbnails
+from bce3s.tables import counted
 
 FEW = 5  # training images below which little can be learnt
 GREY = 4.0  # chroma below which a picture is grey

@@ -11,12 +11,15 @@ from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
 from bce3s.page.glance import group_cell
 from bce3s.page.labels import end_labels, shortened
 from bce3s.page.sections import Cell, Figure, Group, PageRun, Section, grouped
+from bce3s.page.shown import split_axes
 from bce3s.page.svg import GRID, INK, SPLIT_COLOURS, SURFACE, VARIABLES, new_figure, to_svg
+from bce3s.tables import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAMED = 30  # up to so many classes are drawn one by one
+ROW, DOT = 17, 9  # px of a class, and of a group's dot in it, at least
 WINDOW = 0.2  # of the classes, over which a running mean is taken
 TEXT = 'How well a class is recognised, over how many training images it had.'
 
@@ -43,9 +46,9 @@ def _said(group: Group) -> str:
         return f'{group.name}: no class has an image.'
     worst = np.lexsort((counts, np.where(known, values, np.inf)))[0]
     text = (
-        f'{group.name}: the worst class is {report["classes"][worst]} ({counts[worst]:,} training '
-        f'images) with {values[worst]:.1f} %; {int((values[known] < 50).sum()):,} of '
-        f'{int(known.sum()):,} classes are below 50 %.'
+        f'{group.name}: the worst class is {report["classes"][worst]} '
+        f'({counted(counts[worst], "training image")}) with {values[worst]:.1f} %; below 50 %: '
+        f'{int((values[known] < 50).sum()):,} of {counted(int(known.sum()), "class")}.'
     )
     if len({*counts[known]}) > 1 and len({*values[known]}) > 1:
         from scipy.stats import spearmanr
@@ -79,74 +82,38 @@ def splits_of(group: Group) -> NDArray:
 
 # -------------------------------------------------------------------------------------- few classes
 def _named_figure(family: list[Group]) -> Figure:
+    """A row a class, so that a phone shows them all."""
     report = family[0].runs[0].report
     counts, splits = np.asarray(report['class_counts']), splits_of(family[0])
     order = np.argsort(-counts, kind='stable')
-    wide = len(order) > 12
-    figure, axes = new_figure(940 if wide else 460, 320)
-    _bands(axes, splits[order])
-    step = 0.6 / max(len(family), 1)
+    row = max(ROW, DOT * len(family) + 6)
+    figure, axes = new_figure(460, row * len(order) + 60)
     for j, group in enumerate(family):
-        places = np.arange(len(order)) + (j - (len(family) - 1) / 2) * step
+        places = np.arange(len(order)) + (j - (len(family) - 1) / 2) * DOT / row
         for run in group.runs if len(group.runs) > 1 else ():
             values = [np.nan if a is None else a for a in run.report['per_class']]
-            axes.plot(
-                places,
-                np.array(values, dtype=float)[order],
-                'o',
-                color=group.colour,
-                markersize=3,
-                alpha=0.5,
-                mew=0,
-            )
+            seeds = np.array(values, dtype=float)[order]
+            look = dict(color=group.colour, markersize=3, alpha=0.5, mew=0, clip_on=False)
+            axes.plot(seeds, places, 'o', **look)
         means = class_means(group)[order]
-        axes.vlines(places, 0, means, color=group.colour, linewidth=1.2, alpha=0.35)
-        axes.plot(places, means, 'o', color=group.colour, markersize=7, mec=SURFACE, mew=0.8)
-    _name_classes(axes, [str(report['classes'][k]) for k in order], counts[order])
-    seeds = any(len(group.runs) > 1 for group in family)
-    caption = 'Classes from the most to the least frequent, with their training images below.' + (
-        ' Large dots are means over seeds, small ones single seeds.' if seeds else ''
+        axes.hlines(places, 0, means, color=group.colour, linewidth=1.2, alpha=0.35)
+        look = dict(color=group.colour, markersize=7, mec=SURFACE, mew=0.8, clip_on=False)
+        axes.plot(means, places, 'o', **look)
+    names = [shortened(str(report['classes'][k]), 24) for k in order]
+    texts = [f'{name} ({count:,})' for name, count in zip(names, counts[order], strict=True)]
+    axes.set_yticks(range(len(order)), texts)
+    axes.tick_params(axis='y', length=0)
+    axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.set_xlim(0, 100)
+    axes.grid(axis='x')
+    axes.set_xlabel('accuracy (%)')
+    split_axes(axes, splits[order], 'y', GRID, letter=7 / (row * len(order)))
+    several = any(len(group.runs) > 1 for group in family)
+    caption = 'Classes from the most to the least frequent, with their training images.' + (
+        ' Large dots are means over seeds, small ones single seeds.' if several else ''
     )
-    label = f'Accuracy of each of {len(order)} classes, the most frequent first'
-    return Figure(
-        to_svg(figure, label), caption, wide=wide, key=[group_cell(group) for group in family]
-    )
-
-
-def _name_classes(axes: Axes, names: list[str], counts: NDArray) -> None:
-    slanted = max(map(len, names)) * len(names) > 60
-    if slanted:
-        texts = [f'{shortened(n, 18)} ({c:,})' for n, c in zip(names, counts, strict=True)]
-        axes.set_xticks(range(len(names)), texts, rotation=40, ha='right', rotation_mode='anchor')
-    else:
-        texts = [f'{n}\n{c:,}' for n, c in zip(names, counts, strict=True)]
-        axes.set_xticks(range(len(names)), texts)
-    axes.tick_params(axis='x', length=0)
-    axes.set_xlim(-0.6, len(names) - 0.4)
-    axes.set_ylim(0, 106)
-    axes.set_yticks(range(0, 101, 20))
-    axes.grid(axis='y')
-    axes.set_ylabel('accuracy (%)')
-
-
-def _bands(axes: Axes, splits: NDArray) -> None:
-    """The splits' names above their classes, and a line between two of them."""
-    for name in SPLITS:
-        places = np.flatnonzero(splits == name)
-        if not len(places):
-            continue
-        if places[0]:
-            axes.axvline(places[0] - 0.5, color=GRID, linewidth=1)
-        axes.annotate(
-            name.capitalize(),
-            ((places[0] + places[-1]) / 2, 1),
-            (0, 3),
-            xycoords=axes.get_xaxis_transform(),
-            textcoords='offset points',
-            ha='center',
-            color=SPLIT_COLOURS[name],
-            fontweight='bold',
-        )
+    label = f'Accuracy of {counted(len(order), "class")}, the most frequent first'
+    return Figure(to_svg(figure, label), caption, key=[group_cell(group) for group in family])
 
 
 # ------------------------------------------------------------------------------------- many classes
@@ -186,6 +153,7 @@ def _cloud_figure(group: Group) -> Figure:
             markersize=size,
             alpha=alpha,
             mew=0,
+            clip_on=False,  # dots at 0 and at 100
             rasterized=len(counts) > 3000,
         )
     axes.plot(*running_mean(counts, values), color=INK, linewidth=1.8)
@@ -226,7 +194,7 @@ def _means_figure(family: list[Group]) -> Figure:
 def _frequency_axes(axes: Axes, counts: NDArray) -> None:
     axes.set_xscale('log')
     axes.set_xlim(max(counts.min(), 1) / 1.15, max(counts.max(), 1) * 1.15)
-    axes.set_ylim(-3, 103)
+    axes.set_ylim(0, 100)
     axes.set_yticks(range(0, 101, 20))
     axes.grid(axis='y')
     axes.set_xlabel('training images of the class')

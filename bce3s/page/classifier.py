@@ -210,12 +210,11 @@ def _norm_caption(drawn: list[Shown]) -> str:
     said = []
     for one in drawn:
         lengths, places = norms(one.outputs.weight)[one.order], ranges(one.splits[one.order])
-        first, last = next(iter(places)), list(places)[-1]
-        means = [lengths[slice(*places[name])].mean() for name in (first, last)]
-        said.append(
-            f'{means[0]:.2f} for {first.capitalize()} and {means[1]:.2f} for {last.capitalize()} '
-            f'({one.title})'
-        )
+        ends = dict.fromkeys([next(iter(places)), list(places)[-1]])  # perhaps one split alone
+        means = [
+            f'{lengths[slice(*places[name])].mean():.2f} for {name.capitalize()}' for name in ends
+        ]
+        said.append(f'{" and ".join(means)} ({one.title})')
     return (
         f'Mean length of the vectors: {"; ".join(said)}. A longer one gives higher scores: classes '
         'with short vectors tend to be predicted less often.'

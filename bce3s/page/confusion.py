@@ -17,6 +17,7 @@ from bce3s.evaluation.confusion import (
     split_flow,
 )
 from bce3s.page.labels import shortened
+from bce3s.page.pictures import pictures
 from bce3s.page.sections import Figure, PageRun, Section, Table
 from bce3s.page.shown import (
     COLOURS,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 BLOCKS = 200  # cells in a row at most
 LISTED = 10
+PICTURED, PICTURES = 3, 4  # confusions of which images are shown, and images of each
 TEXT = """\
 Of the images of each class (row), the share that the model calls each class (column). Classes are
 in the order of their training frequency, so what lies left of the diagonal is called something more
@@ -63,6 +65,7 @@ def confusion(runs: list[PageRun]) -> Section | None:
     }
     figures = [_heat_figure(one, matrices[one.run.name]) for one in drawn]
     figures.append(_flow_figure(drawn, flows))
+    figures += filter(None, (_pictures(one, matrices[one.run.name]) for one in drawn))
     tables = [_flow_table(drawn, flows)]
     tables += [_frequent(one, matrices[one.run.name]) for one in drawn]
     return Section('confusion', 'What is taken for what', TEXT, figures, tables, left_out(runs))
@@ -199,6 +202,28 @@ def _flow_table(drawn: list[Shown], flows: dict[str, Flow]) -> Table:
 
 
 # ---------------------------------------------------------------------------------------- the worst
+def _pictures(one: Shown, matrix: NDArray) -> Figure | None:
+    """Images of the most frequent confusions, of each those that the model is surest of; None:
+    there is no confusion, or the images are no files.
+    """
+    outputs = one.outputs
+    predicted = outputs.logits.argmax(axis=1)
+    found = []
+    for worst in frequent_confusions(matrix, PICTURED):
+        taken = (outputs.labels == worst.true) & (predicted == worst.predicted)
+        indices = np.flatnonzero(taken)
+        excess = outputs.logits[indices, worst.predicted] - outputs.logits[indices, worst.true]
+        surest = indices[np.argsort(-excess, kind='stable')][:PICTURES]
+        found += [(int(i), worst.true, worst.predicted) for i in surest]
+    if not found or not outputs.images:
+        return None
+    caption = (
+        f'{one.title}: images of the most frequent confusions, of each those that the model is '
+        'surest of; above each its class, below it what it is called.'
+    )
+    return pictures(one, found, caption, caption)
+
+
 def _frequent(one: Shown, matrix: NDArray) -> Table:
     names, splits = one.outputs.classes, one.splits
     rows = [

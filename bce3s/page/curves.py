@@ -1,4 +1,4 @@
-"""How a run came to its figures: accuracy, neural collapse and losses over the epochs."""
+"""How the features came to be: neural collapse over the epochs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.page.labels import end_labels
 from bce3s.page.sections import Figure, Group, PageRun, Section, grouped
 from bce3s.page.svg import MUTED, new_figure, to_svg
@@ -30,52 +29,6 @@ MEASURES = {
         False,
     ),
 }
-LOSSES = {
-    'loss': ('Loss', 'The sum that is minimised.'),
-    'loss_joint': ('Joint loss', 'Features against classifier weights.'),
-    'loss_contrastive': ('Contrastive loss', 'Features against the memory bank.'),
-    'loss_uniformity': ('Uniformity loss', 'Classifier weights against each other.'),
-}
-
-
-def learning(runs: list[PageRun]) -> Section | None:
-    """Accuracy of the validations, from the reports."""
-    groups = grouped(runs)
-    figures = [
-        _figure(
-            groups,
-            lambda run, c=column: _history(run, c),
-            f'{column.capitalize()} (%)',
-            '',
-        )
-        for column in COLUMNS
-    ]
-    figures = [figure for figure in figures if figure]
-    if not figures:
-        return None
-    text = (
-        'Accuracy at each validation. The headline is the last one, whatever came before it.'
-        + _seeds_said(groups)
-        + _stages_said(groups)
-    )
-    return Section('learning', 'Accuracy over the epochs', text, figures)
-
-
-def losses(runs: list[PageRun]) -> Section | None:
-    """The terms of the training loss."""
-    groups = grouped(runs)
-    figures = [
-        _figure(groups, lambda run, k=key: _epoch_means(run, k), title, caption)
-        for key, (title, caption) in LOSSES.items()
-    ]
-    figures = [figure for figure in figures if figure]
-    if not figures:
-        return None
-    text = (
-        'Mean over the logged steps of an epoch. Losses of different methods are different sums: '
-        'their levels are not comparable, their course is.' + _seeds_said(groups)
-    )
-    return Section('losses', 'Losses', text, figures)
 
 
 def collapse(runs: list[PageRun]) -> Section | None:
@@ -92,31 +45,16 @@ def collapse(runs: list[PageRun]) -> Section | None:
         'Measures of "BCE vs. CE in Deep Feature Learning" on the training images (solid) and the '
         'evaluation images (dashed), which go through the network without augmentation.'
         + _seeds_said(groups)
+        + (' A dotted line: the last validation before a second stage.' * bool(_stage_ends(groups)))
     )
     return Section('collapse', 'Neural collapse', text, figures)
 
 
 # ------------------------------------------------------------------------------------------ numbers
-def _history(run: PageRun, column: str) -> Points:
-    rows = run.report.get('history') or []
-    return [
-        (row['epoch'], row[column]) for row in rows if row.get('epoch') and _number(row[column])
-    ]
-
-
 def _measured(run: PageRun, split: str, key: str) -> Points:
     rows = (run.measures or {}).get('epochs', [])
     points = [(row['epoch'], (row.get(split) or {}).get(key)) for row in rows]
     return [(epoch, value) for epoch, value in points if _number(value)]
-
-
-def _epoch_means(run: PageRun, key: str) -> Points:
-    """Mean of a loss over the logged steps of each epoch."""
-    found: dict[int, list[float]] = {}
-    for row in run.scalars:
-        if _number(row.get(key)) and isinstance(row.get('epoch'), int):
-            found.setdefault(row['epoch'], []).append(row[key])
-    return [(epoch, sum(values) / len(values)) for epoch, values in sorted(found.items())]
 
 
 def _number(value: object) -> bool:
@@ -164,7 +102,8 @@ def _figure(
         axes.set_ylim(top=101)
     if not log and not any(values):
         axes.set_ylim(0, 1)
-    _stage_line(axes, groups)
+    for end in _stage_ends(groups):
+        axes.axvline(end, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
     axes.grid(axis='y')
     axes.set_xlabel('epoch')
     axes.set_title(title)
@@ -202,17 +141,6 @@ def _stage_ends(groups: list[Group]) -> set[int]:
             if first and any(row.get('stage') == 2 for row in rows):
                 ends.add(max(first))
     return ends
-
-
-def _stage_line(axes: Axes, groups: list[Group]) -> None:
-    for end in _stage_ends(groups):
-        axes.axvline(end, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
-
-
-def _stages_said(groups: list[Group]) -> str:
-    if not _stage_ends(groups):
-        return ''
-    return ' A dotted line: the last validation before a second stage.'
 
 
 def _seeds_said(groups: list[Group]) -> str:

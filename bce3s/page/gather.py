@@ -77,7 +77,6 @@ def _gathered(path: Path, name: str, unknown: Wanted, say: Say, fail: Say) -> Pa
         )
     run = PageRun(name, path, report)
     run.measures = _measures(run)
-    run.scalars = _scalars(run)
     _add_outputs(run, unknown, say, fail)
     return run
 
@@ -101,6 +100,8 @@ def _add_outputs(run: PageRun, unknown: Wanted, say: Say, fail: Say) -> None:
             f'figures: {error}'
         )
         return
+    if run.outputs.note:
+        run.notes.append(f'{run.name}: {run.outputs.note}')
     _check_agreement(run, directory.checkpoint.name)
     if unknown is None or run.outputs is None:
         return
@@ -186,32 +187,6 @@ def _measures(run: PageRun) -> dict[str, Any] | None:
         why = str(error)
     run.notes.append(f'{run.name}: measures.json cannot be read: {why}.')
     return None
-
-
-def _scalars(run: PageRun) -> list[dict[str, Any]]:
-    """Rows with a loss, by step; what a resumed run did again counts, not what it did before."""
-    rows: dict[int, dict] = {}
-    files = sorted(run.folder.glob('*/vis_data/scalars.json'))
-    for path in files:
-        for line in _lines(path):
-            try:
-                row = json.loads(line)
-            except ValueError:  # the line that a killed run was writing
-                continue
-            if isinstance(row, dict) and 'loss' in row and isinstance(row.get('step'), int):
-                rows[row['step']] = row
-    if not rows:
-        run.notes.append(
-            f'{run.name}: no loss curves: there is no vis_data/scalars.json with losses.'
-        )
-    return [rows[step] for step in sorted(rows)]
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding='utf-8', errors='replace').splitlines()
-    except OSError:
-        return []
 
 
 def shown_path(path: Path) -> str:

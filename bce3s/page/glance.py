@@ -63,11 +63,13 @@ def glance_chart(groups: list[Group]) -> Figure:
 
 
 def _limits(groups: list[Group]) -> tuple[float, float]:
-    """Of the axis of accuracy: what is there, with room for its text; dots need no zero."""
+    """Of the axis of accuracy: what is there, with room for its text, but no accuracy that cannot
+    be; dots need no zero.
+    """
     known = [v for g in groups for c in COLUMNS for v in figures(g, c) if v is not None]
     low, high = min(known, default=0), max(known, default=100)
     room = max(0.2 * (high - low), 5)
-    return max(low - room, -3), min(high + room, 103)
+    return max(low - room, 0), min(high + room, 100)
 
 
 def _row(axes: Axes, values: list[float | None], y: float, colour: str) -> None:
@@ -76,17 +78,19 @@ def _row(axes: Axes, values: list[float | None], y: float, colour: str) -> None:
         at = dict(transform=axes.get_yaxis_transform(), va='center')
         axes.text(0.02, y, 'no class', color=MUTED, fontsize=11, **at)
         return
-    middle = statistics.fmean(known)
+    middle, (low, high) = statistics.fmean(known), axes.get_xlim()
+    spread = statistics.stdev(known) if len(known) > 1 else 0.0
+    bar = max(middle - spread, low), min(middle + spread, high)
+    whole = dict(color=colour, clip_on=False)  # dots at 0 and at 100
     if len(known) > 1:
-        spread = statistics.stdev(known)
-        axes.plot([middle - spread, middle + spread], [y, y], color=colour, linewidth=1.6)
-        axes.plot(known, [y] * len(known), 'o', color=colour, markersize=3, alpha=0.55, mew=0)
-    axes.plot(middle, y, 'o', color=colour, markersize=8, mec=SURFACE, mew=1)
-    low, high = axes.get_xlim()
-    left = middle > (low + high) / 2
+        axes.plot(bar, [y, y], color=colour, linewidth=1.6)
+        axes.plot(known, [y] * len(known), 'o', markersize=3, alpha=0.55, mew=0, **whole)
+    axes.plot(middle, y, 'o', markersize=8, mec=SURFACE, mew=1, **whole)
+    first, last = min(*known, bar[0]), max(*known, bar[1])
+    left = first - low > high - last  # beside the bar, where there is more room
     axes.annotate(
         f'{middle:.1f}',
-        (min(known) if left else max(known), y),
+        (first if left else last, y),
         (-9 if left else 9, 0),
         textcoords='offset points',
         ha='right' if left else 'left',

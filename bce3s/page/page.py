@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bce3s.errors import BCE3SError
 from bce3s.page.sections import PageRun, Section, Table
 from bce3s.page.svg import DARK, VARIABLES, style
+from bce3s.tables import counted
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -27,9 +28,7 @@ SECTIONS = (
     ('calibration', 'calibration', 'calibration'),
     ('open_set_curves', 'open_set_curves', 'open-set curves'),
     ('suspects', 'suspects', ''),
-    ('curves', 'learning', 'accuracy over the epochs'),
     ('curves', 'collapse', 'neural collapse'),
-    ('curves', 'losses', 'losses'),
     ('provenance', 'provenance', ''),
 )
 UNKNOWN_HINT = (
@@ -116,7 +115,7 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters['paragraphs'] = paragraphs
+    environment.filters |= dict(paragraphs=paragraphs, counted=counted)
     environment.filters['left_columns'] = _left_columns
     return environment.from_string(_file('page.html.j2'))
 

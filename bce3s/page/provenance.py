@@ -15,19 +15,28 @@ The config in a run's folder is complete, options and seed included: this trains
 def provenance(runs: list[PageRun]) -> Section:
     """Config, data, seed, machine and versions of each run, and the command that repeats it."""
     header = ['Run', 'Config', 'Config SHA-256', 'Data SHA-256', 'Seed', 'Epoch', 'Device']
-    header += ['Precision', 'Versions']
+    header += ['Precision']
     rows = [[run.name, *_facts(run.report)] for run in runs]
     commands = [[run.name, command(run)] for run in runs]
     tables = [
         Table(header, rows, left=len(header)),
         Table(['Run', 'Command'], commands, 'To train it again', left=2),
     ]
-    return Section('provenance', 'How it was made', TEXT, tables=tables)
+    return Section('provenance', 'How it was made', TEXT, tables=tables, notes=_versions(runs))
+
+
+def _versions(runs: list[PageRun]) -> list[str]:
+    """A line for all runs that were made with the same."""
+    made: dict[str, list[str]] = {}
+    for run in runs:
+        versions = run.report.get('versions') or {}
+        text = ', '.join(f'{name} {version}' for name, version in versions.items()) or 'unknown'
+        made.setdefault(text, []).append(run.name)
+    return [f'Versions ({", ".join(names)}): {text}' for text, names in made.items()]
 
 
 def _facts(report: dict[str, Any]) -> list[str]:
     subset = report.get('subset') or {}
-    versions = report.get('versions') or {}
     epochs = f'{_said(report["epoch"])} of {_said(report.get("max_epochs"))}'
     return [
         str(report['config']),
@@ -37,7 +46,6 @@ def _facts(report: dict[str, Any]) -> list[str]:
         epochs,
         _said(report.get('device')),
         _said(report.get('precision')),
-        ', '.join(f'{name} {version}' for name, version in versions.items()) or 'unknown',
     ]
 
 

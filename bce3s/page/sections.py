@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from bce3s.engine.outputs import Outputs
 
 
+DASH = '-'
+DASHES = f'({DASH}: there is no class or image of this kind, or the figure is not defined.)'
+
+
 class Cell(str):
     """A cell's text with how it looks; any plain text is a cell too.
 
@@ -46,14 +50,12 @@ class Figure:
     """Attributes:
     svg: of :func:`bce3s.page.svg.to_svg`.
     caption: what is seen, in a sentence or two.
-    wide: takes the whole width of the page instead of a column.
     small: takes a third of it (its design width is 300 or so).
     key: what its colours mean, cells with a colour.
     """
 
     svg: str
     caption: str
-    wide: bool = False
     small: bool = False
     key: list[Cell] = field(default_factory=list)
 
@@ -64,6 +66,7 @@ class Table:
     header: a text a column. rows: of as many texts.
     caption: above the table.
     left: how many columns are flush left, the others being numbers.
+    (A cell ``DASH`` is explained in the caption.)
     interactive: can be sorted and searched; the rows come in the order that is shown first.
     """
 
@@ -72,6 +75,10 @@ class Table:
     caption: str = ''
     left: int = 1
     interactive: bool = False
+
+    def __post_init__(self) -> None:
+        if any(DASH in row for row in self.rows):
+            self.caption = f'{self.caption} {DASHES}'.strip()
 
 
 @dataclass
@@ -101,7 +108,6 @@ class PageRun:
         outputs: of the evaluation split; None where data or checkpoint are gone (see ``notes``).
         unknown: of images of classes that it does not know, labels being those of their own data.
         measures: ``measures.json``, or None.
-        scalars: rows of ``vis_data/scalars.json`` that have a loss, by epoch.
         notes: what could not be read, and why.
     """
 
@@ -111,7 +117,6 @@ class PageRun:
     outputs: Outputs | None = None
     unknown: Outputs | None = None
     measures: dict[str, Any] | None = None
-    scalars: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 

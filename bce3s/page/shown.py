@@ -116,7 +116,9 @@ def ranges(splits: NDArray) -> dict[str, tuple[int, int]]:
     return found
 
 
-def split_axes(axes: Axes, splits: NDArray, sides: str = 'xy', colour: str = INK) -> None:
+def split_axes(
+    axes: Axes, splits: NDArray, sides: str = 'xy', colour: str = INK, letter: float = 0.023
+) -> None:
     """Lines between the splits of classes ordered by frequency, and their names along the axes.
 
     Args:
@@ -124,11 +126,12 @@ def split_axes(axes: Axes, splits: NDArray, sides: str = 'xy', colour: str = INK
         splits: (K,) in that order.
         sides: ``x``, ``y`` or both.
         colour: of the lines.
+        letter: width of one as a share of the axis; a name without room is left out.
     """
     found, size = ranges(splits), len(splits)
     for name, (first, last) in found.items():
         middle = (first + last - 1) / 2
-        text = name.capitalize() if (last - first) / size > 0.023 * len(name) else ''
+        text = name.capitalize() if (last - first) / size > letter * len(name) else ''
         look = dict(color=COLOURS[name], fontweight='bold')
         if 'x' in sides:
             axes.annotate(

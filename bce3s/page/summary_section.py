@@ -12,6 +12,7 @@ from bce3s.evaluation.selection import label, selections
 from bce3s.evaluation.summary import mean_std
 from bce3s.page.glance import figures, glance_chart, group_cell, mean
 from bce3s.page.sections import Cell, Group, PageRun, Section, Table, grouped
+from bce3s.tables import counted
 
 LEVEL = 0.05  # of Welch's test
 EXPLAINED = """\
@@ -82,9 +83,9 @@ def _data_line(report: dict[str, Any]) -> str:
     factor = subset.get('imbalance_factor')
     imbalance = '' if factor is None else f', imbalance factor {factor:g}'
     return (
-        f'Data: {report["dataset"]}{imbalance}; {sum(counts):,} training images, {max(counts):,} '
-        f'to {min(counts):,} a class; {len(counts):,} classes ({sizes}). Measured on '
-        f'{report["samples"]:,} images of the {report["split"]} set.'
+        f'Data: {report["dataset"]}{imbalance}; {counted(sum(counts), "training image")}, '
+        f'{max(counts):,} to {min(counts):,} a class; {counted(len(counts), "class")} ({sizes}). '
+        f'Measured on {counted(report["samples"], "image")} of the {report["split"]} set.'
     )
 
 

@@ -6,17 +6,14 @@ import os
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bce3s.datasets.checks import printable
-from bce3s.errors import BCE3SError
 from bce3s.evaluation.label_suspects import Suspect, label_suspects
-from bce3s.page.labels import shortened
+from bce3s.page.pictures import pictures
 from bce3s.page.sections import Figure, PageRun, Section, Table
 from bce3s.page.shown import Shown, shown
-from bce3s.page.svg import MUTED, new_figure, to_svg
 
-LISTED, DRAWN, COLUMNS, SIDE = 20, 12, 4, 64
+LISTED, DRAWN = 20, 12
 FEWEST = 5  # images of a class, below which nothing is usual for it
 TEXT = """\
 Images whose label the model doubts most, the most doubtful first: wrong labels are often among
@@ -63,39 +60,9 @@ def _table(one: Shown, found: list[Suspect]) -> Table:
 
 def _figure(one: Shown, found: list[Suspect]) -> Figure:
     found = found[:DRAWN]
-    rows = -(-len(found) // COLUMNS)
-    figure, axes = new_figure(460, 20 + 140 * rows)
-    axes.remove()
-    for place, axes in zip(found, figure.subplots(rows, COLUMNS, squeeze=False).flat, strict=False):
-        _draw(axes, one, place)
-    for axes in figure.axes[len(found) :]:
-        axes.axis('off')
     caption = (
         f'{one.title}: the {len(found)} most doubtful images; above each its label, below it what '
         'it looks like to the model.'
     )
-    return Figure(to_svg(figure, f'Doubtful labels. {caption}'), caption)
-
-
-def _draw(axes, one: Shown, suspect: Suspect) -> None:
-    outputs = one.outputs
-    picture = _thumbnail(outputs.images[suspect.index])
-    if picture is None:
-        axes.text(0.5, 0.5, 'gone', ha='center', va='center', color=MUTED)
-    else:
-        axes.imshow(picture, aspect='equal')
-    axes.set_title(shortened(outputs.classes[suspect.label], 14), loc='center')
-    axes.set_xlabel(shortened(outputs.classes[suspect.other], 14), color=MUTED)
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _thumbnail(path: str) -> NDArray[np.uint8] | None:
-    """(SIDE, SIDE, 3), the centre; None: the file cannot be read any more."""
-    from bce3s.datasets.decoding import read_centre
-
-    try:
-        return read_centre(path, SIDE, SIDE).permute(1, 2, 0).numpy()
-    except BCE3SError:
-        return None
+    triples = [(s.index, s.label, s.other) for s in found]
+    return pictures(one, triples, f'Doubtful labels. {caption}', caption)

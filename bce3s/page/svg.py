@@ -122,8 +122,8 @@ def new_figure(width: int = 460, height: int = 300) -> tuple[Figure, Axes]:
     """An empty figure with one axes, in the page's style; no state of pyplot is touched.
 
     Args:
-        width, height: in CSS pixels; 460 is a column, 940 the whole width (``Figure.wide``). More
-            axes: ``fig.clear()``, then ``fig.subplots(...)``.
+        width, height: in CSS pixels; 460 is a column. More axes: ``fig.clear()``, then
+            ``fig.subplots(...)``.
     """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

@@ -64,7 +64,7 @@
         row.hidden = !texts[i].includes(wanted);
         shown += !row.hidden;
       });
-      const all = `${rows.length} rows`;
+      const all = `${rows.length.toLocaleString('en')} row${rows.length === 1 ? '' : 's'}`;
       tools.querySelector('output').value = wanted ? `${shown} of ${all}` : all;
     });
   }

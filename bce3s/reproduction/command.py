@@ -15,7 +15,7 @@ from bce3s.errors import BCE3SError
 from bce3s.processes import cores
 from bce3s.reproduction.cells import Cell, Table
 from bce3s.reproduction.scales import SCALES, Scale, parse_options
-from bce3s.reproduction.tables import TABLES, find_table
+from bce3s.reproduction.tables import PAPERS, TABLES, find_table
 
 if TYPE_CHECKING:
     from bce3s.reproduction.cost import Costs
@@ -162,12 +162,16 @@ def _list(args: argparse.Namespace, scale: Scale) -> int:
     label = f' ({scale.label})' if scale.label else ''
     print(f'Scale {scale.name}{label}, {args.seeds} seed(s), runs in {args.work_dir}\n')
     print(f'{"table":15} {"cells":>5} {"runs":>5} {"done":>5}  shows')
-    named = [find_table(name) for name in args.tables if name.lower() != 'all']
-    for table in named or TABLES.values():
-        keys = {cell.key for cell in table.cells}
-        jobs = [job for job in every if job.cell.key in keys]
-        done = sum(job.state == DONE for job in jobs)
-        print(f'{table.name:15} {len(table.rows):5} {len(jobs):5} {done:5}  {table.title}')
+    named = {find_table(name).name for name in args.tables if name.lower() != 'all'} or set(TABLES)
+    for paper, tables in PAPERS.items():
+        tables = [table for table in tables if table.name in named]
+        if tables:
+            print(f'\n{paper}')
+        for table in tables:
+            keys = {cell.key for cell in table.cells}
+            jobs = [job for job in every if job.cell.key in keys]
+            done = sum(job.state == DONE for job in jobs)
+            print(f'{table.name:15} {len(table.rows):5} {len(jobs):5} {done:5}  {table.title}')
     if scale.rules is not None:
         print('\nRuns: those of the cells that are part of this scale.')
     return 0
@@ -178,7 +182,7 @@ def _dry_run(
 ) -> int:
     from bce3s.reproduction.configuration import check
     from bce3s.reproduction.cost import Costs, duration
-    from bce3s.reproduction.plan import CHANGED, DONE
+    from bce3s.reproduction.plan import CHANGED, DONE, absent_data
 
     total, gpu, bases, changed = 0.0, 0.0, set(), False
     elsewhere = Costs([], 1, 'a GPU')
@@ -205,6 +209,8 @@ def _dry_run(
         print(f'- on one data-centre GPU, not measured: about {duration(gpu)}')
     if skipped:
         print(_skipped_sentence(args.scale, skipped))
+    for sentence in absent_data(job for job in jobs if job.state != DONE):
+        print(f'- {sentence}')
     return 0
 
 

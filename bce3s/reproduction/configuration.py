@@ -17,6 +17,7 @@ from bce3s.config_files import read_config
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
 from bce3s.reproduction.cells import Cell
+from bce3s.run_config import share_shape
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -39,6 +40,7 @@ def resolved(cell: Cell) -> Config:
         raise BCE3SError(
             f'The overrides of cell {cell.key} do not fit {cell.config}: {error}'
         ) from error
+    share_shape(cfg)
     return cfg
 
 

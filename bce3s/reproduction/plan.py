@@ -70,8 +70,13 @@ class Job:
         return CUT if self.has_checkpoint else NEW
 
     @property
+    def checkpoints(self) -> list[Path]:
+        """That it can be resumed from."""
+        return [*self.folder.glob('epoch_*.pth'), *self.folder.glob('iter_*.pth')]
+
+    @property
     def has_checkpoint(self) -> bool:
-        return any(any(self.folder.glob(name)) for name in ('epoch_*.pth', 'iter_*.pth'))
+        return bool(self.checkpoints)
 
     @property
     def epochs_done(self) -> int:
@@ -79,8 +84,21 @@ class Job:
         result = self.result
         if result.finished:
             return result.epoch
-        epochs = (path.stem.removeprefix('epoch_') for path in self.folder.glob('epoch_*.pth'))
-        return max((int(epoch) for epoch in epochs if epoch.isdigit()), default=0)
+        return max(map(_epochs_in, self.checkpoints), default=0)
+
+
+def _epochs_in(checkpoint: Path) -> int:
+    """Whole epochs: in the name of one that ends an epoch, else read; 0 in a damaged one."""
+    kind, _, number = checkpoint.stem.partition('_')
+    if kind == 'epoch' and number.isdigit():
+        return int(number)
+    import torch
+
+    try:
+        meta = torch.load(checkpoint, map_location='cpu', mmap=True, weights_only=True)['meta']
+        return int(meta['epoch'])
+    except Exception:  # whatever a damaged file raises: resuming passes it over too
+        return 0
 
 
 def folder_of(root: Path, scale: Scale, cell: Cell, seed: int) -> Path:
@@ -127,3 +145,26 @@ def _matching(cells: list[Cell], only: Sequence[str]) -> list[Cell]:
     if not only:
         return cells
     return [cell for cell in cells if any(fnmatchcase(cell.key, pattern) for pattern in only)]
+
+
+def absent_data(jobs: Iterable[Job]) -> list[str]:
+    """A sentence for each data set of the runs that is not there; nothing is fetched. Data sets
+    in memory are read; of the others only the folder is looked for.
+    """
+    from bce3s.datasets.in_memory import DownloadedLongTailed
+    from bce3s.registry import DATASETS
+
+    sentences, places = [], {}
+    for job in jobs:
+        data = job.config.train_dataloader.dataset
+        places.setdefault((data.type, data.get('data_root')), data)
+    for (kind, root), data in places.items():
+        if issubclass(cls := DATASETS.get(kind), DownloadedLongTailed):
+            where = {key: data[key] for key in ('data_root', 'verify') if key in data}
+            try:
+                cls(imbalance='none', download=False, **where)
+            except BCE3SError as error:
+                sentences.append(str(error))
+        elif root is not None and not Path(root).expanduser().is_dir():
+            sentences.append(f'There is no folder {root}, where {kind} should be.')
+    return sentences

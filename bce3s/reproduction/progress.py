@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -41,13 +40,12 @@ class Progress:
         text = outcome.text or f'{outcome.job.name}: finished'
         self._line(f'[{self._done}/{self._total}] {text} ({duration(seconds)})')
 
-    def show(self, running: Sequence[Running], waiting: Sequence[Job]) -> None:
-        """The line, if it is time for it."""
-        now = time.monotonic()
+    def show(self, running: Sequence[Running], waiting: Sequence[Job], now: float) -> None:
+        """The line, if it is time for it: ``now``, in seconds."""
         if not self._live or not running or now - self._shown < self.interval:
             return
         self._shown = now
-        runs = ', '.join(_epoch(run) for run in running)
+        runs = ', '.join(_epoch(run, now) for run in running)
         left = duration(self._left(running, waiting))
         text = f'[{self._done + 1}/{self._total}] {runs}; about {left} left'
         self._write('\r\x1b[K' + text[: shutil.get_terminal_size().columns - 1])
@@ -71,9 +69,9 @@ class Progress:
         self.stream.flush()
 
 
-def _epoch(run: Running) -> str:
+def _epoch(run: Running, now: float) -> str:
     done = max(run.job.epochs_done, run.job.result.epoch)
-    return f'{run.job.name}: epoch {done}/{run.job.max_epochs}, {duration(run.seconds)}'
+    return f'{run.job.name}: epoch {done}/{run.job.max_epochs}, {duration(now - run.begun)}'
 
 
 def _short(arguments: Sequence[str]) -> list[str]:

@@ -7,10 +7,10 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bce3s.errors import BCE3SError
@@ -62,21 +62,30 @@ class Running:
     job: Job
     child: Child
     before: int  # epochs that were done when it began
-    begun: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.begun
+    begun: float  # seconds, by the clock of its session
 
 
 class Session:
-    """Runs jobs to their end or to that of the budget."""
+    """Runs jobs to their end or to that of the budget.
 
-    def __init__(self, settings: Settings, start: Start, costs: Costs, progress: Progress) -> None:
+    Args:
+        settings, start, costs, progress: how runs are run, begun, estimated and shown.
+        clock: the seconds that a budget is counted in, and what waits for some of them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        start: Start,
+        costs: Costs,
+        progress: Progress,
+        clock: tuple[Callable[[], float], Callable[[float], None]] = (time.monotonic, time.sleep),
+    ) -> None:
         self.settings, self.start, self.costs, self.progress = settings, start, costs, progress
         self.running: list[Running] = []
         self.outcomes: list[Outcome] = []
-        self._begun = time.monotonic()
+        self._now, self._wait = clock
+        self._begun = self._now()
 
     def run(self, jobs: Iterable[Job]) -> list[Outcome]:
         """What became of each job, in the order they ended. Ctrl-C halts the runs, so that they can
@@ -95,11 +104,11 @@ class Session:
                 self._fill(waiting)
                 if not self.running:
                     break
-                time.sleep(WAIT)
+                self._wait(WAIT)
                 self._look()
                 if self._left() <= 0:
                     self._halt('the budget of time was spent')
-                self.progress.show(self.running, waiting)
+                self.progress.show(self.running, waiting, self._now())
         except BaseException:
             self._halt('it was interrupted')
             raise
@@ -123,7 +132,7 @@ class Session:
     def _left(self) -> float:
         if self.settings.budget is None:
             return float('inf')
-        return self.settings.budget - (time.monotonic() - self._begun)
+        return self.settings.budget - (self._now() - self._begun)
 
     def _fill(self, waiting: list[Job]) -> None:
         while len(self.running) < self.settings.parallel:
@@ -157,7 +166,7 @@ class Session:
         if state != CUT:
             log.unlink(missing_ok=True)
         child = self.start(arguments, log, self.settings.threads)
-        self.running.append(Running(job, child, before))
+        self.running.append(Running(job, child, before, self._now()))
 
     def _note(self, job: Job) -> dict:
         return {
@@ -188,7 +197,8 @@ class Session:
         job = run.job
         epochs = job.epochs_done - run.before
         note = job.result.note
-        part = {'epochs': epochs, 'seconds': round(run.seconds, 2)}
+        seconds = self._now() - run.begun
+        part = {'epochs': epochs, 'seconds': round(seconds, 2)}
         with suppress(OSError):  # a full disk: the run itself has said so
             _write_note(job, {**note, 'runs': [*note.get('runs', []), part]})
         if job.state == DONE:
@@ -199,14 +209,14 @@ class Session:
         else:
             outcome = Outcome(job, FAILED, f'{job.name}: {_complaint(job.folder / LOG, status)}')
         self.outcomes.append(outcome)
-        self.progress.ended(outcome, run.seconds)
+        self.progress.ended(outcome, seconds)
 
 
 def _halted(job: Job, reason: str) -> str:
-    if not job.epochs_done:
+    if not job.has_checkpoint:
         return f'{job.name}: {reason} before its first checkpoint; the next call starts it again.'
-    at = f'epoch {job.epochs_done} of {job.max_epochs}'
-    return f'{job.name}: {reason} after the checkpoint of {at}; the next call resumes it.'
+    at = f'{job.epochs_done} of {job.max_epochs} epochs'
+    return f'{job.name}: {reason} with {at} done and saved; the next call resumes it.'
 
 
 def _clear(folder: Path) -> None:

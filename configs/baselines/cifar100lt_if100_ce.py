@@ -19,5 +19,4 @@ model = dict(
     head=dict(in_channels=512),
 )
 train_dataloader = dict(dataset=dict(imbalance_factor=100))
-val_dataloader = dict(dataset=dict(imbalance_factor=100))
 default_hooks = dict(checkpoint=dict(interval=5))

@@ -15,7 +15,6 @@ _base_ = [
 ]
 
 train_dataloader = dict(dataset=dict(imbalance_factor=100))
-val_dataloader = dict(dataset=dict(imbalance_factor=100))
 # the usual values of this network; the published rate 0.01 and decay 5e-3 are ResNet-34's
 optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
 custom_hooks = [dict(type='CosineLRHook')]

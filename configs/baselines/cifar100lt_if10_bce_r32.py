@@ -10,4 +10,3 @@ Expected: no published figure for this recipe. Not measured yet.
 _base_ = './cifar100lt_if100_bce_r32.py'
 
 train_dataloader = dict(dataset=dict(imbalance_factor=10))
-val_dataloader = dict(dataset=dict(imbalance_factor=10))

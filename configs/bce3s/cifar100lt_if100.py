@@ -20,7 +20,6 @@ train_dataloader = dict(
     batch_sampler=dict(type='PairedBatchSampler'),
     dataset=dict(imbalance_factor=100),
 )
-val_dataloader = dict(dataset=dict(imbalance_factor=100))
 custom_hooks = [
     dict(type='TwoStageHook', finetune_epochs=10, lr=1e-4, freeze_norm=False, shift=1.0),
 ]

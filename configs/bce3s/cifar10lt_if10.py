@@ -12,4 +12,3 @@ Not measured yet.
 _base_ = './cifar10lt_if100.py'
 
 train_dataloader = dict(dataset=dict(imbalance_factor=10))
-val_dataloader = dict(dataset=dict(imbalance_factor=10))

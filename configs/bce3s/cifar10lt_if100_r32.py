@@ -21,7 +21,6 @@ train_dataloader = dict(
     batch_sampler=dict(type='PairedBatchSampler'),
     dataset=dict(imbalance_factor=100),
 )
-val_dataloader = dict(dataset=dict(imbalance_factor=100))
 # the usual values of this network; the published rate 0.01 and decay 5e-3 are ResNet-34's
 optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
 custom_hooks = [dict(type='TwoStageHook', finetune_epochs=10, lr=5e-4)]

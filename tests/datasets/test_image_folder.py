@@ -1,10 +1,9 @@
-"""Folders of images: labels, counts, crops that follow from (seed, epoch, index), bad files."""
+"""Folders of images: labels, counts, crops that follow from (seed, epoch, place), bad files."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,14 +13,19 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import functional as tf
 
+from bce3s import samplers
 from bce3s.datasets import image_files
 from bce3s.datasets.image_folder import ImageFolder
-from bce3s.datasets.in_memory import DigitsLT
-from bce3s.datasets.samplers import NaturalSampler, PairedBatchSampler
-from bce3s.engine.run_state import RunStateHook
 from bce3s.errors import BCE3SError
 from bce3s.models import LongTailedPreprocessor
 from bce3s.registry import DATASETS
+from bce3s.samplers import (
+    Draws,
+    GlobalBatchSampler,
+    NaturalSampler,
+    PairedBatchSampler,
+    PowerSampler,
+)
 
 TRAIN, TEST = dict(cat=5, ant=3, bee=1), dict(ant=2, cat=2)
 
@@ -109,56 +113,106 @@ def test_grey_images_have_three_channels(root):
     assert (inputs == 7).all()
 
 
-def batches(dataset, workers, epoch=0, seed=0, size=4):
-    sampler = NaturalSampler(dataset, seed=seed)
-    sampler.set_epoch(epoch)
-    dataset.set_epoch(seed, epoch)
-    loader = DataLoader(
-        dataset,
-        batch_sampler=torch.utils.data.BatchSampler(sampler, size, drop_last=False),
+def loader_of(batch_sampler, workers=0, **options):
+    return DataLoader(
+        batch_sampler.sampler.dataset,
+        batch_sampler=batch_sampler,
         num_workers=workers,
         collate_fn=default_collate,
+        **options,
     )
-    return list(loader)
 
 
-def test_crops_follow_from_seed_epoch_and_index(root):
-    """Not from the number of workers, the order of access or the global generator."""
+def batches(dataset, workers, epoch=0, seed=0, size=4, kind=GlobalBatchSampler):
+    sampler = kind(NaturalSampler(dataset, seed=seed), size)
+    sampler.sampler.set_epoch(epoch)
+    return list(loader_of(sampler, workers))
 
-    def by_index(*args, **kwargs):
-        out = {}
-        for batch in batches(build(root), *args, **kwargs):
-            rows = zip(batch['data_samples']['indices'].tolist(), batch['inputs'], strict=True)
-            out.update(rows)
-        return [out[i] for i in range(9)]
 
-    def differ(a, b):
-        return sum(not torch.equal(x, y) for x, y in zip(a, b, strict=True))
+def inputs_of(found):
+    return torch.cat([batch['inputs'] for batch in found])
+
+
+def differ(a, b):
+    return sum(not torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_crops_follow_from_seed_epoch_and_place(root):
+    """Not from the number of workers, how the epoch is cut, or the global generator."""
+
+    def crops(*args, **kwargs):
+        return inputs_of(batches(build(root), *args, **kwargs))
 
     torch.manual_seed(1)
-    plain = by_index(0)
+    plain = crops(0)
     torch.manual_seed(2)
-    assert differ(plain, by_index(2)) == 0
-    assert differ(plain, by_index(1, size=3)) == 0
-    dataset = build(root)
-    assert differ(plain, [dataset[i]['inputs'] for i in range(9)]) == 0
-    assert differ(plain, by_index(0, epoch=1)) == 9
-    assert differ(plain, by_index(0, seed=1)) == 9
+    assert differ(plain, crops(2)) == 0
+    assert differ(plain, crops(1, size=3)) == 0
+    assert differ(plain, crops(0, epoch=1)) == 9
+    assert differ(plain, crops(0, seed=1)) == 9
 
 
-def test_the_run_tells_seed_and_epoch(root):
+@pytest.mark.parametrize('kind', [GlobalBatchSampler, PairedBatchSampler])
+def test_an_image_that_is_drawn_again_is_cropped_again(root, kind):
+    """Class-balanced, a class of one image is drawn many times an epoch, and in both halves."""
+    (root / 'val').rename(root / 'elsewhere')
+    for i in range(5, 60):  # an epoch of 64 draws, a third of them of the one bee
+        (root / f'train/cat/{i}.png').write_bytes((root / 'train/cat/0.png').read_bytes())
     dataset = build(root)
-    runner = SimpleNamespace(seed=3, epoch=5, train_dataloader=SimpleNamespace(dataset=dataset))
-    RunStateHook().before_train_epoch(runner)
-    assert (dataset.seed, dataset.epoch) == (3, 5)
-    runner.train_dataloader.dataset = DigitsLT()  # has no crops of its own
-    RunStateHook().before_train_epoch(runner)
+    sampler = kind(PowerSampler(dataset, 1, seed=0), 64)
+    (batch,) = loader_of(sampler)
+    crops = batch['inputs'][batch['data_samples']['labels'] == 1]
+    assert len(crops) > 12
+    assert len(crops.unique(dim=0)) == len(crops)
+
+
+@pytest.mark.parametrize('kind', [GlobalBatchSampler, PairedBatchSampler])
+def test_crops_of_two_processes_and_of_a_resumed_epoch_are_those_of_one(root, kind, monkeypatch):
+    (root / 'val').rename(root / 'elsewhere')
+    dataset = build(root)
+
+    def halves(found):
+        size = 1 + (kind is PairedBatchSampler)
+        return [batch['inputs'].chunk(size) for batch in found]
+
+    whole = halves(batches(dataset, 0, size=4, kind=kind))
+    parts = []
+    for rank in (0, 1):
+        monkeypatch.setattr(samplers, 'rank_and_world_size', lambda rank=rank: (rank, 2))
+        parts.append(halves(batches(dataset, 0, size=2, kind=kind)[:2]))  # the last has one image
+    for one, first, second in zip(whole, *parts, strict=False):
+        for half, a, b in zip(one, first, second, strict=True):
+            assert torch.equal(half, torch.cat([a, b]))
+    monkeypatch.undo()
+    resumed = kind(NaturalSampler(dataset, seed=0), 4)
+    resumed.first = 1
+    for rest, expected in zip(halves(loader_of(resumed)), whole[1:], strict=True):
+        assert all(map(torch.equal, rest, expected))
+
+
+def test_persistent_workers_augment_anew_in_every_epoch(root):
+    sampler = GlobalBatchSampler(NaturalSampler(build(root), seed=0), 9)
+    loader = loader_of(sampler, 1, persistent_workers=True)
+    for epoch in (0, 1, 2):
+        sampler.sampler.set_epoch(epoch)
+        fresh = batches(build(root), 0, epoch=epoch, size=9)
+        assert torch.equal(inputs_of(loader), inputs_of(fresh))
+
+
+def test_without_a_batch_sampler_of_ours_crops_come_from_the_global_generator(root):
+    dataset = build(root)
+    torch.manual_seed(0)
+    first, second = dataset[0]['inputs'], dataset[0]['inputs']
+    assert not torch.equal(first, second)
+    torch.manual_seed(0)
+    (again,) = dataset.__getitems__([0])
+    assert torch.equal(again['inputs'], first)
 
 
 def test_reading_leaves_the_global_generator_alone(root):
     dataset = build(root)
     before = torch.get_rng_state()
-    _ = dataset[0], build(root, 'test')[0]
+    _ = dataset.__getitems__(Draws([0], 0, 0, [0])), build(root, 'test')[0]
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -168,9 +222,9 @@ def test_random_crops_have_the_size_and_are_mirrored_half_the_time(root):
     half[:, 20:] = 200
     Image.fromarray(half).save(root / 'train/bee/0.png')
     dataset, mirrored, told = build(root), 0, 0
-    for epoch in range(200):
-        dataset.set_epoch(0, epoch)
-        image = dataset[3]['inputs'].float()
+    for place in range(200):
+        (item,) = dataset.__getitems__(Draws([3], 0, 0, [place]))
+        image = item['inputs'].float()
         assert image.shape == (3, 16, 16)
         left, right = image[:, :, :4].mean(), image[:, :, -4:].mean()
         told += left != right  # else the crop lies on one side
@@ -321,6 +375,7 @@ def test_pipes_and_other_files(root, log):
 
 def test_a_test_image_that_is_a_training_image(root, log):
     build(root)
+    build(root, check='none')  # looks at nothing and forgets nothing
     (root / 'val/ant/copy.png').write_bytes((root / 'train/cat/2.png').read_bytes())
     (root / 'val/ant/link.png').symlink_to(root / 'train/bee/0.png')
     with pytest.raises(BCE3SError) as caught:
@@ -355,16 +410,27 @@ def skipping(root, split='train'):
     return dataset
 
 
+def drawn(dataset, indices):
+    """The items of a batch, each index at the place of its number."""
+    return dataset.__getitems__(Draws(list(indices), 0, 0, list(indices)))
+
+
+def cropped(dataset, index, place):
+    """An image as it is cropped at a place of the first epoch."""
+    (item,) = dataset.__getitems__(Draws([index], 0, 0, [place]))
+    return item['inputs']
+
+
 def test_skipped_training_images_are_replaced_by_the_next_of_their_class(root):
     dataset, whole = skipping(root), build(root, check='none')
-    items = [dataset[i] for i in range(9)]
+    items = drawn(dataset, range(9))
     skipped = [int(item['data_samples']['skipped']) for item in items]
     assert skipped == [1, 0, 0, 0, 0, 1, 1, 0, 0]  # ants 0-2, bee 3, cats 4-8
     for i, item in enumerate(items):
         assert item['data_samples']['labels'] == whole.labels[i]
         assert item['data_samples']['indices'] == i
         stand_in = {0: 1, 5: 7, 6: 7}.get(i, i)
-        assert torch.equal(item['inputs'], whole._read(stand_in, drawn=i))
+        assert torch.equal(item['inputs'], cropped(whole, stand_in, place=i))
     assert not torch.equal(items[5]['inputs'], items[6]['inputs'])  # their own crops of one image
     assert 'skipped' not in whole[1]['data_samples']
 
@@ -372,15 +438,17 @@ def test_skipped_training_images_are_replaced_by_the_next_of_their_class(root):
 def test_the_last_of_a_class_is_replaced_by_its_first(root):
     dataset, whole = build(root, unreadable='skip'), build(root)
     damage(root / 'train/cat/4.png', 'empty')
-    assert torch.equal(dataset[8]['inputs'], whole._read(4, drawn=8))
+    (item,) = dataset.__getitems__(Draws([8], 0, 0, [5]))
+    assert torch.equal(item['inputs'], cropped(whole, 4, place=5))
 
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_skipping_does_not_depend_on_workers(root, workers):
     dataset = skipping(root)
     (batch,) = batches(dataset, workers, size=9)
-    for row, index in zip(batch['inputs'], batch['data_samples']['indices'], strict=True):
-        assert torch.equal(row, dataset[index]['inputs'])
+    indices = batch['data_samples']['indices'].tolist()
+    items = dataset.__getitems__(Draws(indices, 0, 0, list(range(9))))
+    assert differ(batch['inputs'], [item['inputs'] for item in items]) == 0
     assert batch['data_samples']['skipped'].sum() == 3
 
 

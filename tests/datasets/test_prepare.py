@@ -91,7 +91,7 @@ def tiny(tmp_path, monkeypatch):
     """
     (tmp_path / 'lists').mkdir()
     (tmp_path / 'manifests').mkdir()
-    monkeypatch.setattr(manifests, 'FOLDER', tmp_path / 'manifests')
+    monkeypatch.setattr(manifests, 'DATA_LISTS', tmp_path / 'manifests')
     monkeypatch.setattr(download, 'TIMEOUT', (0.2, 0.2))
 
     def install(name, entries, archives, url=None):

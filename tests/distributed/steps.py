@@ -15,12 +15,12 @@ from mmengine.registry import DATA_SAMPLERS as _ROOT  # noqa: F401  (registers M
 from mmengine.registry import DefaultScope
 from torch import distributed, multiprocessing
 
-from bce3s.datasets.samplers import GlobalBatchSampler, PairedBatchSampler
 from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.engine.run_state import RunStateHook
 from bce3s.models import BCE3SDataParallel, LongTailedClassifier
 from bce3s.randomness import Clock
 from bce3s.registry import DATA_SAMPLERS
+from bce3s.samplers import GlobalBatchSampler, PairedBatchSampler
 
 K, BATCH, N, N_TINY, EPOCHS, SECOND_STAGE = 10, 12, 41, 37, 5, 3  # 4 steps an epoch
 NATURAL = dict(type='NaturalSampler')
@@ -62,11 +62,11 @@ VARIANTS = {
     ),
     'sampled': variant(SAMPLED),
     'sampled, two stages': variant(SAMPLED),
-    'CE TSL, class-balanced': variant(head('CE'), sampler=dict(type='ClassBalancedSampler')),
+    'CE TSL, class-balanced': variant(head('CE'), sampler=dict(type='PowerSampler', q=1)),
     'CE and decay, square root': variant(
         dict(joint=dict(type='CEJoint'), decay=DECAY, normalize_weight=False, bias_mean=1.0),
         views={},
-        sampler=dict(type='SquareRootSampler'),
+        sampler=dict(type='PowerSampler', q=0.5),
         batches=ALONE,
     ),
     'mixed within, q = 0.7': variant(
@@ -79,7 +79,7 @@ VARIANTS = {
         head('BCE', decay=DECAY),
         views=dict(MIX, label_smoothing=0.1),
         sampler=dict(type='ProgressiveSampler', epochs=EPOCHS),
-        batches=dict(type='PairedBatchSampler', partner=dict(type='ClassBalancedSampler')),
+        batches=dict(type='PairedBatchSampler', partner=dict(type='PowerSampler', q=1)),
     ),
     'effective number': variant(head('BCE'), sampler=dict(type='EffectiveNumberSampler', beta=0.9)),
     'tiny last batch': variant(head('BCE'), samples=N_TINY),

@@ -89,7 +89,7 @@ def test_the_readme_begins_with_training_and_testing():
     first, second = [block for block in BLOCKS['README.md'] if block.language == 'bash'][:2]
     start = 'python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt && '
     assert first.text == f'{start}python tools/train.py configs/bce3s/digits.py\n'
-    assert second.text == f'{start}python -m pytest\n'
+    assert second.text == f'{start}python -m pytest -n 2 --dist loadfile\n'
 
 
 # ------------------------------------------------------------ the harness itself

@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 COUNTER = itertools.count()
 
 
-def make_runner(work_dir, epochs=2, measured=True, decay=None, resume_from=None, **measures):
+def make_runner(
+    work_dir, epochs=2, measured=True, decay=None, resume_from=None, evaluator=(), **measures
+):
     options = [f'train_cfg.max_epochs={epochs}', 'train_cfg.val_interval=1']
     cfg = load_config(str(ROOT / 'configs/baselines/digits_bce.py'), options)
     cfg.work_dir, cfg.experiment_name = str(work_dir), f'measures{next(COUNTER)}'
@@ -29,6 +31,7 @@ def make_runner(work_dir, epochs=2, measured=True, decay=None, resume_from=None,
     cfg.default_hooks.progress, cfg.default_hooks.checkpoint.interval = None, 1
     cfg.model.backbone.depth = 8
     cfg.model.head.decay = decay
+    cfg.val_evaluator.update(dict(evaluator))
     hook = dict(type='FeatureMeasuresHook', **measures) if measured else None
     cfg.default_hooks.measures = hook
     if resume_from:
@@ -82,6 +85,17 @@ def test_the_rows_are_the_measures_of_the_final_network(trained):
         inverse = torch.linalg.pinv(between.T @ between / 10, hermitian=True)
         nc1 = torch.trace(within.T @ within / len(labels) @ inverse) / 10
         assert last[name]['nc1'] == pytest.approx(nc1.item(), rel=1e-3)
+
+
+def test_the_splits_are_those_of_the_report(tmp_path):
+    runner = make_runner(tmp_path, epochs=1, evaluator=dict(many=60, few=40), sets=['test'])
+    runner.train()
+    report = json.loads((tmp_path / 'report.json').read_text())
+    splits = rows(tmp_path)['epochs'][-1]['test']['splits']
+    assert report['thresholds'] == dict(many=60, few=40)
+    assert sum(part['classes'] for part in splits.values()) == 10
+    for name in ('many', 'medium', 'few'):
+        assert splits[name]['accuracy'] == pytest.approx(report[name]), name  # 50 images a class
 
 
 def test_alpha_is_the_right_side_of_equation_12_at_the_mean_bias(trained):

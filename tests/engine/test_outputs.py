@@ -98,7 +98,10 @@ def test_kept_ones_need_no_data(pictures, tmp_path):
     first = run_outputs(run, 'val')
     hidden = root.rename(root.with_name('away'))
     try:
-        assert equal(run_outputs(run, 'val'), first)
+        kept = run_outputs(run, 'val')
+        assert equal(kept, first)
+        assert 'val.npz, for the data cannot be read now: ' in kept.note
+        assert not first.note
         shutil.rmtree(run.folder / 'outputs')
         with pytest.raises(BCE3SError, match='is not a folder of classes'):
             run_outputs(run, 'val')
@@ -114,6 +117,57 @@ def test_of_another_checkpoint_they_are_computed_anew(run):
     shutil.copy(run.folder / 'epoch_1.pth', run.checkpoint)  # trained again, under the same name
     os.utime(run.checkpoint, (5, 5))
     assert equal(run_outputs(run, 'val'), first)
+
+
+def test_of_other_images_or_labels_they_are_computed_anew(pictures, tmp_path):
+    root = Path(shutil.copytree(pictures[0], tmp_path / 'pictures'))
+    run = RunDirectory.open(shutil.copytree(pictures[1], tmp_path / 'run'))
+    for loader in (run.config.train_dataloader, run.config.val_dataloader):
+        loader.dataset.data_root = str(root)
+    first = run_outputs(run, 'val')
+    (root / 'val/ant/0.png').rename(root / 'val/bee/9.png')  # another label
+    second = run_outputs(run, 'val')
+    assert np.bincount(first.labels).tolist() == [4, 4, 4]
+    assert np.bincount(second.labels).tolist() == [3, 5, 4]
+    picture = root / 'val/ant/3.png'
+    before = picture.stat()
+    shutil.copyfile(root / 'val/cat/3.png', picture)  # other pixels under the same name
+    os.utime(picture, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    third = run_outputs(run, 'val')
+    assert third.labels.tolist() == second.labels.tolist()
+    assert not np.array_equal(third.logits, second.logits)
+    (root / 'train/ant/0.png').unlink()  # the counts by which classes are rare
+    assert run_outputs(run, 'val').class_counts == [8, 5, 2]
+
+
+def test_of_other_data_in_memory_they_are_computed_anew(run, monkeypatch):
+    first = run_outputs(run, 'val')
+    build = RunDirectory.dataset
+
+    def changed(self, split, **options):
+        dataset = build(self, split, **options)
+        dataset.labels = dataset.labels.flip(0)
+        return dataset
+
+    monkeypatch.setattr(RunDirectory, 'dataset', changed)
+    assert run_outputs(run, 'val').labels.tolist() == first.labels.tolist()[::-1]
+
+
+def test_of_other_settings_they_are_computed_anew(run):
+    first = run_outputs(run, 'val')
+    run.config.model.data_preprocessor.mean = [0.0]  # of a config that was edited
+    second = run_outputs(run, 'val')
+    assert not np.array_equal(second.logits, first.logits)
+    run.config.val_dataloader.dataset.keep_classes = list(range(9, -1, -1))
+    assert run_outputs(run, 'val').classes == list('9876543210')
+
+
+def test_a_run_and_its_outputs_may_be_copied(run, no_model, tmp_path):
+    first = run_outputs(run, 'val')
+    copied = RunDirectory.open(shutil.copytree(run.folder, tmp_path / 'elsewhere'))
+    os.utime(copied.checkpoint, (5, 5))
+    no_model()
+    assert equal(run_outputs(copied, 'val'), first)
 
 
 def test_damaged_ones_are_computed_anew(run):

@@ -35,6 +35,14 @@ def test_a_run_is_found_whole(run):
         found.dataset('test')
 
 
+def test_a_model_is_built_without_a_change_of_the_config(run):
+    found = RunDirectory.open(run)
+    before = found.config.to_dict()
+    found.model()
+    found.dataset('val')
+    assert found.config.to_dict() == before
+
+
 def test_the_model_has_the_weights_and_evaluates(run):
     model, meta = RunDirectory.open(run).model()
     saved = torch.load(run / 'epoch_2.pth', weights_only=True)

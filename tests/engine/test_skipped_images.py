@@ -116,7 +116,7 @@ def test_training_and_evaluation_are_counted(root):
     assert found['per_class'] == [100.0, 0.0]
     text = (root / 'run/report.md').read_text()
     assert 'an image that cannot be read was drawn 4 times' in text
-    assert '1 images of the test set cannot be read and do not count' in text
+    assert 'Not counted: 1 image of the test set that cannot be read.' in text
     named = [line for line in lines if 'is skipped' in line]
     assert sorted(named) == sorted(  # once, not in every epoch
         f'{root / name} of the {"test" if "val" in name else "train"} set cannot be read and is '

@@ -10,7 +10,6 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from torch import nn
 
-from bce3s.datasets.samplers import NaturalSampler, PairedBatchSampler
 from bce3s.engine.checkpoint_hooks import (
     CheckpointGuardHook,
     ResumedValidationHook,
@@ -18,6 +17,7 @@ from bce3s.engine.checkpoint_hooks import (
 )
 from bce3s.engine.run_checkpoint import RunCheckpointHook
 from bce3s.engine.runner import QuietRunner
+from bce3s.samplers import NaturalSampler, PairedBatchSampler
 
 N = 22  # samples; batches of 4: 4, 4, 4, 4, 4, 2
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from bce3s.datasets.long_tailed import Thresholds
 from bce3s.errors import BCE3SError
 from bce3s.evaluation import margins as margins_module
 from bce3s.evaluation.disturbance import (
@@ -216,6 +217,11 @@ def test_the_report_is_made_of_the_parts(data):
             features[of], labels[of], weight, bias
         )['undisturbed']  # fmt: skip
     json.dumps(report, allow_nan=False)
+    others = measure_disturbance(*data, counts, thresholds=Thresholds(many=400, few=400))['splits']
+    assert others['medium'] is None
+    assert others['many']['undisturbed'] == measure_disturbance(
+        features[labels == 0], labels[labels == 0], weight, bias
+    )['undisturbed']  # fmt: skip
 
 
 def test_noise_hurts_no_less_than_its_worst_case_allows(data):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from measure_cases import COUNTS, D, K, close, expected_of, in_batches, made
 
+from bce3s.datasets.long_tailed import SPLITS, Thresholds
 from bce3s.errors import BCE3SError
 from bce3s.evaluation import arrays
 from bce3s.evaluation.feature_passes import BINS, FirstPass, SecondPass
@@ -232,6 +233,8 @@ def test_splits_give_the_whole():
 def test_a_split_without_classes_or_samples_is_none():
     features, labels, weight, bias = made()
     assert measure(features, labels, weight, bias, [500] * K)['splits']['few'] is None
+    few = measure(features, labels, weight, bias, [500] * K, thresholds=Thresholds(600, 501))
+    assert [few['splits'][name] is None for name in SPLITS] == [True, True, False]
     some = labels < 4
     result = measure(features[some], labels[some], weight, bias, COUNTS)
     assert result['splits']['few'] is None

@@ -74,6 +74,10 @@ def test_what_softmax_ignores_is_ignored():
     assert label_suspects(logits.astype(np.float32) * 300, labels)  # no overflow
 
 
+def test_an_image_that_looks_as_much_like_its_own_class_is_not_suspected():
+    assert label_suspects(np.zeros((4, 2)), [0, 1, 0, 1]) == []
+
+
 def test_edges():
     assert label_suspects([[2.0, 1.0]], [0]) == []
     assert label_suspects([[1.0], [5.0]], [0, 0]) == []  # one class

@@ -154,6 +154,24 @@ def test_label_of_another_data_set_is_a_sentence():
         run(samples([0, 3], [0, 0]))
 
 
+def test_scores_are_kept_in_the_order_of_the_samples():
+    """Whatever process had them: halves for a threshold go by position."""
+    rows = samples([0, 1, 2], [0, 1, 2], indices=[5, 9, 2])
+    for place, row in enumerate(rows):
+        row['scores'] = torch.eye(3)[place] * (place + 1)
+    metric, _ = run(rows)
+    assert metric.extremes.labels.tolist() == [2, 0, 1]
+    assert metric.extremes.own.tolist() == [3.0, 1.0, 2.0]
+
+
+def test_scores_and_a_label_of_another_data_set_are_a_sentence():
+    rows = samples([0, 7], [0, 1])
+    for row in rows:
+        row['scores'] = torch.zeros(3)
+    with pytest.raises(BCE3SError, match=r'classes 0\.\.2, but sample 1 has 7'):
+        run(rows)
+
+
 def test_no_sample_is_a_sentence():
     metric = LongTailedMetric()
     metric.dataset_meta = META

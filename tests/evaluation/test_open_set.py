@@ -172,7 +172,7 @@ def test_whole_percentages_ask_for_no_sample_more(size):
 
 
 def test_accepted_at_a_given_threshold():
-    assert unknown_accepted([-1.0, 0.0, 1.0, 2.0], 0) == 75
+    assert unknown_accepted([-1.0, 0.0, 1.0, 2.0], 0) == 50  # at the threshold is rejected
     assert unknown_accepted([-1.0], 0) == 0
 
 
@@ -196,7 +196,7 @@ def test_report_has_means_over_classes_and_over_samples():
     split = {'many': [0, 1], 'medium': [2], 'few': [3]}
     areas = {k: auroc(known[labels == k], unknown) for k in classes}
     rights = {k: oscr(known[labels == k], correct[labels == k], unknown) for k in classes}
-    rejected = {k: 100 * np.mean(known[labels == k] < 0) for k in classes}
+    rejected = {k: 100 * np.mean(known[labels == k] <= 0) for k in classes}
     at = report['at']['sigmoid 1/2']
     for found, by_class in (
         (report['auroc'], areas),
@@ -212,7 +212,7 @@ def test_report_has_means_over_classes_and_over_samples():
     assert report['fpr95']['plain'] == fpr_at_tpr(known, unknown)
     assert report['fpr95']['many'] == fpr_at_tpr(known[labels < 2], unknown)
     assert at['unknown_accepted'] == unknown_accepted(unknown, 0)
-    assert at['known_rejected']['plain'] == pytest.approx(100 * np.mean(known < 0))
+    assert at['known_rejected']['plain'] == pytest.approx(100 * np.mean(known <= 0))
     assert report['at']['95 % TPR']['unknown_accepted'] == report['fpr95']['plain']
     assert report['at']['95 % TPR']['known_rejected']['plain'] <= 5
     json.dumps(report, allow_nan=False)
@@ -237,7 +237,7 @@ NONE = np.zeros(0)
         ({'known': NONE, 'correct': NONE}, 'There are no known samples'),
         ({'known': [np.nan] * 83}, '83 of 83 known samples have a score that is not finite'),
         ({'unknown': [0.0, np.inf]}, r'1 of 2 unknown .* \(the first is sample 1\)'),
-        ({'correct': [True] * 82}, '83 scores of known samples, but of 82'),
+        ({'correct': [True] * 82}, '83 scores of known samples, but 82 flags'),
         ({'labels': [0] * 82}, 'There are 83 samples but the labels have the shape'),
         ({'labels': [4] * 83}, r'classes 0..3, but sample 0 has 4'),
         ({'unknown': np.zeros((3, 4))}, r'have the shape \(3, 4\): give one number'),

@@ -227,6 +227,11 @@ def test_weights_of_length_0_are_a_sentence():
         TauNormalization(weight, np.zeros(3))
 
 
+def test_one_training_image_and_two_are_not_alike():
+    prior = LogitAdjustment([1, 2, 4]).prior
+    assert (prior[1:] - prior[:-1]).tolist() == pytest.approx([math.log(2)] * 2)
+
+
 def test_a_class_without_training_images_is_as_one_with_a_single_one():
     assert torch.equal(LogitAdjustment([9, 0]).prior, LogitAdjustment([9, 1]).prior)
 

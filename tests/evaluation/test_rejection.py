@@ -246,7 +246,7 @@ def report(rejection):
     cell = {'all': 1.0, 'many': 1.0, 'medium': None, 'few': 1.0}
     found = {
         **cell,
-        **{'accuracy': 1.0, 'balanced_accuracy': 1.0, 'macro_f1': 1.0, 'per_class': [1.0, 1.0]},
+        **{'accuracy': 1.0, 'macro_f1': 1.0, 'per_class': [1.0, 1.0]},
         **{'samples': 2, 'dataset': 'Toy', 'split': 'test', 'classes': ['a', 'b']},
         **{'class_counts': [200, 5], 'thresholds': {'many': 100, 'few': 20}, 'subset': None},
         **{'epoch': 1, 'stage': 1, 'selection': 'last', 'tta': False, 'other': [], 'seed': 0},
@@ -270,3 +270,25 @@ def test_markdown():
         assert 'None of these' not in format_markdown(report(unknown))
     nothing = measure_rejection(Extremes.of([[2.0, 1.0]], [0]), [200, 5], LIMITS, 'test')
     assert 'too few images' in format_markdown(report(nothing))
+
+
+# -------------------------------------------------------------------------------------------- ties
+def tied(own, other, threshold):
+    extremes = Extremes(np.float32([own]), np.float32([other]), np.array([0]))
+    return measure_rejection(extremes, [200], LIMITS, 'test', ('val', threshold))
+
+
+@pytest.mark.parametrize(
+    ('own', 'other', 'rejections', 'hits', 'uniform'),
+    [
+        (1.0, 0.0, 100.0, 0.0, 0.0),  # at the threshold: max_j z_j <= t
+        (2.0, 1.0, 0.0, 100.0, 100.0),  # the others may be at the threshold
+        (3.0, 2.0, 0.0, 100.0, 0.0),  # and not above it
+        (2.0, 2.0, 0.0, 0.0, 0.0),  # the own is not strictly the largest
+    ],
+)
+def test_scores_at_the_threshold(own, other, rejections, hits, uniform):
+    found = tied(own, other, 1.0)
+    assert found['false_rejection']['all'] == found['at_threshold']['all'] == rejections
+    assert found['accuracy']['all'] == hits
+    assert found['uniform_accuracy'] == uniform

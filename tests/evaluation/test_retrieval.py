@@ -185,6 +185,21 @@ def test_copies_that_crowd_the_query_out_cost_no_neighbour():
     assert all(i not in row for i, row in enumerate(indices))
 
 
+def test_a_query_that_is_crowded_out_loses_its_farthest_neighbour(monkeypatch):
+    """Copies score as high as the query itself, or a rounding higher: k + 1 of them hide it."""
+
+    class Found:
+        def search(self, queries, k):
+            assert k == 3
+            scores = np.float32([[1.5, 1.25, 1.0]] * len(queries))
+            return scores, np.array([[3, 2, 1]] * len(queries))
+
+    monkeypatch.setattr(retrieval, '_index', lambda *_: Found())
+    (found,) = neighbours(np.ones((4, 2)), None, 2)
+    assert found.indices.tolist() == [[3, 2], [3, 2], [3, 1], [2, 1]]
+    assert found.scores.tolist() == [[1.5, 1.25], [1.5, 1.25], [1.5, 1.0], [1.25, 1.0]]
+
+
 def test_equal_scores_are_ordered_by_index():
     gallery = np.array([[1.0, 0], [0, 1], [1, 0], [1, 0], [0, 1]])
     for metric in retrieval.METRICS:

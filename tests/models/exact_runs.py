@@ -11,10 +11,10 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 from torch import distributed, multiprocessing
 
-from bce3s.datasets.samplers import GlobalBatchSampler, NaturalSampler, PairedBatchSampler
 from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.models import BCE3SDataParallel, LongTailedClassifier
 from bce3s.randomness import Clock
+from bce3s.samplers import GlobalBatchSampler, NaturalSampler, PairedBatchSampler
 
 K, N, BATCH, EPOCHS = 10, 113, 12, 2  # 9 batches of 12 and one of 5, twice
 MIX = dict(mix=[dict(type='PairedMixUp'), dict(type='PairedCutMix')])

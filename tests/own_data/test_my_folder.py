@@ -121,11 +121,13 @@ def test_a_dry_run_shows_all_and_writes_nothing(pictures, tmp_path, capsys):
 
 def test_a_dry_run_of_a_benchmark(tmp_path, capsys):
     config = str(ROOT / 'configs/bce3s/digits.py')
-    assert cli.main('train', [config, '--dry-run', '--work-dir', str(tmp_path / 'x')]) == 0
+    args = [config, '--dry-run', '--work-dir', str(tmp_path / 'x')]
+    assert cli.main('train', [*args, '--cfg-options', 'val_evaluator.few=51']) == 0
     said = capsys.readouterr().out
     assert '405 images' in said
     assert '500 images' in said
     assert 'CIFARResNet of depth 20' in said
+    assert 'Few    (< 51)' in said
     assert not (tmp_path / 'x').exists()
 
 

@@ -29,7 +29,6 @@ def report(classes=10, seed=0, config='configs/bce3s/digits.py', shift=0.0, name
     return {
         **row,
         'accuracy': row['all'],
-        'balanced_accuracy': row['all'],
         'macro_f1': row['all'],
         'per_class': per_class,
         'samples': 50 * classes,
@@ -84,21 +83,13 @@ def measures(epochs=3):
     )
 
 
-def scalars(epochs=3):
-    return [
-        dict(loss=3.0 / e, loss_joint=2.0 / e, epoch=e, step=2 * e + i)
-        for e in range(1, epochs + 1)
-        for i in range(2)
-    ]
-
-
 def run(name, tmp_path, full=False, **options):
-    """One run; ``full``: with outputs, measures and losses."""
+    """One run; ``full``: with outputs and measures."""
     made = PageRun(name, tmp_path / name, report(**options))
     if full:
         classes, seed = len(made.report['classes']), made.report['seed']
         made.outputs = outputs(classes, seed, names=made.report['classes'])
-        made.measures, made.scalars = measures(), scalars()
+        made.measures = measures()
     return made
 
 

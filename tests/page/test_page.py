@@ -14,15 +14,16 @@ from bce3s.errors import BCE3SError
 from bce3s.page import page
 from bce3s.page.class_accuracy import WINDOW, class_accuracy, running_mean
 from bce3s.page.class_table import class_table, most_frequent_errors, worst_first
-from bce3s.page.curves import collapse, learning, losses, mean_curve
+from bce3s.page.curves import collapse, mean_curve
 from bce3s.page.gather import gather, short_names
 from bce3s.page.labels import apart, shortened
 from bce3s.page.markdown import LONGEST, markdown
-from bce3s.page.provenance import command
-from bce3s.page.sections import Cell, Section, Table, grouped
+from bce3s.page.provenance import command, provenance
+from bce3s.page.sections import DASHES, Cell, Section, Table, grouped
 from bce3s.page.summary_section import marked, summary
+from bce3s.page.svg import new_figure
 
-OWN = ('summary', 'class_accuracy', 'class_table', 'learning', 'collapse', 'losses', 'provenance')
+OWN = ('summary', 'class_accuracy', 'class_table', 'collapse', 'provenance')
 
 
 @pytest.fixture
@@ -213,6 +214,67 @@ def test_any_number_of_classes_can_be_drawn(tmp_path, classes):
     assert 'NaN' not in html_of(runs)
 
 
+def test_one_thing_is_singular(tmp_path):
+    one = run('a', tmp_path, classes=1, class_counts=[1], samples=1)
+    text = markdown('T', [summary([one]), class_accuracy([one])]) + html_of([one])
+    for part in ('1 training image,', '1 class (', 'Measured on 1 image of', '1 row<'):
+        assert part in text
+    assert not re.findall(r'\b1 (?:\w+ )?(?:images|classes|rows|steps|times)\b', text)
+
+
+def test_every_class_is_a_row_of_a_figure_that_fits_a_phone(tmp_path):
+    names = [f'kind {k}' for k in range(30)]
+    (figure,) = class_accuracy(four_runs(tmp_path, classes=30, names=names)).figures
+    width = float(re.search(r'--width: ([\d.]+)px', figure.svg)[1])
+    assert width <= 460
+    rows = re.findall(r'>(kind \d+) \(\d+\)<', figure.svg)
+    assert rows == names
+    for split in ('Many', 'Medium', 'Few'):
+        assert f'>{split}<' in figure.svg
+
+
+@pytest.mark.parametrize('shift', [-50.0, 0.0, 40.0])
+def test_accuracies_are_drawn_within_0_and_100_with_their_values_beside_the_bars(tmp_path, shift):
+    from bce3s.page import glance
+
+    groups = grouped(four_runs(tmp_path))
+    for group in groups:
+        for made in group.runs:
+            wide = 30 * made.report['seed']  # between the seeds
+            for name in glance.COLUMNS:
+                made.report[name] = min(max(made.report[name] + shift - wide, 0.0), 100.0)
+    low, high = glance._limits(groups)
+    assert 0 <= low < high <= 100
+    _, axes = new_figure()
+    axes.set_xlim(low, high)
+    for y, group in enumerate(groups):
+        glance._row(axes, glance.figures(group, 'medium'), y, group.colour)
+    bars = [line.get_xdata() for line in axes.lines if line.get_linestyle() == '-']
+    assert len(bars) == len(axes.texts) == 2
+    for (first, last), text in zip(bars, axes.texts, strict=True):
+        left = text.get_horizontalalignment() == 'right'
+        assert low <= first <= last <= high
+        assert (text.xy[0] <= first) if left else (text.xy[0] >= last)
+        assert (first - low > high - last) == left  # where there is room
+
+
+def test_a_dash_is_explained_where_there_is_one():
+    assert Table(['a', 'b'], [['x', '1']], 'Caption').caption == 'Caption'
+    assert Table(['a', 'b'], [['x', '-']], 'Caption').caption == f'Caption {DASHES}'
+    assert Table(['a', 'b'], [['x', Cell('-')]]).caption == DASHES
+
+
+def test_versions_are_said_once_and_in_no_cell(tmp_path):
+    runs = four_runs(tmp_path)
+    runs[3].report['versions'] = dict(torch='2.6.0')
+    section = provenance(runs)
+    assert section.notes == [
+        'Versions (ours_0, ours_1, other_0): bce3s 0.1.0, torch 2.15.0',
+        'Versions (other_1): torch 2.6.0',
+    ]
+    assert max(len(cell) for row in section.tables[0].rows for cell in row) < 30
+
+
 # ------------------------------------------------------------------------------------------- curves
 def test_the_mean_curve_has_the_epochs_of_all_seeds():
     assert mean_curve([[(1, 2.0), (2, 4.0)], [(2, 6.0), (3, 1.0)]]) == [(2, 5.0)]
@@ -222,12 +284,10 @@ def test_the_mean_curve_has_the_epochs_of_all_seeds():
 
 def test_curves_are_of_what_is_there(tmp_path):
     runs = four_runs(tmp_path, full=True)
-    assert len(learning(runs).figures) == 4
     assert len(collapse(runs).figures) == 6
-    assert len(losses(runs).figures) == 2
     for r in runs:
-        r.measures, r.scalars, r.report['history'] = None, [], []
-    assert learning(runs) is collapse(runs) is losses(runs) is None
+        r.measures, r.report['history'] = None, []
+    assert collapse(runs) is None
 
 
 def test_curves_do_not_fail_at_zero_nan_and_one_epoch(tmp_path):
@@ -305,9 +365,9 @@ def test_a_section_without_data_is_named_in_one_line(tmp_path):
     sections = page.make_sections([run('a', tmp_path)], quiet, quiet)
     missing = sections[-1]
     assert missing.key == 'missing'
-    assert 'losses' in missing.notes[0]
+    assert 'neural collapse' in missing.notes[0]
     assert 'calibration' in missing.notes[0]
-    assert not [s for s in sections if s.key in ('losses', 'calibration')]
+    assert not [s for s in sections if s.key in ('collapse', 'calibration')]
     assert page.UNKNOWN_HINT in missing.notes
 
 
@@ -324,13 +384,13 @@ def test_a_section_that_fails_leaves_the_others(tmp_path, monkeypatch):
     from bce3s.page import curves
 
     def broken(_):
-        raise BCE3SError('the losses are broken.')
+        raise BCE3SError('the measures are broken.')
 
-    monkeypatch.setattr(curves, 'losses', broken)
+    monkeypatch.setattr(curves, 'collapse', broken)
     told = []
     sections = page.make_sections([run('a', tmp_path)], quiet, told.append)
-    assert told == ['the losses are broken.']
-    assert 'No losses: the losses are broken.' in sections[-1].notes
+    assert told == ['the measures are broken.']
+    assert 'No neural collapse: the measures are broken.' in sections[-1].notes
     assert sections[0].key == 'summary'
 
 
@@ -365,7 +425,7 @@ def test_what_a_run_does_not_have_is_noted(tmp_path):
     assert made.outputs is made.measures is None
     assert not told
     notes = ' '.join(made.notes)
-    for part in ('holds no config', 'FeatureMeasuresHook', 'no loss curves'):
+    for part in ('holds no config', 'FeatureMeasuresHook'):
         assert part in notes
 
 
@@ -381,20 +441,6 @@ def test_a_folder_without_a_report_leaves_the_others(tmp_path):
     assert len(told) == 3
     assert 'b has no report.json' in told[0]
     assert 'per_class' in told[1]
-
-
-def test_losses_of_a_resumed_run_are_the_later_ones(tmp_path):
-    folder = write_run(tmp_path / 'a')
-    logs = [
-        ('20260101_000000', [dict(loss=3.0, epoch=1, step=1), dict(loss=9.0, epoch=2, step=2)]),
-        ('20260102_000000', [dict(loss=2.0, epoch=2, step=2), dict(all=5.0, step=2)]),
-    ]
-    for name, rows in logs:
-        path = folder / name / 'vis_data' / 'scalars.json'
-        path.parent.mkdir(parents=True)
-        path.write_text(''.join(json.dumps(row) + '\n' for row in rows) + '{"loss": 1.0, "ep')
-    (made,) = gather([folder], None, quiet, quiet)
-    assert [row['loss'] for row in made.scalars] == [3.0, 2.0]
 
 
 @pytest.mark.parametrize('text', ['', '[]', '{"epochs": []}', '{"epochs"', '3'])

@@ -4,6 +4,7 @@ import numpy as np
 from page_cases import run
 from PIL import Image
 
+from bce3s.page.confusion import confusion
 from bce3s.page.suspects import suspects
 
 
@@ -42,6 +43,16 @@ def test_an_image_that_is_gone_is_said_to_be(tmp_path):
     one, shown = with_files(tmp_path, [3])
     (tmp_path / 'pictures' / str(shown[3]) / '3.png').unlink()
     assert '>gone<' in suspects([one]).figures[0].svg
+
+
+def test_the_images_of_a_confusion_are_shown(tmp_path):
+    one, _ = with_files(tmp_path, [3, 5, 40])  # two of one class, one of another
+    *_, figure = confusion([one]).figures
+    assert 'images of the most frequent confusions' in figure.caption
+    assert figure.svg.count('<image') == 2  # what happened once may be chance
+    one, other = with_files(tmp_path, range(40, 46))[0], run('b', tmp_path, full=True)
+    assert confusion([one]).figures[-1].svg.count('<image') == 4
+    assert 'images of' not in confusion([other]).figures[-1].caption  # in memory
 
 
 def test_images_in_memory_have_no_such_section(tmp_path):

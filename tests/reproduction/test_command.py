@@ -136,7 +136,7 @@ def test_a_process_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        ([], 'Name a table or figure: table1, table2'),
+        ([], 'Name a table or figure: bce3s-main, bce3s-ablation, table1, table2'),
         (['tabel1'], "There is no table 'tabel1'. Did you mean 'table1'?"),
         (['table1', '--only', 'cifar12/*', '--dry-run'], '--only cifar12/* fits none of the 48'),
         (['table4', '--dry-run', '--cfg-options', 'model.head'], 'write KEY=VALUE'),

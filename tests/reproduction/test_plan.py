@@ -8,7 +8,7 @@ from fakes import BCE, CE, TABLE, checkpoint, job, measures, put, report
 from bce3s.errors import BCE3SError
 from bce3s.reproduction.cells import BEST, LAST, Cell
 from bce3s.reproduction.cost import START, Costs, duration, network, sizes
-from bce3s.reproduction.plan import CHANGED, CUT, DONE, NEW, jobs_of
+from bce3s.reproduction.plan import CHANGED, CUT, DONE, NEW, absent_data, jobs_of
 from bce3s.reproduction.results import Result
 from bce3s.reproduction.scales import SCALES, Scale
 from bce3s.reproduction.tables import TABLES
@@ -161,3 +161,19 @@ def test_images_are_those_of_the_config():
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_data_that_are_not_there_are_told_and_not_fetched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = {'type': 'ImageFolder', 'data_root': 'photos', '_delete_': True}
+    cells = [
+        CE,
+        Cell('cifar100lt/x', 'configs/baselines/cifar100lt_if100_ce.py'),
+        Cell('cifar100lt/y', 'configs/baselines/cifar100lt_if100_bce.py'),
+        Cell('x/y', CE.config, {'train_dataloader.dataset': images}),
+    ]
+    (tmp_path / 'runs').mkdir()
+    cifar, folder = absent_data(job(tmp_path / 'runs', cell) for cell in cells)
+    assert 'data/cifar-100-binary/train.bin is missing' in cifar
+    assert 'There is no folder photos, where ImageFolder should be.' in folder
+    assert [path.name for path in tmp_path.iterdir()] == ['runs']

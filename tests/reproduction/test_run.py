@@ -4,13 +4,13 @@ import io
 import json
 import os
 import signal
-import time
+import threading
 
 import pytest
+import torch
 from fakes import BCE, CE, Trainer, checkpoint, job, put, report
 
 from bce3s.errors import BCE3SError
-from bce3s.reproduction import run as run_module
 from bce3s.reproduction.cells import Cell
 from bce3s.reproduction.cost import Costs
 from bce3s.reproduction.plan import CHANGED, CUT, DONE, NEW
@@ -18,20 +18,29 @@ from bce3s.reproduction.progress import Progress
 from bce3s.reproduction.run import FAILED, FINISHED, HALTED, WAITING, Session, Settings
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch):
-    monkeypatch.setattr(run_module, 'WAIT', 0.001)
+class Clock:
+    """Seconds that pass while somebody waits, and at no other time."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def wait(self, seconds):
+        self.now += seconds
 
 
 def session(trainer: Trainer, seconds: float | None = None, **settings) -> tuple[Session, list]:
-    """A session whose every run is estimated at ``seconds``."""
+    """A session whose every run is estimated at ``seconds``; each look at the runs takes
+    ``WAIT``, a tenth of a second.
+    """
     costs = Costs([], 1, 'cpu, 2 cores')
     if seconds is not None:
         from bce3s.reproduction.cost import Estimate
 
         costs.estimate = lambda _: Estimate(seconds, 'by agreement')
     stream = io.StringIO()
-    made = Session(Settings(**settings), trainer, costs, Progress(stream))
+    clock = Clock()
+    times = (lambda: clock.now, clock.wait)
+    made = Session(Settings(**settings), trainer, costs, Progress(stream), times)
     return made, stream
 
 
@@ -76,7 +85,7 @@ def test_a_changed_run_that_dies_at_once_leaves_nothing_of_the_old_one(tmp_path)
     """Else the old weights would be resumed under the new config."""
     run = put(job(tmp_path), report=report(job(tmp_path), 4, sha='another'), measures={})
     checkpoint(run, 4)
-    made, _ = session(Trainer([run], polls=10**9), budget=0.02, seconds=0.001, overwrite=True)
+    made, _ = session(Trainer([run], polls=10**9), budget=2.0, seconds=1.0, overwrite=True)
     made.start = lambda *_: Dead()
     (outcome,) = made.run([run])
     assert outcome.what == FAILED
@@ -96,7 +105,7 @@ class Dead:
 def test_a_run_halted_before_its_first_checkpoint_says_so_and_counts_for_nothing(tmp_path):
     run = job(tmp_path)
     trainer = Trainer([run], polls=10**9)
-    made, _ = session(trainer, seconds=100.0, budget=0.02)
+    made, _ = session(trainer, seconds=100.0, budget=2.0)
     made.start = lambda *_: Endless()
     (outcome,) = made.run([run])
     assert outcome.what == HALTED
@@ -108,46 +117,64 @@ def test_a_run_halted_before_its_first_checkpoint_says_so_and_counts_for_nothing
 
 
 class Endless:
-    """A child that ends when it is told to; ``stopping``: how many are being told at a time."""
-
-    stopping = most = 0
+    """A child that ends when it is told to."""
 
     def poll(self):
         return None
 
     def stop(self):
-        cls = type(self)
-        cls.stopping += 1
-        cls.most = max(cls.most, cls.stopping)
-        time.sleep(0.05)
-        cls.stopping -= 1
         return 130
+
+
+class Together(Endless):
+    """Ends once all of them are being told to, and after a second Ctrl-C."""
+
+    def __init__(self, barrier):
+        self.barrier = barrier
+
+    def stop(self):
+        if self.barrier.wait(60) == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        self.barrier.wait(60)
+        return 130
+
+
+def test_a_run_halted_within_an_epoch_is_resumed_there(tmp_path):
+    """A checkpoint of an iteration counts as one: of the epochs that it has behind it."""
+
+    class Halted(Endless):
+        def stop(self):
+            torch.save({'meta': {'epoch': 3, 'iter': 40}}, run.folder / 'iter_40.pth')
+            return 130
+
+    run = job(tmp_path)
+    made, _ = session(Trainer([run]), seconds=100.0, budget=2.0)
+    made.start = lambda *_: Halted()
+    (outcome,) = made.run([run])
+    assert 'with 3 of 4 epochs done and saved; the next call resumes it' in outcome.text
+    assert (run.state, run.epochs_done) == (CUT, 3)
+    (run.folder / 'iter_50.pth').write_bytes(b'damaged')
+    assert run.epochs_done == 3
+    trainer = Trainer([run])
+    made, _ = session(trainer)
+    assert what(made.run([run])) == {run.name: FINISHED}
+    assert trainer.begun[0][-1] == '--resume'
 
 
 def test_all_runs_are_told_to_end_at_once_and_a_second_signal_waits(tmp_path):
     jobs = [job(tmp_path, CE, seed) for seed in range(3)]
     made, _ = session(Trainer(jobs), seconds=1.0, budget=30.0, parallel=3)
-    made.start = lambda *_: Endless()
-    Endless.most = 0
-    alarms = iter(range(2))
-
-    def interrupt(*_):
-        if next(alarms, None) is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0.01)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    before = signal.signal(signal.SIGALRM, interrupt)
+    barrier = threading.Barrier(3)
+    made.start = lambda *_: Together(barrier)
+    made._look = lambda: os.kill(os.getpid(), signal.SIGINT)
     # under nohup and the like it is ignored from the start
     ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(KeyboardInterrupt):
             made.run(jobs)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
         signal.signal(signal.SIGINT, ctrl_c)
-    assert Endless.most == 3
+    assert not barrier.broken
     assert [outcome.what for outcome in made.outcomes][:3] == [HALTED] * 3
     assert made.running == []
 
@@ -200,7 +227,7 @@ def test_several_at_a_time(tmp_path):
 def test_nothing_is_begun_that_would_not_fit_into_the_budget(tmp_path):
     jobs = [job(tmp_path, CE, seed) for seed in range(3)]
     trainer = Trainer(jobs, polls=5)
-    made, _ = session(trainer, seconds=0.9995, budget=1.0)
+    made, _ = session(trainer, seconds=7.0, budget=7.4)  # a run takes half a second
     outcomes = made.run(jobs)
     assert [outcome.what for outcome in outcomes] == [FINISHED, WAITING, WAITING]
     assert 'would not have fitted' in outcomes[-1].text
@@ -209,12 +236,11 @@ def test_nothing_is_begun_that_would_not_fit_into_the_budget(tmp_path):
 def test_a_run_is_halted_when_the_budget_is_spent_and_the_next_call_resumes_it(tmp_path):
     jobs = [job(tmp_path, CE, seed) for seed in range(2)]
     trainer = Trainer(jobs, polls=10**9)  # longer than the whole budget: trained in pieces
-    made, _ = session(trainer, seconds=100.0, budget=0.05)
+    made, _ = session(trainer, seconds=100.0, budget=5.0)
     outcomes = made.run(jobs)
     assert [outcome.what for outcome in outcomes] == [HALTED, WAITING]
-    assert (
-        'spent after the checkpoint of epoch 2 of 4; the next call resumes it' in outcomes[0].text
-    )
+    said = 'spent with 2 of 4 epochs done and saved; the next call resumes it'
+    assert said in outcomes[0].text
     assert jobs[0].state == CUT
     trainer.polls = 1
     made, _ = session(trainer)

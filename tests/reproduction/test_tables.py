@@ -225,7 +225,7 @@ def test_a_table_has_several_names(said, name):
 def test_an_unknown_table_gets_the_closest_and_the_list():
     with pytest.raises(BCE3SError, match=r"no table 'tabel3'\. Did you mean 'table3'\?.* fig7,"):
         find_table('tabel3')
-    with pytest.raises(BCE3SError, match='There are table1, table2'):
+    with pytest.raises(BCE3SError, match='There are bce3s-main, bce3s-ablation, table1'):
         find_table('xyz')
     with pytest.raises(BCE3SError, match='no table'):
         find_table('table5')  # the settings: nothing to run

@@ -9,6 +9,7 @@ from bce3s.errors import BCE3SError
 from bce3s.reproduction.cells import Table
 from bce3s.reproduction.tables import (
     bce3s_aaai,
+    icml,
     icml_bias,
     icml_classification,
     icml_collapse,
@@ -18,17 +19,19 @@ from bce3s.reproduction.tables import (
 
 
 def _order(table: Table) -> tuple[int, int]:
-    """Tables, figures, the others in the order they are written."""
-    kind = re.match(r'table|fig|', table.name)[0]
-    number = re.search(r'\d+', table.name) if kind else None
-    return ('table', 'fig', '').index(kind), int(number[0]) if number else 0
+    """Tables, then figures, by their numbers."""
+    kind, number = re.match(r'(table|fig)(\d+)', table.name).groups()
+    return ('table', 'fig').index(kind), int(number)
 
 
-MODULES = (icml_classification, icml_further, icml_collapse, icml_bias, bce3s_aaai, normalized)
-TABLES: dict[str, Table] = {
-    table.name: table
-    for table in sorted((table for module in MODULES for table in module.TABLES), key=_order)
+ICML = (icml_classification, icml_further, icml_collapse, icml_bias)
+# paper -> its tables and figures
+PAPERS: dict[str, list[Table]] = {
+    bce3s_aaai.SOURCE: list(bce3s_aaai.TABLES),
+    icml.SOURCE: sorted((table for module in ICML for table in module.TABLES), key=_order),
+    normalized.SOURCE: list(normalized.TABLES),
 }
+TABLES = {table.name: table for tables in PAPERS.values() for table in tables}
 
 
 def find_table(name: str) -> Table:

@@ -2,8 +2,8 @@
 
 10 classes, 3 x 32 x 32; batch size 128. Found in ``data/`` or downloaded there on first use
 (162 MB); ``dataset.data_root`` names another folder, ``dataset.verify=False`` accepts files whose
-checksum is not the published one. What shapes the training set (``imbalance``, ``n_max``,
-``keep_classes``) must be the same on the test data set, which carries the training counts.
+checksum is not the published one. The test data set takes what shapes the training
+set (``imbalance``, ``n_max``, ``keep_classes``) from it.
 """
 
 _base_ = './in_memory_lt.py'
@@ -12,4 +12,4 @@ train_dataloader = dict(
     batch_size=128,
     dataset=dict(type='CIFAR10LT', split='train', imbalance='none'),
 )
-val_dataloader = dict(dataset=dict(type='CIFAR10LT', split='test', imbalance='none'))
+val_dataloader = dict(dataset=dict(type='CIFAR10LT', split='test'))

@@ -7,4 +7,4 @@ each class in file order. Many/Medium/Few: 1/5/4 classes.
 _base_ = './in_memory_lt.py'
 
 train_dataloader = dict(dataset=dict(type='DigitsLT', split='train', imbalance_factor=20))
-val_dataloader = dict(dataset=dict(type='DigitsLT', split='test', imbalance_factor=20))
+val_dataloader = dict(dataset=dict(type='DigitsLT', split='test'))

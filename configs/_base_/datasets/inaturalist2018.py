@@ -3,7 +3,7 @@
 8,142 classes; the validation images, 3 a class, are the test set, as usual.
 ``python tools/prepare_data.py inaturalist2018`` makes the lists of the published annotations and
 says where the images come from and go to, below ``data/inaturalist2018``; another folder:
-``dataset.data_root`` of both loaders.
+``train_dataloader.dataset.data_root``.
 """
 
 _base_ = './image_files.py'
@@ -12,9 +12,13 @@ _lists = dict(
     train='iNaturalist18_train.txt',
     val='iNaturalist18_val.txt',
 )
-_images = dict(
-    type='ImageList', data_root='data/inaturalist2018', manifest='inaturalist2018', lists=_lists
+train_dataloader = dict(
+    dataset=dict(
+        split='train',
+        type='ImageList',
+        data_root='data/inaturalist2018',
+        manifest='inaturalist2018',
+        lists=_lists,
+    )
 )
-
-train_dataloader = dict(dataset=dict(split='train', **_images))
-val_dataloader = dict(dataset=dict(split='val', **_images))
+val_dataloader = dict(dataset=dict(type='ImageList', split='val'))

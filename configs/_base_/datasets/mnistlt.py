@@ -3,10 +3,10 @@
 10 classes, 1 x 28 x 28. 5,000 because the smallest class of MNIST has 5,421.
 Found in ``data/`` or downloaded there on first use (12 MB); ``dataset.data_root`` names another
 folder, ``dataset.verify=False`` accepts files whose checksum is not the published one. The test
-data set carries the imbalance too: it knows the training counts from it. Change both.
+data set takes what shapes the training set from it.
 """
 
 _base_ = './in_memory_lt.py'
 
 train_dataloader = dict(dataset=dict(type='MNISTLT', split='train', imbalance_factor=100))
-val_dataloader = dict(dataset=dict(type='MNISTLT', split='test', imbalance_factor=100))
+val_dataloader = dict(dataset=dict(type='MNISTLT', split='test'))

@@ -5,7 +5,5 @@
 
 _base_ = './image_files.py'
 
-_images = dict(type='OwnImages', data_root='', lists='')
-
-train_dataloader = dict(dataset=dict(split='train', **_images))
-val_dataloader = dict(dataset=dict(split='val', **_images))
+train_dataloader = dict(dataset=dict(split='train', type='OwnImages', data_root='', lists=''))
+val_dataloader = dict(dataset=dict(type='OwnImages', split='val'))

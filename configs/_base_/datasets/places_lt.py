@@ -2,7 +2,7 @@
 
 365 classes. Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", arXiv 1904.05160.
 ``python tools/prepare_data.py places_lt`` fetches the lists and says where the images come from and
-go to, below ``data/places_lt``; another folder: ``dataset.data_root`` of both loaders. The test
+go to, below ``data/places_lt``; another folder: ``train_dataloader.dataset.data_root``. The test
 split is looked at, but nothing is chosen by it; ``val_dataloader.dataset.split=val`` has the 7,300
 validation images.
 """
@@ -14,7 +14,13 @@ _lists = dict(
     val='Places_LT_val.txt',
     test='Places_LT_test.txt',
 )
-_images = dict(type='ImageList', data_root='data/places_lt', manifest='places_lt', lists=_lists)
-
-train_dataloader = dict(dataset=dict(split='train', **_images))
-val_dataloader = dict(dataset=dict(split='test', **_images))
+train_dataloader = dict(
+    dataset=dict(
+        split='train',
+        type='ImageList',
+        data_root='data/places_lt',
+        manifest='places_lt',
+        lists=_lists,
+    )
+)
+val_dataloader = dict(dataset=dict(type='ImageList', split='test'))

@@ -10,19 +10,17 @@ import oracles
 import pytest
 import torch
 
-from bce3s.datasets import samplers
-from bce3s.datasets.samplers import (
-    ClassBalancedSampler,
+from bce3s import samplers
+from bce3s.errors import BCE3SError
+from bce3s.registry import DATA_SAMPLERS
+from bce3s.samplers import (
     EffectiveNumberSampler,
     GlobalBatchSampler,
     NaturalSampler,
     PairedBatchSampler,
     PowerSampler,
     ProgressiveSampler,
-    SquareRootSampler,
 )
-from bce3s.errors import BCE3SError
-from bce3s.registry import DATA_SAMPLERS
 
 COUNTS = [60, 25, 9, 4, 2]  # N = 100
 N, K = sum(COUNTS), len(COUNTS)
@@ -45,8 +43,8 @@ SCHEMES = {
     'power 0': (lambda d: PowerSampler(d, 0, 1), shares(COUNTS)),
     'power .2': (lambda d: PowerSampler(d, 0.2, 1), shares([n * n**-0.2 for n in COUNTS])),
     'power 1.5': (lambda d: PowerSampler(d, 1.5, 1), shares([n * n**-1.5 for n in COUNTS])),
-    'balanced': (lambda d: ClassBalancedSampler(d, 1), [1 / K] * K),
-    'square root': (lambda d: SquareRootSampler(d, 1), shares([math.sqrt(n) for n in COUNTS])),
+    'balanced': (lambda d: PowerSampler(d, 1, 1), [1 / K] * K),
+    'square root': (lambda d: PowerSampler(d, 0.5, 1), shares([math.sqrt(n) for n in COUNTS])),
     'effective': (
         lambda d: EffectiveNumberSampler(d, 0.9, 1),
         shares([n * w for n, w in zip(COUNTS, oracles.class_balanced(COUNTS, 0.9), strict=True)]),
@@ -111,8 +109,7 @@ BUILDERS = [
     lambda d, s: PowerSampler(d, 0.5, s),
     lambda d, s: ProgressiveSampler(d, 5, s),
     lambda d, s: EffectiveNumberSampler(d, 0.99, s),
-    lambda d, s: ClassBalancedSampler(d, s),
-    lambda d, s: SquareRootSampler(d, s),
+    lambda d, s: PowerSampler(d, 1, s),
 ]
 
 
@@ -148,7 +145,7 @@ def ranks(monkeypatch, world_size, build):
     """The batches of each rank."""
     result = []
     for rank in range(world_size):
-        monkeypatch.setattr(samplers, 'get_dist_info', lambda r=rank: (r, world_size))
+        monkeypatch.setattr(samplers, 'rank_and_world_size', lambda r=rank: (r, world_size))
         result.append(build())
     return result
 
@@ -217,7 +214,7 @@ def test_pairs(monkeypatch, world_size, q):
         own, partner = (joined(side) for side in zip(*map(halves, parts), strict=True))
         assert (own, partner) == halves(whole)
     natural = joined(halves(b)[0] for b in one)
-    monkeypatch.setattr(samplers, 'get_dist_info', lambda: (0, 1))
+    monkeypatch.setattr(samplers, 'rank_and_world_size', lambda: (0, 1))
     plain = GlobalBatchSampler(NaturalSampler(data, 3), 12)
     plain.sampler.set_epoch(2)
     assert natural == joined(plain)  # the partners disturb nothing
@@ -256,7 +253,7 @@ def test_partners_default_to_natural_frequencies_with_replacement():
 
 
 def test_built_by_config():
-    sampler = DATA_SAMPLERS.build(dict(type='SquareRootSampler', dataset=toy(), seed=0))
+    sampler = DATA_SAMPLERS.build(dict(type='PowerSampler', q=0.5, dataset=toy(), seed=0))
     cfg = dict(type='GlobalBatchSampler', sampler=sampler, batch_size=8)
     assert len(DATA_SAMPLERS.build(cfg)) == 13
 
@@ -301,7 +298,7 @@ def test_a_loader_leaves_them_out_with_workers_too(workers):
 def test_every_rank_knows_the_sizes_of_all(monkeypatch, world_size, drop_last):
     sizes = []
     for rank in range(world_size):
-        monkeypatch.setattr(samplers, 'get_dist_info', lambda rank=rank: (rank, world_size))
+        monkeypatch.setattr(samplers, 'rank_and_world_size', lambda rank=rank: (rank, world_size))
         batches = GlobalBatchSampler(NaturalSampler(toy(), 1), 3, drop_last)
         sizes.append([len(batch) for batch in batches])
         known = [batches.sizes(i) for i in range(len(batches))]
@@ -309,3 +306,18 @@ def test_every_rank_knows_the_sizes_of_all(monkeypatch, world_size, drop_last):
     assert held == list(zip(*sizes, strict=True))
     assert sum(map(sum, known)) == (len(known) * 3 * world_size if drop_last else N)
     assert batches.global_batch_size == 3 * world_size
+
+
+def test_plain_labels_and_partners_draw_what_a_data_set_and_a_config_draw():
+    labels = toy().labels
+    plain = PairedBatchSampler(
+        NaturalSampler(labels, seed=3),
+        8,
+        partner=PowerSampler(labels.tolist(), q=0.2, seed=3, stream='partner order'),
+    )
+    partner = dict(type='PowerSampler', q=0.2)
+    built = PairedBatchSampler(NaturalSampler(toy(), seed=3), 8, partner=partner)
+    assert list(plain) == list(built)
+    assert isinstance(built.partner, PowerSampler)
+    with pytest.raises(BCE3SError, match='class 1 has no training sample'):
+        PowerSampler([0, 2, 2], q=1)

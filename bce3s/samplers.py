@@ -1,4 +1,9 @@
-"""What is drawn: how often each class is seen in training.
+"""What is drawn: how often each class is seen in training. Plain PyTorch.
+
+    loader = DataLoader(dataset, sampler=PowerSampler(labels, q=1.0))
+    loader = DataLoader(dataset, batch_sampler=PairedBatchSampler(NaturalSampler(labels), 64))
+
+``sampler.set_epoch(epoch)`` before each epoch gives it an order of its own.
 
 A sampler gives the order of a whole epoch as a function of (seed, epoch), the same on every rank; a
 batch sampler cuts it into batches and keeps this rank's slice. So N processes with batch B / N see
@@ -12,31 +17,37 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
-from mmengine.dist import get_dist_info, sync_random_seed
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils.data import BatchSampler, Sampler
 
 from bce3s.datasets.effective_number import class_balanced_weights
 from bce3s.errors import BCE3SError
 from bce3s.randomness import generator
-from bce3s.registry import DATA_SAMPLERS
 
 
-@DATA_SAMPLERS.register_module()
+def rank_and_world_size() -> tuple[int, int]:
+    """(0, 1) without ``torch.distributed``."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
 class NaturalSampler(Sampler):
     """Every sample once an epoch, shuffled.
 
     Args:
-        dataset: has ``labels`` (N,), integers in 0..K-1, and ``metainfo['class_counts']``.
-        seed: of the run; ``None`` agrees on a random one across ranks.
+        dataset: the labels (N,), integers in 0..K-1; or a data set that has them as ``labels``.
+        seed: of the run, the same on every rank.
         stream: name of the random stream; two samplers of one run need different ones.
+
+    >>> list(NaturalSampler([0, 0, 0, 1, 1]))
+    [0, 2, 4, 3, 1]
     """
 
-    def __init__(self, dataset, seed: int | None = None, stream: str = 'order') -> None:
+    def __init__(self, dataset, seed: int = 0, stream: str = 'order') -> None:
         self.dataset = dataset
-        self.labels = torch.as_tensor(dataset.labels)
-        self.class_counts = torch.as_tensor(dataset.metainfo['class_counts'])
-        self.seed = sync_random_seed() if seed is None else seed
+        self.labels = torch.as_tensor(getattr(dataset, 'labels', dataset))
+        self.seed = seed
         self.stream = stream
         self.epoch = 0
 
@@ -55,7 +66,7 @@ class NaturalSampler(Sampler):
 
     def __iter__(self) -> Iterator[int]:
         """This rank's part, for loaders without one of the batch samplers below."""
-        rank, world_size = get_dist_info()
+        rank, world_size = rank_and_world_size()
         return iter(self.order()[rank::world_size].tolist())
 
 
@@ -65,14 +76,15 @@ class ClassFrequencySampler(NaturalSampler):
     Subclasses say with which probability each class is drawn.
     """
 
-    def __init__(self, dataset, seed: int | None = None, stream: str = 'order') -> None:
+    def __init__(self, dataset, seed: int = 0, stream: str = 'order') -> None:
         super().__init__(dataset, seed, stream)
-        counts = torch.bincount(self.labels, minlength=len(self.class_counts))
+        names = getattr(dataset, 'metainfo', {}).get('classes', ())
+        counts = torch.bincount(self.labels, minlength=len(names))
         if (counts == 0).any():
             empty = (counts == 0).nonzero()[0].item()
-            name = dataset.metainfo['classes'][empty]
+            name = f' ({names[empty]})' if names else ''
             raise BCE3SError(
-                f'{type(self).__name__}: class {empty} ({name}) has no training sample, so it '
+                f'{type(self).__name__}: class {empty}{name} has no training sample, so it '
                 'cannot be drawn; remove the class or give it a sample.'
             )
         self.class_counts = counts
@@ -90,15 +102,18 @@ class ClassFrequencySampler(NaturalSampler):
         return self.by_class[self.first[drawn] + (within * self.class_counts[drawn]).long()]
 
 
-@DATA_SAMPLERS.register_module()
 class PowerSampler(ClassFrequencySampler):
     """A sample of class y is drawn with probability proportional to ``n_y^-q``.
 
     So class k has ``p_k = n_k^(1-q) / sum_j n_j^(1-q)``: q = 0 natural frequencies with
     replacement, q = 1/2 square-root sampling, q = 1 class-balanced, q > 1 favours rare classes.
+
+    >>> labels = [0] * 90 + [1] * 10
+    >>> PowerSampler(labels, q=0.5).class_probabilities()
+    tensor([0.7500, 0.2500], dtype=torch.float64)
     """
 
-    def __init__(self, dataset, q: float, seed: int | None = None, stream: str = 'order') -> None:
+    def __init__(self, dataset, q: float, seed: int = 0, stream: str = 'order') -> None:
         super().__init__(dataset, seed, stream)
         self.q = q
 
@@ -107,23 +122,6 @@ class PowerSampler(ClassFrequencySampler):
         return mass / mass.sum()
 
 
-@DATA_SAMPLERS.register_module()
-class ClassBalancedSampler(PowerSampler):
-    """Every class with probability 1 / K (``PowerSampler`` with q = 1)."""
-
-    def __init__(self, dataset, seed: int | None = None, stream: str = 'order') -> None:
-        super().__init__(dataset, 1.0, seed, stream)
-
-
-@DATA_SAMPLERS.register_module()
-class SquareRootSampler(PowerSampler):
-    """Class k with probability proportional to ``sqrt(n_k)`` (``PowerSampler`` with q = 1/2)."""
-
-    def __init__(self, dataset, seed: int | None = None, stream: str = 'order') -> None:
-        super().__init__(dataset, 0.5, seed, stream)
-
-
-@DATA_SAMPLERS.register_module()
 class ProgressiveSampler(ClassFrequencySampler):
     """From natural to class-balanced: ``p_k = (1 - t) n_k / N + t / K``, ``t = epoch / (T - 1)``.
 
@@ -131,11 +129,14 @@ class ProgressiveSampler(ClassFrequencySampler):
 
     Args:
         epochs: T, the number of epochs after which the sampling is class-balanced.
+
+    >>> sampler = ProgressiveSampler([0] * 90 + [1] * 10, epochs=5)
+    >>> sampler.set_epoch(2)
+    >>> sampler.class_probabilities()
+    tensor([0.7000, 0.3000], dtype=torch.float64)
     """
 
-    def __init__(
-        self, dataset, epochs: int, seed: int | None = None, stream: str = 'order'
-    ) -> None:
+    def __init__(self, dataset, epochs: int, seed: int = 0, stream: str = 'order') -> None:
         super().__init__(dataset, seed, stream)
         if epochs < 1:
             raise BCE3SError(f'ProgressiveSampler: epochs must be at least 1, not {epochs}.')
@@ -147,16 +148,16 @@ class ProgressiveSampler(ClassFrequencySampler):
         return (1 - t) * counts / counts.sum() + t / len(counts)
 
 
-@DATA_SAMPLERS.register_module()
 class EffectiveNumberSampler(ClassFrequencySampler):
     """A sample of class y is drawn with probability proportional to ``(1 - beta)/(1 - beta^n_y)``.
 
     Cui et al., Class-Balanced Loss Based on Effective Number of Samples (CVPR 2019).
+
+    >>> EffectiveNumberSampler([0] * 90 + [1] * 10, beta=0.99).class_probabilities()
+    tensor([0.5911, 0.4089], dtype=torch.float64)
     """
 
-    def __init__(
-        self, dataset, beta: float, seed: int | None = None, stream: str = 'order'
-    ) -> None:
+    def __init__(self, dataset, beta: float, seed: int = 0, stream: str = 'order') -> None:
         super().__init__(dataset, seed, stream)
         self.weights = class_balanced_weights(self.class_counts, beta)
 
@@ -165,9 +166,26 @@ class EffectiveNumberSampler(ClassFrequencySampler):
         return mass / mass.sum()
 
 
-@DATA_SAMPLERS.register_module()
+class Draws(list[int]):
+    """The indices of a batch, as any data set takes them, and which draw of the run each one is.
+
+    A data set that augments by itself seeds every sample from (seed, epoch, place): an image that
+    is drawn twice is augmented twice, whatever the number of workers and processes.
+
+    Attributes:
+        seed, epoch: of the sampler.
+        places: of each index, where it stands in its epoch: 0 to N - 1 in the natural stream, N to
+            2 N - 1 in that of the partners.
+    """
+
+    def __init__(self, indices: list[int], seed: int, epoch: int, places: list[int]) -> None:
+        super().__init__(indices)
+        self.seed, self.epoch, self.places = seed, epoch, places
+
+
 class GlobalBatchSampler(BatchSampler):
-    """Cuts the epoch into global batches; yields this rank's contiguous slice of each.
+    """Cuts the epoch into global batches; yields this rank's contiguous slice of each, as
+    :class:`Draws`.
 
     Args:
         sampler: one of the samplers above.
@@ -188,7 +206,7 @@ class GlobalBatchSampler(BatchSampler):
                 f'a whole epoch, not {type(sampler).__name__}: use NaturalSampler or PowerSampler.'
             )
         super().__init__(sampler, batch_size, drop_last)
-        self.rank, self.world_size = get_dist_info()
+        self.rank, self.world_size = rank_and_world_size()
         self.first = 0
 
     @property
@@ -209,33 +227,45 @@ class GlobalBatchSampler(BatchSampler):
         bounds = [size * r // self.world_size for r in range(self.world_size + 1)]
         return tuple(high - low for low, high in pairwise(bounds))
 
-    def slices(self, order: Tensor, first: int = 0) -> Iterator[Tensor]:
-        """This rank's part of every global batch of ``order``, from number ``first`` on."""
+    def spans(self, first: int = 0) -> Iterator[range]:
+        """The places of this rank's part of every global batch, from number ``first`` on."""
         for i in range(first, len(self)):
             sizes = self.sizes(i)
             begin = i * self.global_batch_size + sum(sizes[: self.rank])
-            yield order[begin : begin + max(1, sizes[self.rank])]
+            yield range(begin, begin + max(1, sizes[self.rank]))
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Draws]:
         # A generator takes `first` when its first batch is asked for: a loader with worker
         # processes begins an iteration that it never asks for anything.
         first, self.first = self.first, 0
-        yield from self._batches(first)
+        order = self.order()
+        for span in self.spans(first):
+            places = self.places(span)
+            indices = order[places].tolist()
+            yield Draws(indices, self.sampler.seed, self.sampler.epoch, places)
 
-    def _batches(self, first: int) -> Iterator[list[int]]:
-        for indices in self.slices(self.sampler.order(), first):
-            yield indices.tolist()
+    def order(self) -> Tensor:
+        """The indices of the epoch's draws, by their places."""
+        return self.sampler.order()
+
+    def places(self, span: range) -> list[int]:
+        """Of the draws that make a batch."""
+        return list(span)
 
 
-@DATA_SAMPLERS.register_module()
 class PairedBatchSampler(GlobalBatchSampler):
     """Yields b indices of the natural stream, then b of a partner stream, for mixing.
 
-    The preprocessor splits the two halves; ``batch_size`` counts the natural half.
+    Whoever takes the batch splits the two halves; ``batch_size`` counts the natural half.
 
     Args:
-        partner: config of the partner's sampler; default ``dict(type='PowerSampler', q=0)``, with
-            replacement in proportion to ``n_y^-q`` (q = 0 on CIFAR-100-LT in GLMC and BCE3S).
+        partner: draws the partners; default ``PowerSampler(q=0)`` of the same samples, with
+            replacement in proportion to ``n_y^-q`` (q = 0 on CIFAR-100-LT in GLMC and BCE3S). In a
+            config: the sampler's config.
+
+    >>> batches = PairedBatchSampler(NaturalSampler([0, 0, 0, 1]), batch_size=2)
+    >>> list(batches)
+    [[0, 2, 1, 1], [1, 3, 1, 1]]
     """
 
     def __init__(
@@ -243,17 +273,22 @@ class PairedBatchSampler(GlobalBatchSampler):
         sampler: NaturalSampler,
         batch_size: int,
         drop_last: bool = False,
-        partner: dict | None = None,
+        partner: NaturalSampler | dict | None = None,
     ) -> None:
         super().__init__(sampler, batch_size, drop_last)
-        cfg = dict(type='PowerSampler', q=0) if partner is None else dict(partner)
-        self.partner = DATA_SAMPLERS.build(
-            dict(cfg, dataset=sampler.dataset, seed=sampler.seed, stream='partner order')
-        )
+        common = dict(dataset=sampler.dataset, seed=sampler.seed, stream='partner order')
+        if partner is None:
+            partner = PowerSampler(q=0, **common)
+        elif isinstance(partner, dict):
+            from bce3s.registry import DATA_SAMPLERS
 
-    def _batches(self, first: int) -> Iterator[list[int]]:
+            partner = DATA_SAMPLERS.build({**partner, **common})
+        self.partner = partner
+
+    def order(self) -> Tensor:
         self.partner.set_epoch(self.sampler.epoch)
-        streams = (self.sampler.order(), self.partner.order())
-        pairs = zip(*(self.slices(order, first) for order in streams), strict=True)
-        for own, partner in pairs:
-            yield own.tolist() + partner.tolist()
+        return torch.cat([self.sampler.order(), self.partner.order()])
+
+    def places(self, span: range) -> list[int]:
+        own = list(span)
+        return own + [len(self.sampler) + place for place in own]

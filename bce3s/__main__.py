@@ -1,0 +1,37 @@
+"""``bce3s COMMAND ...`` or ``python -m bce3s COMMAND ...``: the tools, from any folder."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+# command: module of its ``main(argv)``, what it does
+COMMANDS = {
+    'train': ('bce3s.cli', 'train a config, or on a folder of your own images'),
+    'test': ('bce3s.cli', 'evaluate a checkpoint'),
+    'predict': ('bce3s.inference.predict_command', 'label images'),
+    'report': ('bce3s.page.command', 'one HTML page of one or several runs'),
+    'export': ('bce3s.inference.export_command', 'write ONNX, TorchScript or torch.export'),
+    'posthoc': ('bce3s.posthoc_command', 'what adjusting a trained model would give'),
+    'prepare-data': ('bce3s.datasets.prepare', 'get a benchmark into place'),
+}
+USAGE = 'usage: bce3s COMMAND ...\n\n' + '\n'.join(
+    f'  {name:13}{what}' for name, (_, what) in COMMANDS.items()
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Calls a command's ``main``; returns its exit status, 2 for a command that there is not."""
+    command, *rest = (sys.argv[1:] if argv is None else argv) or ['--help']
+    if command in ('-h', '--help'):
+        print(f'{USAGE}\n\nbce3s COMMAND --help says more about one.')
+        return 0
+    if command not in COMMANDS:
+        print(f'bce3s: there is no command {command!r}.\n{USAGE}', file=sys.stderr)
+        return 2
+    run = import_module(COMMANDS[command][0]).main
+    return run(command, rest) if command in ('train', 'test') else run(rest)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

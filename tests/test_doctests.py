@@ -1,0 +1,15 @@
+"""The examples in the docstrings print what they say."""
+
+import doctest
+from importlib import import_module
+
+import pytest
+
+MODULES = ['bce3s.datasets.long_tailed', 'bce3s.samplers']
+
+
+@pytest.mark.parametrize('name', MODULES)
+def test_examples(name):
+    found = doctest.testmod(import_module(name))
+    assert found.attempted
+    assert not found.failed
