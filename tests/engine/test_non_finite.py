@@ -7,12 +7,13 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 from toy_runs import Net, equal, run, state
 
 from bce3s.engine.checkpoint_hooks import SafeCheckpointHook
-from bce3s.engine.non_finite import NonFiniteLossHook
+from bce3s.engine.non_finite import NonFiniteLossHook, StepGuard
 from bce3s.errors import BCE3SError
 
 
@@ -226,3 +227,29 @@ def test_no_cost_while_it_only_stops(tmp_path):
 def test_an_action_that_is_none():
     with pytest.raises(BCE3SError, match="action is 'ignore'; use 'stop' or 'skip'"):
         NonFiniteLossHook(action='ignore')
+
+
+@pytest.mark.parametrize('scale', ['dynamic', 64.0])
+def test_a_step_left_out_lowers_the_scale_of_fp16_as_its_scaler_does(scale):
+    """MMEngine's wrapper for fp16 wants a GPU; this one scales by the scaler of a CPU."""
+    weight = torch.nn.Linear(2, 1)
+    wrapper = OptimWrapper(torch.optim.SGD(weight.parameters(), lr=0.1))
+    fixed = None if scale == 'dynamic' else scale
+    wrapper.loss_scaler = torch.amp.GradScaler('cpu', init_scale=64.0, growth_interval=2)
+    wrapper._scale_update_param = fixed
+
+    def step(**kwargs):
+        wrapper.loss_scaler.step(wrapper.optimizer, **kwargs)
+        wrapper.loss_scaler.update(fixed)
+
+    wrapper.step, wrapper.backward = step, lambda loss: wrapper.loss_scaler.scale(loss).backward()
+    guard, scales = StepGuard(wrapper, weight), []
+    before = weight.weight.detach().clone()
+    for value in (1.0, float('inf'), 1.0, 1.0, float('nan')):
+        guard.remember()
+        wrapper.update_params(weight(torch.full((1, 2), value)).sum())
+        assert guard.skipped == (value != 1)
+        scales.append(wrapper.loss_scaler.get_scale())
+    # the growth of two good steps in a row begins anew after one that was left out
+    assert scales == ([64, 32, 32, 64, 32] if fixed is None else [64] * 5)
+    torch.testing.assert_close(weight.weight.detach(), before - 3 * 0.1)
