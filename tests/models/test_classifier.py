@@ -303,3 +303,13 @@ def test_the_precision_is_the_models_under_an_autocast_of_the_caller(precision):
 def test_what_compile_takes():
     with pytest.raises(BCE3SError, match="compile must be True, False or a dict, not 'yes'"):
         build(compile='yes')
+
+
+@pytest.mark.parametrize('freeze_norm', [True, False])
+def test_a_neck_with_statistics_stays_as_the_second_stage_found_it(freeze_norm):
+    model = build()
+    model.neck = torch.nn.BatchNorm2d(64)
+    model.finetune_classifier(freeze_norm)
+    model.train()
+    assert model.neck.training == model.backbone.training == (not freeze_norm)
+    assert model.head.training
