@@ -118,9 +118,7 @@ class LongTailedClassifier(ImageClassifier):
         """Views (V * B, C, H, W) -> losses to be summed."""
         # a rank without a sample of a small last batch shows the network a stand-in
         feats = self.features(inputs)[: len(data_samples.views) * len(data_samples.labels)]
-        # float32 also where the caller has an autocast of its own
-        with torch.autocast(feats.device.type, enabled=False):
-            return self.head.loss(feats, data_samples)
+        return self.head.loss(feats, data_samples)
 
     def predict(self, inputs: Tensor, data_samples: dict[str, Tensor]) -> list[dict]:
         """One dict a sample: ``scores`` (K,), the raw logits, ``pred``; ``label``, ``index``."""

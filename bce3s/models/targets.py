@@ -51,8 +51,10 @@ class Targets:
     origins: list[Tensor] = field(default_factory=list, repr=False)
 
     @classmethod
-    def plain(cls, labels: Tensor, clock: Clock = Clock()) -> Targets:  # noqa: B008  (immutable)
-        """Unmixed targets of a whole batch on one process."""
+    def plain(cls, labels: Tensor, clock: Clock) -> Targets:
+        """Unmixed targets (B,) of a whole batch on one process, in epoch and step of ``clock``: in
+        a loop of one's own ``Clock(seed, epoch, step)``, from which negatives are drawn.
+        """
         lam = torch.ones(1, device=labels.device)
         return cls(labels, ('origin',), lam, None, labels, Share((len(labels),)), clock)
 

@@ -128,7 +128,7 @@ def test_the_contrastive_branch_sees_features_as_they_are():
 def test_three_branches_and_their_weights(config, row, uniformity, tau):
     weights = dict(joint=0.5, contrastive=0.2, uniformity=3.0)
     head, x, targets = build(weights=weights, **config), feats(3 * B), mixed_targets()
-    head.bank.update(head.projector(feats(B, seed=2)), Targets.plain(torch.arange(B)))
+    head.bank.update(head.projector(feats(B, seed=2)), Targets.plain(torch.arange(B), Clock()))
     before = head.bank.features.clone(), head.bank.filled.clone()
     losses = head.loss(x, targets)
     soft = oracles.soft_labels(LABELS, PARTNERS, LAM, K)
@@ -157,7 +157,7 @@ def test_published_weights_are_the_default():
 
 
 def warm(head):
-    head.bank.update(head.projector(feats(B, seed=2)), Targets.plain(torch.arange(B)))
+    head.bank.update(head.projector(feats(B, seed=2)), Targets.plain(torch.arange(B), Clock()))
     return head
 
 
@@ -202,7 +202,7 @@ def test_second_stage_is_class_balanced(beta, finetune, row):
     head, x, targets = (
         build(beta=beta, finetune=finetune),
         feats(B),
-        Targets.plain(torch.tensor(LABELS)),
+        Targets.plain(torch.tensor(LABELS), Clock()),
     )
     head.finetuning = True
     losses = head.loss(x, targets)
@@ -306,7 +306,7 @@ def test_gradient_of_the_decay_over_ranks(sizes):
 def test_second_stage_has_no_decay_loss():
     head, plain, x = build(decay=DECAY), build(), feats(B)
     head.finetuning = plain.finetuning = True
-    targets = Targets.plain(torch.tensor(LABELS))
+    targets = Targets.plain(torch.tensor(LABELS), Clock())
     losses = head.loss(x, targets)
     assert list(losses) == ['loss_joint']
     assert torch.equal(losses['loss_joint'], plain.loss(x, targets)['loss_joint'])

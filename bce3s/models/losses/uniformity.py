@@ -39,7 +39,7 @@ class BCEUniformity(nn.Module):
         """
         weight = F.normalize(weight, dim=1)
         classes = len(weight) if shards is None else shards.rows / shards.ranks
-        loss = _PairSum.apply(weight, _softplus_of_others, True, shards) / classes
+        loss = _pair_sum(weight, _softplus_of_others, True, shards) / classes
         if self.include_diagonal:
             loss = loss - F.logsigmoid(weight.square().sum(1)).sum() / classes
         return loss
@@ -55,7 +55,12 @@ class CEUniformity(nn.Module):
     def forward(self, weight: Tensor, shards: None = None) -> Tensor:
         """Classifier weight (K, d), of any length -> scalar; not made for shards."""
         weight = F.normalize(weight, dim=1)
-        return _PairSum.apply(weight, _cross_entropy_with_itself, False, None) / len(weight)
+        return _pair_sum(weight, _cross_entropy_with_itself, False, None) / len(weight)
+
+
+def _pair_sum(weight: Tensor, *args) -> Tensor:
+    with torch.autocast(weight.device.type, enabled=False):  # sums of blocks in one precision
+        return _PairSum.apply(weight, *args)[0]
 
 
 class _PairSum(torch.autograd.Function):
@@ -70,12 +75,11 @@ class _PairSum(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx,
         weight: Tensor,
         terms: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
         symmetric: bool,
         shards: Shards | None,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         total, gradient = weight.new_zeros(()), torch.zeros_like(weight)
         blocks = [weight] if shards is None else shards.blocks(weight)
         for rank, others in enumerate(blocks):
@@ -91,12 +95,16 @@ class _PairSum(torch.autograd.Function):
                 gradient[own].addmm_(slopes, others, alpha=1 + symmetric)
                 if not symmetric:
                     gradient.addmm_(slopes.T, weight[own])
-        ctx.save_for_backward(gradient)
-        return total
+        return total, gradient
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG004
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return grad * gradient, None, None, None
 
