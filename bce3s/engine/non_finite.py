@@ -4,6 +4,7 @@ such steps out, if told so.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +150,9 @@ class StepGuard:
 
     def __init__(self, optim_wrapper: Any, model: torch.nn.Module) -> None:
         self.model, self.optimizer = model, optim_wrapper.optimizer
+        self._optim_wrapper = optim_wrapper
         self._backward, self._step = optim_wrapper.backward, optim_wrapper.step
         optim_wrapper.backward, optim_wrapper.step = self.backward, self.step
-        self._scaler = getattr(optim_wrapper, 'loss_scaler', None)
         self._losses: list[Tensor] = []
         self._buffers: dict[str, Tensor] = {}
         self.skipped = False
@@ -178,17 +179,32 @@ class StepGuard:
     def step(self, **kwargs: Any) -> None:
         if not self._finite():
             self.skipped = True
-            scaler = self._scaler
-            if scaler is not None:  # of fp16: what it does itself after a step it leaves out
-                scaler.update(scaler.get_scale() * scaler.get_backoff_factor())
+            self._lower_scale()
         else:
             self._step(**kwargs)
 
-    def _finite(self) -> bool:
-        """One host read; with several processes one reduction of a number."""
+    @torch.no_grad()
+    def _lower_scale(self) -> None:
+        """What a scaler of gradients (fp16) does after a step that it leaves out: on every rank,
+        also where the others alone saw that it must be.
+        """
+        scaler = getattr(self._optim_wrapper, 'loss_scaler', None)
+        if scaler is None or not scaler.is_enabled():
+            return
+        for gradient in self._gradients():
+            gradient.fill_(math.nan)
+        scaler.unscale_(self.optimizer)
+        scaler.update(self._optim_wrapper._scale_update_param)  # fixed, or None
+
+    def _gradients(self) -> list[Tensor]:
+        """Their numbers; of a sparse one those of its rows."""
         groups = self.optimizer.param_groups
         gradients = [p.grad for group in groups for p in group['params'] if p.grad is not None]
-        values = [g._values() if g.is_sparse else g for g in gradients]
+        return [g._values() if g.is_sparse else g for g in gradients]
+
+    def _finite(self) -> bool:
+        """One host read; with several processes one reduction of a number."""
+        values = self._gradients()
         values += [loss.reshape(1) for loss in self._losses]
         # the largest absolute value of each: NaN and inf come through
         peaks = torch.stack([v.abs().amax().float() if v.numel() else v.sum() for v in values])

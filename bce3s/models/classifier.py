@@ -106,16 +106,7 @@ class LongTailedClassifier(ImageClassifier):
     def features(self, inputs: Tensor) -> Tensor:
         """Images (B, C, H, W) -> features (B, d), the input of the head."""
         feats = self.extract_feat(inputs)
-        feats = feats if isinstance(feats, Tensor) else feats[-1]
-        if feats.dim() != 2:
-            raise BCE3SError(
-                f'{type(self.backbone).__name__} gives features of the shape {tuple(feats.shape)}, '
-                'but the head takes one vector an image, (B, d): set model.neck.type='
-                "GlobalAveragePooling for feature maps; of a transformer's tokens take one, or "
-                "their mean (mmpretrain's VisionTransformer: out_type='cls_token' or "
-                "'avg_featmap')."
-            )
-        return feats
+        return feats if isinstance(feats, Tensor) else feats[-1]
 
     def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """One step on a batch of a loader -> its losses."""
@@ -127,9 +118,7 @@ class LongTailedClassifier(ImageClassifier):
         """Views (V * B, C, H, W) -> losses to be summed."""
         # a rank without a sample of a small last batch shows the network a stand-in
         feats = self.features(inputs)[: len(data_samples.views) * len(data_samples.labels)]
-        # float32 also where the caller has an autocast of its own
-        with torch.autocast(feats.device.type, enabled=False):
-            return self.head.loss(feats, data_samples)
+        return self.head.loss(feats, data_samples)
 
     def predict(self, inputs: Tensor, data_samples: dict[str, Tensor]) -> list[dict]:
         """One dict a sample: ``scores`` (K,), the raw logits, ``pred``; ``label``, ``index``."""

@@ -147,6 +147,12 @@ class TripartiteHead(BaseModule):
         self.register_buffer('class_counts', torch.zeros(num_classes, dtype=torch.long))
         self.register_buffer('class_weights', torch.ones(num_classes), persistent=False)
 
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        """What follows from the counts, which are saved, is derived from them again."""
+        super()._load_from_state_dict(*args, **kwargs)
+        if self.class_counts.any():
+            self.set_class_counts(self.class_counts)
+
     def set_class_counts(self, counts: Sequence[int]) -> None:
         """Tell how many training samples each of the K classes has; losses that have a
         ``set_class_counts(counts)`` are told, (K,) int64, too.
@@ -162,14 +168,22 @@ class TripartiteHead(BaseModule):
             if hasattr(loss, 'set_class_counts'):
                 loss.set_class_counts(self.class_counts)
 
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        if self.class_counts.all():  # all that follows from them is known again
-            self.set_class_counts(self.class_counts)
-
     def forward(self, feats: Tensor) -> Tensor:
-        """Features (B, d) -> logits (B, K)."""
-        return self.classifier(feats)
+        """Features (B, d) -> logits (B, K), in the classifier's precision."""
+        with torch.autocast(feats.device.type, enabled=False):
+            return self.classifier(self._checked(feats))
+
+    def _checked(self, feats: Tensor) -> Tensor:
+        """Features (B, d) in the classifier's precision, or BCE3SError."""
+        features = self.classifier.in_features
+        if feats.dim() != 2 or feats.shape[1] != features:
+            raise BCE3SError(
+                f'TripartiteHead takes features (B, {features}), but the backbone gives '
+                f'{tuple(feats.shape)}: pool them with model.neck=dict(type='
+                "'GlobalAveragePooling'), or inside the backbone (out_type='avg_featmap'; of timm "
+                'global_pool and num_classes=0), and set model.head.in_channels to their number.'
+            )
+        return feats.to(self.classifier.weight.dtype)
 
     def loss(self, feats: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Features (V * B, d), view-major -> the branches' weighted losses, to be summed.
@@ -178,7 +192,10 @@ class TripartiteHead(BaseModule):
         global batch; what does not look at samples is a term of the last part alone, at the end of
         which the bank is written. So the parts' sums are the losses of the batch.
         """
-        targets = self.drawn(targets)
+        with torch.autocast(feats.device.type, enabled=False):  # also where the caller has one
+            return self._loss(self._checked(feats), self.drawn(targets))
+
+    def _loss(self, feats: Tensor, targets: Targets) -> dict[str, Tensor]:
         weight, bias = self.classifier.sampled_rows(targets.classes)
         spread = Spread(targets, self.shards)
         logits, seen = self.classifier.scores(spread(feats), weight, bias), spread.targets

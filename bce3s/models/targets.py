@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -52,16 +51,10 @@ class Targets:
     origins: list[Tensor] = field(default_factory=list, repr=False)
 
     @classmethod
-    def plain(cls, labels: Tensor, clock: Clock | None = None) -> Targets:
-        """Unmixed targets of a whole batch on one process.
-
-        Args:
-            labels: (B,) int64.
-            clock: seed, epoch and step. None, for a loop without them: a seed that torch's global
-                generator draws, so that every batch gets negatives of its own, and an epoch after
-                any ``start_epoch``.
+    def plain(cls, labels: Tensor, clock: Clock) -> Targets:
+        """Unmixed targets (B,) of a whole batch on one process, in epoch and step of ``clock``: in
+        a loop of one's own ``Clock(seed, epoch, step)``, from which negatives are drawn.
         """
-        clock = clock or Clock(int(torch.randint(1 << 62, ())), sys.maxsize)
         lam = torch.ones(1, device=labels.device)
         return cls(labels, ('origin',), lam, None, labels, Share((len(labels),)), clock)
 

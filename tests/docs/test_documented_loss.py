@@ -60,7 +60,7 @@ def test_the_example_is_as_short_as_it_says():
 
 def test_hard_labels(module):
     head = head_of(module)
-    loss = head.joint(torch.tensor(LOGITS), Targets.plain(torch.tensor(LABELS)))
+    loss = head.joint(torch.tensor(LOGITS), Targets.plain(torch.tensor(LABELS), Clock()))
     one_hot = [[0, 0, 1], [0, 1, 0]]
     expected = sum(map(by_hand, LOGITS, one_hot)) / 2
     assert loss.item() == pytest.approx(expected)

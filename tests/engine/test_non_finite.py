@@ -229,19 +229,27 @@ def test_an_action_that_is_none():
         NonFiniteLossHook(action='ignore')
 
 
-def test_a_step_left_out_in_fp16_lowers_the_loss_scale():
-    """Else a scale that is too large leaves out every step there is."""
-    weight = torch.nn.Parameter(torch.ones(1))
-    wrapper = OptimWrapper(torch.optim.SGD([weight], lr=1.0))
-    wrapper.loss_scaler = torch.amp.GradScaler('cpu', init_scale=2.0**10)
-    wrapper.loss_scaler.scale(torch.ones(()))  # which creates it
-    guard = StepGuard(wrapper, nn.Linear(1, 1))
-    scales = []
-    for value in (1.0, float('inf'), float('nan')):
+@pytest.mark.parametrize('scale', ['dynamic', 64.0])
+def test_a_step_left_out_lowers_the_scale_of_fp16_as_its_scaler_does(scale):
+    """MMEngine's wrapper for fp16 wants a GPU; this one scales by the scaler of a CPU."""
+    weight = torch.nn.Linear(2, 1)
+    wrapper = OptimWrapper(torch.optim.SGD(weight.parameters(), lr=0.1))
+    fixed = None if scale == 'dynamic' else scale
+    wrapper.loss_scaler = torch.amp.GradScaler('cpu', init_scale=64.0, growth_interval=2)
+    wrapper._scale_update_param = fixed
+
+    def step(**kwargs):
+        wrapper.loss_scaler.step(wrapper.optimizer, **kwargs)
+        wrapper.loss_scaler.update(fixed)
+
+    wrapper.step, wrapper.backward = step, lambda loss: wrapper.loss_scaler.scale(loss).backward()
+    guard, scales = StepGuard(wrapper, weight), []
+    before = weight.weight.detach().clone()
+    for value in (1.0, float('inf'), 1.0, 1.0, float('nan')):
         guard.remember()
-        guard.backward(weight.sum() * value)
-        guard.step()
-        weight.grad = None
+        wrapper.update_params(weight(torch.full((1, 2), value)).sum())
+        assert guard.skipped == (value != 1)
         scales.append(wrapper.loss_scaler.get_scale())
-    assert scales == [1024.0, 512.0, 256.0]
-    assert weight.item() == 0.0  # of the one step that was made
+    # the growth of two good steps in a row begins anew after one that was left out
+    assert scales == ([64, 32, 32, 64, 32] if fixed is None else [64] * 5)
+    torch.testing.assert_close(weight.weight.detach(), before - 3 * 0.1)

@@ -337,3 +337,25 @@ def test_max_norm_refuses_what_has_no_effect():
     for bad in (0, -1, float('nan')):
         with pytest.raises(BCE3SError, match='max_norm must be positive'):
             MaxNormHook(bad)
+
+
+def test_a_product_that_rounding_lifts_above_a_whole_epoch_steps_there():
+    """0.07 x 100 is 7.000000000000001, 0.29 x 100 is 28.999999999999996."""
+    lrs = [lr for lr, _ in rates(StepLRHook((0.07, 0.29), gamma=0.5), make_runner(100))]
+    assert [lrs.count(lr) for lr in (0.1, 0.05, 0.025)] == [7, 22, 71]
+
+
+@pytest.mark.parametrize('stage', [1, 2])
+def test_a_checkpoint_says_of_which_stage_it_is(stage):
+    """One of the second stage does not go on in what is the first of a longer run."""
+    runner, checkpoint = make_runner(4, epoch=2), dict(meta={})
+    runner.model.finetuning = stage == 2
+    TwoStageHook(2).before_save_checkpoint(runner, checkpoint)
+    assert checkpoint['meta']['stage'] == stage
+    hook, longer = TwoStageHook(2), make_runner(12, epoch=2)
+    hook.after_load_checkpoint(longer, checkpoint)
+    if stage == 1:
+        hook.before_train(longer)
+        return
+    with pytest.raises(BCE3SError, match='The checkpoint is of the second stage, but epoch 3'):
+        hook.before_train(longer)

@@ -305,23 +305,11 @@ def test_what_compile_takes():
         build(compile='yes')
 
 
-def test_the_neck_is_frozen_with_the_backbone():
+@pytest.mark.parametrize('freeze_norm', [True, False])
+def test_a_neck_with_statistics_stays_as_the_second_stage_found_it(freeze_norm):
     model = build()
-    model.neck = torch.nn.Sequential(torch.nn.BatchNorm1d(64))
-    for freeze_norm in (True, False):
-        model.finetune_classifier(freeze_norm)
-        model.train()
-        assert model.neck.training == model.neck[0].training == (not freeze_norm)
-
-
-def test_features_that_are_no_vectors_are_refused_with_their_shape():
-    """Of a transformer's tokens, for instance: the loss would be one of all of them."""
-    model = build()
-    images = torch.zeros(2, 1, 8, 8)
-    assert model.features(images).shape == (2, 64)
-    model.neck = None
-    with pytest.raises(BCE3SError, match=r'CIFARResNet gives .* \(2, 64, 2, 2\).*one vector'):
-        model.features(images)
-    model.backbone = torch.nn.Sequential(torch.nn.Flatten(2), torch.nn.Linear(64, 16))
-    with pytest.raises(BCE3SError, match=r"\(2, 1, 16\).*out_type='cls_token'"):
-        model.predict(images, {})
+    model.neck = torch.nn.BatchNorm2d(64)
+    model.finetune_classifier(freeze_norm)
+    model.train()
+    assert model.neck.training == model.backbone.training == (not freeze_norm)
+    assert model.head.training

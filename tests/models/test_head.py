@@ -18,7 +18,6 @@ from bce3s.models.losses.resampling import resample_classes
 from bce3s.models.share import Share
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
-from bce3s.registry import MODELS
 
 K, B, D = 6, 4, 8
 LABELS, PARTNERS, LAM = [1, 4, 1, 0], [3, 4, 5, 1], [1.0, 0.3, 0.6]
@@ -28,7 +27,6 @@ BCE3S = dict(
     contrastive=dict(type='BCEContrastive', tau=0.5),
     uniformity=dict(type='BCEUniformity'),
 )
-LATE = dict(type='BCEContrastive', start_epoch=3)
 CE_TSL = dict(
     joint=dict(type='CEJoint'),
     contrastive=dict(type='CEContrastive'),
@@ -131,7 +129,7 @@ def test_the_contrastive_branch_sees_features_as_they_are():
 def test_three_branches_and_their_weights(config, row, uniformity, tau):
     weights = dict(joint=0.5, contrastive=0.2, uniformity=3.0)
     head, x, targets = build(weights=weights, **config), feats(3 * B), mixed_targets()
-    head.bank.update(head.projector(feats(B, seed=2)), Targets.plain(torch.arange(B)))
+    head.bank.update(head.projector(feats(B, seed=2)), Targets.plain(torch.arange(B), Clock()))
     before = head.bank.features.clone(), head.bank.filled.clone()
     losses = head.loss(x, targets)
     soft = oracles.soft_labels(LABELS, PARTNERS, LAM, K)
@@ -160,7 +158,7 @@ def test_published_weights_are_the_default():
 
 
 def warm(head):
-    head.bank.update(head.projector(feats(B, seed=2)), Targets.plain(torch.arange(B)))
+    head.bank.update(head.projector(feats(B, seed=2)), Targets.plain(torch.arange(B), Clock()))
     return head
 
 
@@ -205,7 +203,7 @@ def test_second_stage_is_class_balanced(beta, finetune, row):
     head, x, targets = (
         build(beta=beta, finetune=finetune),
         feats(B),
-        Targets.plain(torch.tensor(LABELS)),
+        Targets.plain(torch.tensor(LABELS), Clock()),
     )
     head.finetuning = True
     losses = head.loss(x, targets)
@@ -309,7 +307,7 @@ def test_gradient_of_the_decay_over_ranks(sizes):
 def test_second_stage_has_no_decay_loss():
     head, plain, x = build(decay=DECAY), build(), feats(B)
     head.finetuning = plain.finetuning = True
-    targets = Targets.plain(torch.tensor(LABELS))
+    targets = Targets.plain(torch.tensor(LABELS), Clock())
     losses = head.loss(x, targets)
     assert list(losses) == ['loss_joint']
     assert torch.equal(losses['loss_joint'], plain.loss(x, targets)['loss_joint'])
@@ -336,61 +334,6 @@ def test_refuses():
         build().set_class_counts([3, 2, 1])
     with pytest.raises(BCE3SError, match='class 2 has no training sample'):
         build().set_class_counts([3, 2, 0, 1, 1, 1])
-
-
-def test_a_reloaded_second_stage_weighs_the_classes_as_before():
-    """The weights follow from the counts, which are saved; so does what losses are told."""
-
-    class Told(torch.nn.Module):
-        def set_class_counts(self, counts):
-            self.counts = counts.tolist()
-
-        def forward(self, logits, targets, weights=None):
-            return weights.sum()
-
-    MODELS.register_module(name='Told', module=Told, force=True)
-    told = dict(finetune=dict(type='Told'))
-    head, fresh = build(**told), TripartiteHead(K, D, **told, **BCE3S).double()
-    fresh.load_state_dict(head.state_dict())
-    assert fresh.finetune.counts == COUNTS
-    head.finetuning = fresh.finetuning = True
-    losses = [h.loss(feats(B), Targets.plain(torch.tensor(LABELS))) for h in (head, fresh)]
-    assert losses[0]['loss_joint'] == losses[1]['loss_joint'] != B
-    untold = TripartiteHead(K, D, **BCE3S)
-    untold.load_state_dict(TripartiteHead(K, D, **BCE3S).state_dict())
-    assert not untold.class_counts.any()
-
-
-def test_a_plain_loop_draws_negatives_for_every_batch_and_passes_every_start():
-    labels = torch.tensor(LABELS)
-    head = warm(build(joint=dict(type='BCEJoint', resample=0.7), contrastive=LATE))
-    x = feats(B)
-    torch.manual_seed(1)
-    first = [head.loss(x, Targets.plain(labels)) for _ in range(8)]
-    assert len({loss['loss_joint'].item() for loss in first}) > 1
-    assert all(loss['loss_contrastive'] > 0 for loss in first)
-    torch.manual_seed(1)
-    again = head.loss(x, Targets.plain(labels))
-    assert again['loss_joint'] == first[0]['loss_joint']
-
-
-@pytest.mark.parametrize('config', [BCE3S, CE_TSL])
-def test_under_an_autocast_of_the_caller(config):
-    """Losses near those of float32, finite gradients; the bank stays what it is."""
-    torch.manual_seed(0)
-    plain = TripartiteHead(K, D, **config)
-    plain.set_class_counts(COUNTS)
-    cast = copy.deepcopy(plain)
-    x, targets = feats(3 * B).float(), mixed_targets()
-    for step in range(2):
-        expected = plain.loss(x, targets)
-        with torch.autocast('cpu', torch.bfloat16):
-            found = cast.loss(x, targets)
-        sum(found.values()).backward()
-        for name, value in expected.items():
-            torch.testing.assert_close(found[name].float(), value, rtol=0.02, atol=0.02), step
-    assert all(p.grad.isfinite().all() for p in cast.parameters())
-    assert cast.bank.features.dtype == torch.float32
 
 
 @pytest.mark.parametrize('config', [BCE3S, CE_TSL])

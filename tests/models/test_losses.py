@@ -137,7 +137,7 @@ def test_smoothed_labels_need_soft_negatives():
 
 def test_one_hot_targets_give_the_losses_of_torch():
     z, labels = noise(B, K), torch.tensor(LABELS)
-    targets, one_hot = Targets.plain(labels), F.one_hot(labels, K).double()
+    targets, one_hot = Targets.plain(labels, Clock()), F.one_hot(labels, K).double()
     close(CEJoint()(z, targets), F.cross_entropy(z, labels))
     expected = F.binary_cross_entropy_with_logits(z, one_hot, reduction='sum') / B
     for soft_negatives in (True, False):  # no label is soft: the options agree
@@ -271,7 +271,8 @@ def test_all_classes_filled_is_plain_cross_entropy_of_cosines():
     z, bank, labels = noise(B, D), filled_bank(), torch.tensor(LABELS)
     cosines = F.cosine_similarity(z[:, None], bank.features[None], dim=-1)
     close(
-        CEContrastive(0.5)(z, bank, Targets.plain(labels)), F.cross_entropy(cosines / 0.5, labels)
+        CEContrastive(0.5)(z, bank, Targets.plain(labels, Clock())),
+        F.cross_entropy(cosines / 0.5, labels),
     )
 
 
@@ -373,7 +374,7 @@ def test_negatives_are_a_function_of_seed_and_step():
 @pytest.mark.parametrize('loss', [BCEJoint(0.2), BCEJoint(0.2, drop_positives=True), CEJoint()])
 def test_a_batch_of_one_class_alone(loss):
     z = noise(4, K).requires_grad_()
-    value = loss(z, Targets.plain(torch.tensor([5, 5, 5, 5])))
+    value = loss(z, Targets.plain(torch.tensor([5, 5, 5, 5]), Clock()))
     (grad,) = torch.autograd.grad(value, z)
     assert torch.isfinite(value)
     assert (grad[:, 5] < 0).all()

@@ -46,7 +46,7 @@ def build(num_classes=K, r=1.0, config=BCE3S, **options):
     if head.contrastive is not None:  # every third class has been seen
         seen = torch.arange(0, num_classes, 3)
         rows = torch.randn(len(seen), D, dtype=torch.float64)
-        head.bank.update(head.projector(rows), Targets.plain(seen))
+        head.bank.update(head.projector(rows), Targets.plain(seen, Clock()))
     return head
 
 
@@ -139,7 +139,9 @@ def test_the_second_stage_and_a_batch_without_partners(finetune):
         small,
         classes,
         lambda head: head.loss(x, Targets.plain(labels, Clock(3, 0, 5))),
-        lambda small: small.loss(x, Targets.plain(torch.tensor([place[k] for k in LABELS]))),
+        lambda small: small.loss(
+            x, Targets.plain(torch.tensor([place[k] for k in LABELS]), Clock())
+        ),
         x,
     )
 
@@ -319,6 +321,6 @@ def test_refuses():
 def test_a_decay_of_the_features_alone_keeps_gradients_sparse():
     head = build(r=0.5, decay=dict(feature=1e-3))
     feats = torch.randn(B, D, dtype=torch.float64)
-    sum(head.loss(feats, Targets.plain(torch.tensor(LABELS))).values()).backward()
+    sum(head.loss(feats, Targets.plain(torch.tensor(LABELS), Clock())).values()).backward()
     assert head.classifier.weight.grad.is_sparse
     assert head.classifier.bias.grad.is_sparse

@@ -30,6 +30,7 @@ from bce3s.models import TripartiteHead
 from bce3s.models.memory_bank import ClassMemoryBank
 from bce3s.models.sharding import ShardedClassifier, ShardedMemoryBank, Spread
 from bce3s.models.targets import Targets
+from bce3s.randomness import Clock
 from bce3s.shards import Shards, log_softmax
 
 CE = dict(joint=dict(type='CEJoint'), contrastive=dict(type='CEContrastive'))
@@ -248,11 +249,11 @@ def test_initial_weights_are_those_of_the_whole(classes, init):
 @pytest.mark.parametrize('rank', [0, 1, 2])
 def test_a_rank_writes_its_classes_into_the_bank(labels, rank):
     gen = torch.Generator().manual_seed(0)
-    shards, batch = Shards(10, rank, 3), Targets.plain(torch.tensor(labels))
+    shards, batch = Shards(10, rank, 3), Targets.plain(torch.tensor(labels), Clock())
     own, whole = ShardedMemoryBank(shards, 4), ClassMemoryBank(10, 4)
     seen = torch.arange(0, 10, 2)
     for bank in (own, whole):
-        bank.update(torch.arange(20.0).view(5, 4), Targets.plain(seen))
+        bank.update(torch.arange(20.0).view(5, 4), Targets.plain(seen, Clock()))
     assert torch.equal(own.filled, shards.take(whole.filled))
     features = torch.randn(len(labels), 4, generator=gen)
     own.update(features, batch)
@@ -284,7 +285,7 @@ def test_few_classes_for_many_ranks(monkeypatch):
 
 
 def test_without_shards_nothing_is_spread():
-    x, batch = torch.randn(4, 3), Targets.plain(torch.arange(4))
+    x, batch = torch.randn(4, 3), Targets.plain(torch.arange(4), Clock())
     spread = Spread(batch, None)
     assert spread(x) is x
     assert spread.targets is batch

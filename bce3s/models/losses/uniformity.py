@@ -39,7 +39,7 @@ class BCEUniformity(nn.Module):
         """
         weight = F.normalize(weight, dim=1)
         classes = len(weight) if shards is None else shards.rows / shards.ranks
-        loss = _PairSum.apply(weight, _softplus_of_others, True, shards)[0] / classes
+        loss = _pair_sum(weight, _softplus_of_others, True, shards) / classes
         if self.include_diagonal:
             loss = loss - F.logsigmoid(weight.square().sum(1)).sum() / classes
         return loss
@@ -55,8 +55,12 @@ class CEUniformity(nn.Module):
     def forward(self, weight: Tensor, shards: None = None) -> Tensor:
         """Classifier weight (K, d), of any length -> scalar; not made for shards."""
         weight = F.normalize(weight, dim=1)
-        total, _ = _PairSum.apply(weight, _cross_entropy_with_itself, False, None)
-        return total / len(weight)
+        return _pair_sum(weight, _cross_entropy_with_itself, False, None) / len(weight)
+
+
+def _pair_sum(weight: Tensor, *args) -> Tensor:
+    with torch.autocast(weight.device.type, enabled=False):  # sums of blocks in one precision
+        return _PairSum.apply(weight, *args)[0]
 
 
 class _PairSum(torch.autograd.Function):
@@ -76,11 +80,6 @@ class _PairSum(torch.autograd.Function):
         symmetric: bool,
         shards: Shards | None,
     ) -> tuple[Tensor, Tensor]:
-        with torch.autocast(weight.device.type, enabled=False):
-            return _PairSum._value_and_gradient(weight, terms, symmetric, shards)
-
-    @staticmethod
-    def _value_and_gradient(weight, terms, symmetric, shards) -> tuple[Tensor, Tensor]:
         total, gradient = weight.new_zeros(()), torch.zeros_like(weight)
         blocks = [weight] if shards is None else shards.blocks(weight)
         for rank, others in enumerate(blocks):
