@@ -15,6 +15,7 @@ OPTIONAL = {'matplotlib', 'sklearn', 'scipy', 'faiss', 'tensorboard', 'cv2', 'PI
 CALL = """
 import json, runpy, sys
 sys.argv = {arguments!r}
+sys.path.insert(0, sys.argv[0].rpartition('/')[0])  # as `python tools/NAME.py` has it
 status = 0
 try:
     runpy.run_path(sys.argv[0], run_name='__main__')

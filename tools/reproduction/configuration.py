@@ -73,20 +73,28 @@ def check(cell: Cell) -> None:
 
 def missing_data(configs: Iterable[Config]) -> list[str]:
     """What the data sets of these configs lack, a sentence each; nothing is downloaded."""
-    from bce3s.datasets.in_memory import DownloadedLongTailed
-    from bce3s.registry import DATASETS
+    from bce3s.datasets import sources
+    from bce3s.datasets.download import require_archive, require_idx
+
+    archives = {'CIFAR10LT': sources.CIFAR10, 'CIFAR100LT': sources.CIFAR100}
+    idx = {'MNISTLT': sources.MNIST, 'FashionMNISTLT': sources.FASHION_MNIST}
 
     loaders = ('train_dataloader', 'val_dataloader')
     wanted = [cfg[name].dataset for cfg in configs for name in loaders if cfg.get(name)]
     alike = {tuple(data.get(k) for k in ('type', 'data_root', 'split')): data for data in wanted}
     said = []
     for data in alike.values():
-        cls = DATASETS.get(data['type'])
+        kind, root = data['type'], Path(data.get('data_root', 'data')).expanduser()
         try:
-            if issubclass(cls, DownloadedLongTailed):
-                DATASETS.build({**data, 'download': False})
-            elif data.get('data_root') and not Path(data['data_root']).expanduser().exists():
-                raise BCE3SError(f'{data["data_root"]} does not exist.')
+            if kind in archives:
+                require_archive(archives[kind], root, data['split'])
+            elif kind in idx:
+                prefix = 'train' if data['split'] == 'train' else 't10k'
+                for name in idx[kind].md5:
+                    if name.startswith(prefix):
+                        require_idx(idx[kind], root, name)
+            elif kind != 'DigitsLT' and not root.exists():
+                raise BCE3SError(f'{root} does not exist.')
         except BCE3SError as error:
             said.append(str(error))
     return list(dict.fromkeys(said))

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import bce3s
 from bce3s.errors import BCE3SError
 from reproduction.cells import Cell, Column
-from reproduction.configuration import ROOT
 
 SOURCE = 'BCE vs. CE in Deep Feature Learning (ICML 2025)'
-PUBLISHED = ROOT / 'data_lists' / 'published'
+PUBLISHED = Path(bce3s.__file__).resolve().parents[1] / 'data_lists' / 'published'
 NAMES = {
     'mnist': 'MNIST',
     'cifar10': 'CIFAR-10',
