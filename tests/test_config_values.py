@@ -114,10 +114,10 @@ def test_quotes_around_the_whole_text_are_no_part_of_it():
 
 
 def test_a_text_is_replaced_by_a_text_or_by_what_is_in_brackets():
-    options = ['visualizer.name=a,b', 'model.neck=[dict(type=GlobalAveragePooling)]']
+    options = ['log_level=a,b', 'model.neck=[dict(type=GlobalAveragePooling)]']
     options.append('model.backbone.init_cfg=[dict(type=Kaiming,layer=Conv2d)]')
     cfg = load_config(CONFIG, options)
-    assert cfg.visualizer.name == 'a,b'
+    assert cfg.log_level == 'a,b'
     assert [part.type for part in cfg.model.neck] == ['GlobalAveragePooling']
     assert cfg.model.backbone.init_cfg == [dict(type='Kaiming', layer='Conv2d')]
 
