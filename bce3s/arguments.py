@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 EXAMPLES = {
     'train': 'example: python tools/train.py configs/bce3s/digits.py --seed 1 --work-dir runs/1\n\n'
-    'exit status: 0 done, or stopped by SIGTERM or SIGUSR1 with everything saved (continue with\n'
+    'exit status: 0 done, or stopped by SIGTERM, SIGUSR1 or SIGHUP, everything saved (continue with\n'
     '--resume); 1 an error, in one sentence; 2 wrong arguments; 130 stopped by Ctrl-C, everything\n'
     'saved (a second Ctrl-C stops at once)',
     'test': 'example: python tools/test.py configs/bce3s/digits.py runs/1/epoch_130.pth',
@@ -35,7 +35,13 @@ def parser(tool: str) -> argparse.ArgumentParser:
             nargs='?',
             const='auto',
             metavar='CKPT',
-            help='continue: from CKPT, or else from the newest sound checkpoint in the work dir',
+            help='continue: from CKPT, or else from the newest valid checkpoint in the work dir, '
+            'with the config that the run was begun with and the --cfg-options given now',
+        )
+        p.add_argument(
+            '--changed',
+            action='store_true',
+            help='resume although the config has another length or rate than the checkpoint',
         )
         p.add_argument('--amp', action='store_true', help='bfloat16 autocast in the model')
         p.add_argument(

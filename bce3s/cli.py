@@ -193,6 +193,7 @@ def _train(cfg: Config, args: argparse.Namespace) -> None:
         checkpoint = _agreed_checkpoint(work_dir, resume)
         if checkpoint is not None:
             runner._load_from, runner._resume = checkpoint, True
+            runner.asked = None if args.changed else args.cfg_options
         elif resume is not None:
             runner.logger.warning(
                 f'--resume: {work_dir} holds no checkpoint yet, there is nothing to resume. '

@@ -5,6 +5,7 @@ before it is called.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,12 +56,21 @@ def share_shape(cfg: Config) -> None:
 
 def train_config(args: argparse.Namespace) -> Config:
     """The config of ``tools/train.py`` with its flags; own data are still to be looked for. In the
-    place of a config there may be a folder or list of somebody's own images.
+    place of a config there may be a folder or list of somebody's own images. A run that is resumed
+    takes the config that it wrote into its work dir, and options that are given now.
     """
     if Path(args.config).is_dir() or Path(args.config).suffix in ('.csv', '.tsv', '.txt'):
         args.cfg_options = [f'data_root={args.config}', *args.cfg_options]
         args.config = str(OWN_IMAGES)
     cfg = load_config(args.config, args.cfg_options)
+    default = cfg.get('work_dir') or Path('work_dirs', Path(args.config).stem)
+    work_dir = str(args.work_dir or default)
+    own = Path(work_dir, Path(args.config).name)
+    if args.resume is not None and own.is_file() and not _of_own_data(args.cfg_options):
+        if os.environ.get('RANK', '0') == '0':
+            print(f'Resuming with {own}, the config that this run was begun with.')
+        cfg = load_config(str(own), args.cfg_options)
+    cfg.work_dir = work_dir
     if args.amp:
         if not isinstance(cfg.get('model'), dict):
             raise BCE3SError(f'--amp sets model.precision, but {args.config} has no model.')
@@ -75,9 +85,12 @@ def train_config(args: argparse.Namespace) -> Config:
     if args.seed is not None:
         cfg.setdefault('randomness', {})
         cfg.randomness.seed = args.seed
-    default = cfg.get('work_dir') or Path('work_dirs', Path(args.config).stem)
-    cfg.work_dir = str(args.work_dir or default)
     return cfg
+
+
+def _of_own_data(options: list[str]) -> bool:
+    """Whether some are read while images are looked for, which is over when a run is begun."""
+    return any(option.startswith(('data_root=', 'own_data.')) for option in options)
 
 
 def with_own_data(

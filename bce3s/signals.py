@@ -13,8 +13,9 @@ from types import FrameType, TracebackType
 
 from bce3s.errors import BCE3SError
 
-# Slurm's and torchrun's; Slurm's --signal=USR1@SECONDS, ahead of its time limit; Ctrl-C
-STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+# Slurm's and torchrun's; Slurm's --signal=USR1@SECONDS, ahead of its time limit; Ctrl-C; a terminal
+# that is closed
+STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 _active: StopSignals | None = None
 
@@ -37,8 +38,8 @@ class FailedElsewhere(BCE3SError):
 
 
 class StopSignals:
-    """While the block runs, SIGTERM, SIGUSR1 and SIGINT ask for a stop; afterwards they do what
-    they did before.
+    """While the block runs, SIGTERM, SIGUSR1, SIGINT and SIGHUP ask for a stop; afterwards they do
+    what they did before. Under ``nohup``, which has SIGHUP ignored, it stays so.
 
     As long as nothing can be lost (start-up) the first one raises :class:`Preempted` at once. After
     :func:`be_patient` it is only noted, and whoever trains looks at :func:`requested` between two
@@ -57,8 +58,11 @@ class StopSignals:
         global _active
         if threading.current_thread() is threading.main_thread():
             _active = self
-            self._before = {number: signal.getsignal(number) for number in STOPPING}
-            for number in STOPPING:
+            handlers = {number: signal.getsignal(number) for number in STOPPING}
+            if handlers[signal.SIGHUP] is signal.SIG_IGN:
+                del handlers[signal.SIGHUP]
+            self._before = handlers
+            for number in handlers:
                 signal.signal(number, self._handle)
         return self
 
@@ -119,7 +123,7 @@ class ShieldedWorker:
 
     def __call__(self, worker: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        for number in (signal.SIGUSR1, signal.SIGINT):
+        for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         threading.Thread(target=_obey_parent, daemon=True).start()
         if self.init is not None:

@@ -277,13 +277,41 @@ def test_the_work_dir_is_not_overwritten_unasked(call, tmp_path):
 def test_resume_goes_on_where_it_stopped(call, tmp_path):
     assert call(work='whole')[0] == 0
     assert call('--cfg-options', 'train_cfg.max_epochs=1')[0] == 0
-    assert call('--resume')[0] == 0
+    assert call('--resume', '--cfg-options', 'train_cfg.max_epochs=2')[0] == 0
     whole, resumed = (
         torch.load(tmp_path / d / 'epoch_2.pth', weights_only=True) for d in ('whole', 'work')
     )
     assert torch.equal(whole['state_dict']['layer.weight'], resumed['state_dict']['layer.weight'])
     assert resumed['meta']['epoch'] == 2
     assert not list((tmp_path / 'work').glob('.*.tmp'))
+
+
+def test_resume_alone_keeps_the_options_that_the_run_was_begun_with(call, tmp_path):
+    options = ('--cfg-options', 'train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=0.125')
+    assert call(*options)[0] == 0
+    assert call('--resume')[0] == 0
+    assert not (tmp_path / 'work' / 'epoch_2.pth').exists()
+    assert call('--resume', '--cfg-options', 'train_cfg.max_epochs=3')[0] == 0
+    last = torch.load(tmp_path / 'work' / 'epoch_3.pth', weights_only=True)
+    assert last['optimizer']['param_groups'][0]['lr'] == 0.125
+
+
+def test_a_dry_run_fetches_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main('train', ['configs/bce3s/cifar100lt_if100_r32.py', '--dry-run']) == 1
+    assert re.search(r'error: data/cifar-100-\w+/\S+ is missing', capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_length_or_rate_than_the_checkpoints_is_asked_for(call, tmp_path):
+    assert call('--cfg-options', 'optim_wrapper.optimizer.lr=0.125')[0] == 0
+    first = str(tmp_path / 'work' / 'epoch_1.pth')
+    status, error = call('--resume', first, work='elsewhere')
+    assert status == 1
+    assert 'optim_wrapper.optimizer.lr=0.125, but this config has' in error
+    assert call('--resume', first, '--changed', work='elsewhere')[0] == 0
+    same = ('--cfg-options', 'optim_wrapper.optimizer.lr=0.125')
+    assert call('--resume', first, *same, work='another')[0] == 0
 
 
 def test_resume_with_nothing_there_says_so_and_starts(call, tmp_path):
@@ -353,7 +381,7 @@ def test_a_restart_by_torchrun_resumes(call, tmp_path, monkeypatch):
     assert 'already holds checkpoints' in error
     before = (tmp_path / 'work' / 'epoch_1.pth').read_bytes()
     monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
-    assert call('--overwrite')[0] == 0
+    assert call('--overwrite', '--cfg-options', 'train_cfg.max_epochs=2')[0] == 0
     assert (tmp_path / 'work' / 'epoch_1.pth').read_bytes() == before
     whole, resumed = (
         torch.load(tmp_path / d / 'epoch_2.pth', weights_only=True) for d in ('whole', 'work')
@@ -462,7 +490,7 @@ def test_a_work_dir_that_cannot_be_made(call, tmp_path, work):
 
 def test_a_checkpoint_beyond_the_end(call):
     assert call(text='train_cfg = dict(by_epoch=True, max_epochs=3)\n')[0] == 0
-    status, error = call('--resume', text='train_cfg = dict(by_epoch=True, max_epochs=1)\n')
+    status, error = call('--resume', '--cfg-options', 'train_cfg.max_epochs=1')
     assert status == 1
     assert 'saved in epoch 3, but this run has 1: there is nothing to train' in error
 

@@ -36,6 +36,20 @@ def test_later_it_is_noted_and_further_ones_change_nothing():
     assert [signal.getsignal(number) for number in signals.STOPPING] == before
 
 
+def test_a_terminal_that_is_closed_asks_for_a_stop_but_under_nohup():
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler, expected in ((signal.SIG_DFL, signal.SIGHUP), (signal.SIG_IGN, 0)):
+            signal.signal(signal.SIGHUP, handler)
+            with StopSignals():
+                be_patient()
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert requested() == expected
+            assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_the_second_ctrl_c_is_one(monkeypatch):
     def twice():
         with StopSignals():

@@ -9,8 +9,10 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
 from bce3s.engine.report_hook import NOT_THE_EXPERIMENT
+from bce3s.errors import BCE3SError
 
 RATE = 'optim_wrapper.optimizer.lr'
+COURSE = (RATE, 'train_cfg.max_epochs', 'train_cfg.max_iters')
 LONGEST = 1_000_000  # characters of a config that are looked at
 MOST = 20  # keys that are written out
 NOTHING = 'nothing'
@@ -99,6 +101,28 @@ def take_over_rates(
             if scheduler.param_name == 'lr':
                 scheduler.base_values[i] *= rate / former
     return changed
+
+
+def check_course(changed: dict[str, tuple[str, str]], asked: list[str]) -> None:
+    """Another length or learning rate must have been asked for by an option.
+
+    Args:
+        changed: as of :func:`changes`.
+        asked: the ``--cfg-options`` of this call.
+
+    Raises:
+        BCE3SError: it was not; names the first such key, and both values.
+    """
+    keys = {option.partition('=')[0] for option in asked}
+    if any(key.startswith('own_data.') for key in keys):  # from which much follows
+        return
+    for key, (was, now) in changed.items():
+        if key in COURSE and key not in keys:
+            raise BCE3SError(
+                f'The checkpoint was trained with {key}={was}, but this config has {now}: repeat '
+                'the options that the run was begun with, resume in its own work dir, or say '
+                '--changed to go on with this config.'
+            )
 
 
 def sentence(

@@ -14,7 +14,13 @@ from torch.utils.data import DataLoader
 from bce3s.engine.loops import ResumableTrainLoop
 from bce3s.engine.optimizer_state import check_optimizer
 from bce3s.engine.preemption import all_or_none
-from bce3s.engine.resumed_config import RATE, changes, sentence, take_over_rates
+from bce3s.engine.resumed_config import (
+    RATE,
+    changes,
+    check_course,
+    sentence,
+    take_over_rates,
+)
 from bce3s.engine.sharded_rows import model_and_shards, whole_rows
 from bce3s.errors import BCE3SError
 from bce3s.signals import shield_workers
@@ -55,6 +61,8 @@ class QuietRunner(Runner):
 
     _meta: dict[str, Any]
     _resuming = False
+
+    asked: list[str] | None = None  # options of a call that resumes; None: any change will do
 
     def setup_env(self, env_cfg: dict) -> None:
         super().setup_env(env_cfg)
@@ -138,6 +146,8 @@ class QuietRunner(Runner):
         if hasattr(self.train_loop, 'continue_from'):
             self.train_loop.continue_from(self._meta)
         changed = changes(self.cfg, self._meta)
+        if self.asked is not None:
+            check_course(changed, self.asked)
         rates = take_over_rates(
             self.optim_wrapper, self.param_schedulers, configured, constant=RATE in changed
         )

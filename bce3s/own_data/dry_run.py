@@ -58,7 +58,7 @@ def _of_loaders(cfg: Config) -> tuple[dict[str, list[int]], list[str], list[int]
     for split in LOADERS:
         loader = cfg.get(f'{split}_dataloader')
         if loader is not None:
-            dataset = DATASETS.build(loader.dataset)
+            dataset = DATASETS.build(_without_fetching(loader.dataset))
             sets.setdefault(str(getattr(dataset, 'metainfo', {}).get('split', split)), dataset)
     if not sets or not all(hasattr(each, 'labels') for each in sets.values()):
         raise BCE3SError(
@@ -68,6 +68,16 @@ def _of_loaders(cfg: Config) -> tuple[dict[str, list[int]], list[str], list[int]
     counts = [int(n) for n in train.metainfo['class_counts']]
     names = [str(name) for name in train.metainfo.get('classes', range(len(counts)))]
     return {split: each.labels.tolist() for split, each in sets.items()}, names, counts
+
+
+def _without_fetching(dataset: dict) -> dict:
+    """A data set that would download what is missing says so instead."""
+    from bce3s.datasets.in_memory import DownloadedLongTailed
+    from bce3s.registry import DATASETS
+
+    kind = DATASETS.get(dataset['type'])
+    fetches = isinstance(kind, type) and issubclass(kind, DownloadedLongTailed)
+    return dict(dataset, download=False) if fetches else dataset
 
 
 def _settings(cfg: Config) -> str:

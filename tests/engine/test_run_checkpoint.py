@@ -46,6 +46,12 @@ def test_by_epoch_and_by_iteration(tmp_path):
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
 
 
+def test_one_by_iteration_that_is_due_at_the_end_of_an_epoch_is_that_of_the_epoch(tmp_path):
+    saving = dict(interval=-1, interval_iters=6, save_last=False, max_keep_ckpts=-1)
+    run(tmp_path, epochs=3, saving=saving).train()
+    assert names(tmp_path) == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']
+
+
 def test_by_epoch_false_counts_iterations_as_mmengine(tmp_path):
     run(tmp_path, epochs=2, saving=dict(interval=4, by_epoch=False, max_keep_ckpts=-1)).train()
     assert names(tmp_path) == ['epoch_2.pth', 'iter_4.pth', 'iter_8.pth']
