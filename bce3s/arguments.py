@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 EXAMPLES = {
     'train': 'example: python tools/train.py configs/bce3s/digits.py --seed 1 --work-dir runs/1\n\n'
-    'exit status: 0 done, or stopped by SIGTERM, SIGUSR1 or SIGHUP with everything saved (continue\n'
+    'exit status: 0 done, or stopped by SIGTERM, SIGUSR1 or SIGHUP with all of it saved (continue\n'
     'with --resume); 1 an error, in one sentence; 2 wrong arguments; 130 stopped by Ctrl-C,\n'
     'everything saved (a second Ctrl-C stops at once)',
     'test': 'example: python tools/test.py configs/bce3s/digits.py runs/1/epoch_130.pth',

@@ -1,4 +1,4 @@
-"""One way to write numbers, words and tables as text."""
+"""One way to write numbers and tables as text."""
 
 from __future__ import annotations
 
@@ -6,16 +6,6 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-
-
-def counted(number: int, one: str, many: str = '') -> str:
-    """A number of things.
-
-    >>> counted(1, 'class'), counted(2000, 'class'), counted(0, 'image')
-    ('1 class', '2,000 classes', '0 images')
-    """
-    many = many or f'{one}{"es" if one.endswith("s") else "s"}'
-    return f'{number:,} {one if number == 1 else many}'
 
 
 def percent(value: float | None) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 def counted(number: int, one: str, many: str = '') -> str:
     """A number and its noun.
 
-    >>> counted(1, 'image'), counted(2000, 'image'), counted(0, 'class', 'classes')
+    >>> counted(1, 'image'), counted(2000, 'image'), counted(0, 'class')
     ('1 image', '2,000 images', '0 classes')
     """
-    return f'{number:,} {one if number == 1 else many or f"{one}s"}'
+    many = many or f'{one}{"es" if one.endswith("s") else "s"}'
+    return f'{number:,} {one if number == 1 else many}'
 
 
 def in_order(names: Iterable[str]) -> list[str]:

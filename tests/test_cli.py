@@ -460,7 +460,7 @@ def test_the_help_has_the_exit_statuses(capsys):
     with pytest.raises(SystemExit):
         cli.main('train', ['--help'])
     text = ' '.join(capsys.readouterr().out.split())
-    assert 'exit status: 0 done, or stopped by SIGTERM, SIGUSR1 or SIGHUP with everything' in text
+    assert 'stopped by SIGTERM, SIGUSR1 or SIGHUP with all of it saved' in text
     assert '130 stopped by Ctrl-C' in text
 
 

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pytest
 
-MODULES = ['bce3s.datasets.long_tailed', 'bce3s.samplers']
+MODULES = ['bce3s.datasets.long_tailed', 'bce3s.samplers', 'bce3s.tables', 'bce3s.wording']
 
 
 @pytest.mark.parametrize('name', MODULES)

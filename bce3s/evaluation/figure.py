@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
-from bce3s.tables import counted
+from bce3s.wording import counted
 
 # Told apart by readers with any colour vision, and in grey (after Paul Tol's "bright").
 COLOURS = {'many': '#A3BFDC', 'medium': '#E6DD9F', 'few': '#F6B5BC'}

@@ -17,7 +17,8 @@ from bce3s.evaluation.figure import draw_report
 from bce3s.evaluation.report_check import fault, no_constant
 from bce3s.evaluation.selection import LAST, label, other_selections, selections
 from bce3s.files import written_whole
-from bce3s.tables import counted, escaped, markdown_table, percent
+from bce3s.tables import escaped, markdown_table, percent
+from bce3s.wording import counted
 
 ANOTHER = 'tools/test.py writes a new one.'
 HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'macro_f1', 'per_class', 'samples')

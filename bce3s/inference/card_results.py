@@ -9,7 +9,8 @@ from typing import Any
 from bce3s.datasets.long_tailed import SPLITS
 from bce3s.inference.card_text import UNKNOWN, known, listed
 from bce3s.inference.precisions import precisions_text
-from bce3s.tables import counted, escaped, markdown_table, percent
+from bce3s.tables import escaped, markdown_table, percent
+from bce3s.wording import counted
 
 FEW_IMAGES = 100  # of a split, below which its figures are called uncertain
 

@@ -9,7 +9,8 @@ from bce3s.datasets.long_tailed import SPLITS
 from bce3s.inference.card_results import limits_text, rejection_text, results_text
 from bce3s.inference.card_text import UNKNOWN, known, listed
 from bce3s.inference.card_usage import usage
-from bce3s.tables import counted, escaped, markdown_table, percent
+from bce3s.tables import escaped, markdown_table, percent
+from bce3s.wording import counted
 
 FOLDED = 200  # classes; more are folded
 

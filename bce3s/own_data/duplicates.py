@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bce3s.own_data.finding import Finding
 from bce3s.own_data.near_duplicates import near_duplicates
 from bce3s.own_data.thumbnails import Thumbnails
-from bce3s.tables import counted
+from bce3s.wording import counted
 
 MOSTLY = 0.5  # share of a class's images that are also in another one
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bce3s.datasets.checks import printable
-from bce3s.wording import counted as counted
 
 SHOWN = 10  # lines of a finding that are written out; the rest are counted
 

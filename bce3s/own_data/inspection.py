@@ -22,7 +22,7 @@ from bce3s.own_data.finding import format_findings as format_findings
 from bce3s.own_data.found import FoundImages
 from bce3s.own_data.label_checks import doubtful_names, few_images, odd_classes, unmeasured
 from bce3s.own_data.thumbnails import Progress, Thumbnails, look_at_all
-from bce3s.tables import counted
+from bce3s.wording import counted
 
 LONG = 8  # times the shorter side
 SMALL = 16  # pixels of the shorter side

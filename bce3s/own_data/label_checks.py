@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bce3s.own_data.finding import Finding
 from bce3s.own_data.thumbnails import Thumbnails
-from bce3s.tables import counted
+from bce3s.wording import counted
 
 NONE = 'none of these'  # what predictions call an image of no class
 FEW = 5  # training images below which little can be learnt

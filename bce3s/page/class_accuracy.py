@@ -13,7 +13,7 @@ from bce3s.page.labels import end_labels, shortened
 from bce3s.page.sections import Cell, Figure, Group, PageRun, Section, grouped
 from bce3s.page.shown import split_axes
 from bce3s.page.svg import GRID, INK, SPLIT_COLOURS, SURFACE, VARIABLES, new_figure, to_svg
-from bce3s.tables import counted
+from bce3s.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bce3s.errors import BCE3SError
 from bce3s.page.sections import PageRun, Section, Table
 from bce3s.page.svg import DARK, VARIABLES, style
-from bce3s.tables import counted
+from bce3s.wording import counted
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -9,7 +9,8 @@ from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.selection import label, selections
 from bce3s.page.glance import figures, glance_chart, group_cell
 from bce3s.page.sections import Group, PageRun, Section, Table, grouped
-from bce3s.tables import counted, mean_std
+from bce3s.tables import mean_std
+from bce3s.wording import counted
 
 EXPLAINED = """\
 Accuracy in percent: means over classes of each class's accuracy, so that a rare class counts as \

@@ -10,14 +10,13 @@ import pytest
 
 import bce3s.evaluation
 from bce3s.page import labels
-from bce3s.tables import counted
 
 MODULES = [
     *(
         f'bce3s.evaluation.{module.name}'
         for module in pkgutil.iter_modules(bce3s.evaluation.__path__)
     ),
-    *(labels.__name__, counted.__module__),
+    labels.__name__,
 ]
 MEASURES = {
     'accuracy': ('evaluate', 'macro_f1'),
