@@ -19,8 +19,11 @@ from bce3s.datasets.checks import Problems
 from bce3s.datasets.tables import (
     DELIMITERS,
     EXTENSIONS,
+    LABEL_COLUMNS,
     OPTION,
+    PATH_COLUMNS,
     Listing,
+    called,
     kind_of,
     read_table,
     shown,
@@ -194,11 +197,15 @@ def _lines(text: str, path: Path, problems: Problems) -> Listing:
                 f'{shown(rest or f"{name} {label}")} has no label: expected "path label"',
                 'no label, expected "path label"',
             )
-        elif name:
+        elif name and (listing.paths or not _is_header(name, label)):
             listing.paths.append(name)
             listing.labels.append(label)
             listing.lines.append(number)
     return listing
+
+
+def _is_header(name: str, label: str) -> bool:
+    return bool(called([name], PATH_COLUMNS) and called([label], LABEL_COLUMNS))
 
 
 def _labels(

@@ -117,7 +117,7 @@ def _rows(text: str, delimiter: str) -> tuple[Rows, tuple[int, str] | None]:
     rows, before = [], 0
     try:
         for row in reader:
-            row = [cell.strip() for cell in row]
+            row = [cell.rstrip().lstrip('\t') for cell in row]  # blanks in quotes before it stay
             if any(row):
                 rows.append((before + 1, row))
             before = reader.line_num
@@ -133,7 +133,7 @@ def _note_fault(table: tuple[Rows, tuple[int, str] | None], path: Path, problems
 
 def _listing(rows: Rows, layout: _Layout, path: Path, problems: Problems) -> Listing:
     width = len(rows[0][1])
-    at_split = _called(rows[0][1], SPLIT_COLUMNS) if layout.headed else []
+    at_split = called(rows[0][1], SPLIT_COLUMNS) if layout.headed else []
     paths, labels, lines, splits = [], [], [], []
     for line, row in rows[layout.headed :]:
         if len(row) != width:
@@ -148,14 +148,14 @@ def _listing(rows: Rows, layout: _Layout, path: Path, problems: Problems) -> Lis
             paths.append(row[layout.paths])
             labels.append(_label(row, layout.labels))
             lines.append(line)
-            splits += [row[at] for at in at_split[:1]]
+            splits += [row[at].strip() for at in at_split[:1]]
     return Listing(paths, labels, lines, splits if at_split else None)
 
 
 def _label(row: list[str], at: int | dict[int, str] | None) -> str:
     if isinstance(at, dict):
         return _marked(row, at) or ''
-    return '' if at is None else row[at]
+    return '' if at is None else row[at].strip()
 
 
 def _marked(row: list[str], classes: dict[int, str]) -> str | None:
@@ -193,7 +193,7 @@ def _one_hot(
     """One column of paths, no label, and columns of nothing but 0 and 1."""
     for delimiter, (rows, _) in tables.items() if columns is None else ():
         header = rows[0][1] if rows else []
-        at_path = _called(header, PATH_COLUMNS)
+        at_path = called(header, PATH_COLUMNS)
         whole = [row for _, row in rows[1:] if len(row) == len(header)]
         if len(at_path) == 1 and whole:
             marks = [at for at in range(len(header)) if all(row[at] in MARKS for row in whole)]
@@ -208,7 +208,7 @@ def _unlabelled(firsts: dict[str, list[str]]) -> _Layout | None:
     that names an image.
     """
     for delimiter, first in firsts.items():
-        if at := _called(first, PATH_COLUMNS):
+        if at := called(first, PATH_COLUMNS):
             return _Layout(delimiter, at[0], None)
         images = [_is_image(cell) for cell in first[: 2 if len(first) == 2 else 1]]
         if any(images):
@@ -219,13 +219,13 @@ def _unlabelled(firsts: dict[str, list[str]]) -> _Layout | None:
 def _columns(header: list[str], columns: Sequence[str] | None) -> tuple[list[int], list[int]]:
     """Where those of paths and of labels may be."""
     if columns is None:
-        return _called(header, PATH_COLUMNS), _called(header, LABEL_COLUMNS)
+        return called(header, PATH_COLUMNS), called(header, LABEL_COLUMNS)
     folded = [cell.casefold() for cell in header]
     at = [[i for i, cell in enumerate(folded) if cell == name.casefold()] for name in columns]
     return at[0], at[1]
 
 
-def _called(header: list[str], names: Sequence[Sequence[str]]) -> list[int]:
+def called(header: list[str], names: Sequence[Sequence[str]]) -> list[int]:
     """Where the columns of these names are, of the first group that is there."""
     plain = [re.sub(r'[\s_-]+', '', cell.casefold()) for cell in header]
     found = ([i for i, cell in enumerate(plain) if cell in group] for group in names)

@@ -38,8 +38,8 @@ class FoundImages:
     Attributes:
         root: the folder that paths are relative to.
         classes: names of the classes; a label is a position in it.
-        splits: ``train``, ``val`` or ``test`` -> the images of it: (path relative to ``root``,
-            label), sorted by path.
+        splits: ``train``, ``val`` or ``test``, in this order -> the images of it: (path relative
+            to ``root``, label), sorted by path.
         made: the splits that we made, because the data had none.
         notes: sentences on what was found and how it was understood.
     """
@@ -49,6 +49,9 @@ class FoundImages:
     splits: dict[str, list[tuple[str, int]]]
     made: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.splits = {name: self.splits[name] for name in SPLIT_NAMES if name in self.splits}
 
     def counts(self, split: str) -> list[int]:
         """(K,) images of each class in ``split``."""
@@ -74,7 +77,14 @@ def find(data_root: str | Path, options: ListOptions | None = None) -> FoundImag
         BCE3SError: nothing there, no image, one class only, a class of ``val`` or ``test`` that
             ``train`` does not have, or a list with bad lines.
     """
-    from bce3s.own_data.listed import WITH_IMAGES, ListOptions, from_list, from_lists, lists_in
+    from bce3s.own_data.listed import (
+        WITH_IMAGES,
+        ListOptions,
+        from_list,
+        from_lists,
+        is_metadata,
+        lists_in,
+    )
 
     options = options or ListOptions()
 
@@ -88,7 +98,7 @@ def find(data_root: str | Path, options: ListOptions | None = None) -> FoundImag
     try:
         if lists := lists_in(path):
             found = from_lists(path, lists, options)
-        elif (path / WITH_IMAGES).is_file():
+        elif is_metadata(path / WITH_IMAGES):
             found = from_list(path / WITH_IMAGES, options)
         else:
             found = _from_folder(path)

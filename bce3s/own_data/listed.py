@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 
 from bce3s.datasets.checks import printable
-from bce3s.datasets.lists import SUFFIXES, ImageEntries, read_list
-from bce3s.datasets.tables import EXTENSIONS, NoLabels
+from bce3s.datasets.lists import SUFFIXES, ImageEntries, decoded, list_content, read_list
+from bce3s.datasets.tables import EXTENSIONS, LABEL_COLUMNS, NoLabels, called
 from bce3s.errors import BCE3SError
 from bce3s.own_data.found import SPLIT_NAMES, SPLIT_OF, FoundImages, labelled, subfolders
 from bce3s.wording import counted
@@ -49,7 +50,7 @@ def lists_in(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         name = path.name.casefold().removesuffix('.gz')
         split = SPLIT_OF.get(Path(name).stem)
-        if split and path.is_dir() and (path / WITH_IMAGES).is_file():
+        if split and path.is_dir() and is_metadata(path / WITH_IMAGES):
             path = path / WITH_IMAGES
         elif not (name.endswith(SUFFIXES) and path.is_file()):
             continue
@@ -61,6 +62,16 @@ def lists_in(folder: Path) -> dict[str, Path]:
         if split:
             found[split] = path
     return {split: found[split] for split in SPLIT_NAMES if split in found and 'train' in found}
+
+
+def is_metadata(path: Path) -> bool:
+    """Whether a table names images and labels as Hugging Face does; beside folders of classes a
+    table of this name may say other things.
+    """
+    if not path.is_file():
+        return False
+    header = next(csv.reader([decoded(list_content(path), path).partition('\n')[0]]), [])
+    return 'file_name' in header and bool(called(header, LABEL_COLUMNS))
 
 
 def from_lists(folder: Path, lists: dict[str, Path], options: ListOptions) -> FoundImages:
@@ -177,6 +188,7 @@ def located(paths: Sequence[str], source: Path, options: ListOptions) -> tuple[l
         rated = {under(sample[0], *way): (hits(way), way) for way in ways}
         most = max(hit for hit, _ in rated.values())
         best = _of_the_split([way for hit, way in rated.values() if hit == most > 0], source)
+        best = [way for way in best if not way[2]] or best  # as written, if that is there
         if len(best) > 1:
             places = ' and '.join(repr(under(sample[0], *way)) for way in best[:2])
             raise BCE3SError(

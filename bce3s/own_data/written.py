@@ -50,9 +50,11 @@ def write(folder: Path, found: FoundImages, facts: Facts) -> None:
 
 def _table(found: FoundImages, images: list[tuple[str, int]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(('path', 'label'))
-    writer.writerows((path, found.classes[label]) for path, label in images)
+    plain = csv.writer(text, lineterminator='\n')
+    quoted = csv.writer(text, lineterminator='\n', quoting=csv.QUOTE_ALL)
+    plain.writerow(('path', 'label'))
+    for path, label in images:  # a blank that begins a path is read back in quotes only
+        (quoted if path[0] == ' ' else plain).writerow((path, found.classes[label]))
     return text.getvalue()
 
 

@@ -115,3 +115,9 @@ def test_one_column_of_zeros_and_ones_for_each_class(tmp_path):
 def test_the_message_names_the_option_of_the_command(tmp_path):
     with pytest.raises(BCE3SError, match=r"own_data\.columns=\('A','B'\)"):
         read(tmp_path, 'x,y,z\n1,2,3\n', option="own_data.columns=('A','B')")
+
+
+def test_blanks_beside_separators_belong_to_no_cell(tmp_path):
+    text = ' path , label \n a b.jpg , cat \n"  c.jpg"," big dog"\n'
+    expected = [('a b.jpg', 1, 2), ('  c.jpg', 0, 3)], ['big dog', 'cat']
+    assert read(tmp_path, text) == expected

@@ -332,3 +332,8 @@ def test_published_lists_do_not_overlap():
     assert not set(val) & set(test)
     assert {path.split('/')[0] for path in val} == {'train'}
     assert {path.split('/')[0] for path in test} == {'val'}
+
+
+def test_a_header_of_lines_is_no_image(tmp_path):
+    entries = read_list(put(tmp_path, 'path label\na.jpg dog\nb.jpg cat\n'))
+    assert pairs(entries) == [('a.jpg', 1, 2), ('b.jpg', 0, 3)]

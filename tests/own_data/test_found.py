@@ -9,7 +9,10 @@ from picture_folders import put
 from bce3s.errors import BCE3SError
 from bce3s.own_data.found import find
 from bce3s.own_data.listed import ListOptions
+from bce3s.own_data.settings import Facts
 from bce3s.own_data.sound import sound
+from bce3s.own_data.splits import hold_out
+from bce3s.own_data.written import read, write
 
 
 def named(found, split='train'):
@@ -343,3 +346,30 @@ def test_a_listed_image_that_is_not_there(tmp_path):
     usable, _ = sound(find(tmp_path / 'x.csv'))
     assert usable.counts('train') == [1, 1]
     assert any('3.png is missing' in note for note in usable.notes)
+
+
+# ------------------------------------------------------------------------- written down, and back
+def test_written_paths_are_read_back_as_they_are(tmp_path):
+    put(tmp_path, ' a/ 1.png', 'b/1.png', 'b\\c/1.png', '"d" , e/1.png')
+    found = find(tmp_path)
+    write(tmp_path / 'data', found, Facts(4, 1, 4, 8, 'cpu'))
+    again, _ = read(tmp_path / 'data')
+    assert (again.splits, again.classes) == (found.splits, found.classes)
+
+
+def test_a_split_that_is_made_stands_between_the_others(tmp_path):
+    put(tmp_path, *(f'{s}/{c}/{i}.png' for s in ('test', 'train') for c in 'ab' for i in range(3)))
+    assert list(hold_out(find(tmp_path)).splits) == ['train', 'val', 'test']
+
+
+def test_a_back_slash_that_is_there_is_one(tmp_path):
+    put(tmp_path, 'a\\1.png', 'a/1.png', 'b/2.png')
+    (tmp_path / 'x.csv').write_text('path,label\na\\1.png,a\nb/2.png,b\n')
+    assert named(find(tmp_path / 'x.csv')) == {'a\\1.png': 'a', 'b/2.png': 'b'}
+
+
+@pytest.mark.parametrize('above', ['', 'train/'])
+def test_a_table_of_other_things_leaves_the_folders_their_names(tmp_path, above):
+    put(tmp_path, f'{above}a/1.png', f'{above}b/1.png')
+    (tmp_path / above / 'metadata.csv').write_text('file_name,note\na/1.png,x\n')
+    assert find(tmp_path).classes == ['a', 'b']
