@@ -16,21 +16,20 @@ from bce3s.evaluation.accuracy import COLUMNS, evaluate
 from bce3s.evaluation.rejection import Extremes
 from bce3s.registry import METRICS
 
-LOGGED = (*COLUMNS, 'accuracy', 'macro_f1')
-
 
 @METRICS.register_module()
 class LongTailedMetric(BaseMetric):
     """All / Many / Medium / Few accuracy of a long-tailed classifier, in percent.
 
     The keys have no prefix (``all``, ``many``, ...), so ``CheckpointHook(save_best='all',
-    rule='greater')`` works; an empty split has no key. With flip test-time augmentation the same
-    figures appear as ``all_flip_tta`` and so on. After an evaluation ``summary`` holds the full
-    result of ``accuracy.evaluate`` as ``summary['plain']`` and, if the model gave flip predictions,
-    ``summary['flip_tta']``; ``skipped`` is the number of images that could not be read and are left
-    out; ``extremes`` is what :mod:`~bce3s.evaluation.rejection` needs of the scores, in the order
-    of the samples' indices, ``None`` if the model gives none. Each sample counts once, whatever the
-    number of processes and however the sampler shares them out; every process computes the same.
+    rule='greater')`` works; an empty split has no key. With flip test-time augmentation there is
+    ``all_flip_tta`` too. The log stays short: everything else is in the report. After an evaluation
+    ``summary`` holds the full result of ``accuracy.evaluate`` as ``summary['plain']`` and, if the
+    model gave flip predictions, ``summary['flip_tta']``; ``skipped`` is the number of images that
+    could not be read and are left out; ``extremes`` is what :mod:`~bce3s.evaluation.rejection`
+    needs of the scores, in the order of the samples' indices, ``None`` if the model gives none.
+    Each sample counts once, whatever the number of processes and however the sampler shares them
+    out; every process computes the same.
 
     Args:
         many: a class with MORE training samples than this is Many.
@@ -95,12 +94,10 @@ class LongTailedMetric(BaseMetric):
             for name, values in sets.items()
         }
         self.extremes = None if None in pairs else _gathered(pairs, labels)
-        return {
-            key if name == 'plain' else f'{key}_{name}': figures[key]
-            for name, figures in self.summary.items()
-            for key in LOGGED
-            if figures[key] is not None
-        }
+        logged = {key: self.summary['plain'][key] for key in COLUMNS}
+        if 'flip_tta' in self.summary:
+            logged['all_flip_tta'] = self.summary['flip_tta']['all']
+        return {key: value for key, value in logged.items() if value is not None}
 
 
 def _skipped(data_batch: Any, size: int) -> list[bool]:
