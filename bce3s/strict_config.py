@@ -251,7 +251,9 @@ def explained(cfg: Config) -> Iterator[None]:
 
 def _unknown(cfg: Config, name: str, kind: str) -> str:
     at = where_is(cfg, rf'[\'"]{re.escape(name)}[\'"]')
-    return f'{at}: no {kind} is called {name!r}.{closest(name, registered(kind))}'
+    own = ' A class of your own needs its module in custom_imports.imports of the config.'
+    near = closest(name, registered(kind))
+    return f'{at}: no {kind} is called {name!r}.{near or own}'
 
 
 def _unbuilt(error: BaseException, node: Any, raised: str, cfg: Config) -> str:

@@ -239,7 +239,7 @@ def unbuilt(*options):
     [
         ('model.head.joint.type=torch.nn.Linear', r'torch\.nn\.Linear takes no argument'),
         ('model.backbone.type=torch.nn.Linear', r'torch\.nn\.Linear'),
-        ('model.head.joint.type=Nothing', "no model is called 'Nothing'"),
+        ('model.head.joint.type=Nothing', "no model is called 'Nothing'.*custom_imports.imports"),
         ('model.head.joint._delete_=True', 'cannot be built'),
     ],
 )
