@@ -67,7 +67,7 @@ class FoundImages:
         return counts
 
 
-def find(data_root: str | Path, options: ListOptions | None = None) -> FoundImages:
+def find(data_root: str | Path, options: ListOptions | None = None, least: int = 2) -> FoundImages:
     """Images, classes and splits below a folder, or in a list; no image is opened.
 
     Understood are a folder of class folders; a folder with ``train`` and perhaps ``val`` and
@@ -78,10 +78,11 @@ def find(data_root: str | Path, options: ListOptions | None = None) -> FoundImag
     Args:
         data_root: the folder, or the list.
         options: how lists are to be read.
+        least: classes that there must be.
 
     Raises:
-        BCE3SError: nothing there, no image, one class only, a class of ``val`` or ``test`` that
-            ``train`` does not have, or a list with bad lines.
+        BCE3SError: nothing there, no image, less than ``least`` classes, a class of ``val`` or
+            ``test`` that ``train`` does not have, or a list with bad lines.
     """
     from bce3s.own_data.listed import WITH_IMAGES, ListOptions, from_list, from_lists, lists_in
 
@@ -93,7 +94,7 @@ def find(data_root: str | Path, options: ListOptions | None = None) -> FoundImag
     if is_run(path):
         raise BCE3SError(f'data_root: {path} is the folder of a run, not of images.')
     if path.is_file():
-        return _checked(from_list(path, options), path)
+        return _checked(from_list(path, options), path, least)
     try:
         if lists := lists_in(path):
             found = from_lists(path, lists, options)
@@ -101,13 +102,13 @@ def find(data_root: str | Path, options: ListOptions | None = None) -> FoundImag
             found = from_list(path / WITH_IMAGES, options)
         else:
             found = _from_folder(path)
-        return _checked(found, path)
+        return _checked(found, path, least)
     except OSError as error:
         raise BCE3SError(f'data_root: {path} cannot be listed ({error.strerror}).') from error
 
 
-def _checked(found: FoundImages, path: Path) -> FoundImages:
-    if len(found.classes) < 2:
+def _checked(found: FoundImages, path: Path, least: int) -> FoundImages:
+    if len(found.classes) < least:
         raise BCE3SError(
             printable(
                 f'{path} holds images of one class only ({found.classes[0]!r}): to tell classes '
@@ -267,7 +268,7 @@ def labelled(
         unknown = in_order({tidy[name] for _, name in images} - numbers.keys())
         if unknown:
             raise BCE3SError(
-                f'{_named(unknown)}: {"a class" if len(unknown) == 1 else "classes"} of {split!r} '
+                f'{quoted(unknown)}: {"a class" if len(unknown) == 1 else "classes"} of {split!r} '
                 f'that the training images do not have. Name them alike in both, add training '
                 'images, or remove them.'
             )
@@ -337,7 +338,7 @@ def not_used(folder: Path, used: Used, below: Below | None = None) -> list[str]:
         below = Below(left=left)
     others = [path for path in (_in_class(path, used) for path in below.others) if path]
     said = passed_over(Below(others=others, left=below.left))
-    said = [*([_named(names)] if names else []), *said]
+    said = [*([quoted(names)] if names else []), *said]
     return [f'Passed over in {folder}: {"; ".join(said)}.'] if said else []
 
 
@@ -352,6 +353,7 @@ def _in_class(path: str, used: Used) -> str:
     return path.removeprefix(upper)
 
 
-def _named(names: list[str], most: int = 5) -> str:
+def quoted(names: Sequence[str], most: int = 5) -> str:
+    """The first ``most`` names in quotes, and how many more there are."""
     more = f' and {len(names) - most:,} more' if len(names) > most else ''
     return printable(', '.join(map(repr, names[:most])) + more)
