@@ -10,7 +10,8 @@ EXAMPLES = {
     'exit status: 0 done, or stopped by SIGTERM, SIGUSR1 or SIGHUP with all of it saved (continue\n'
     'with --resume); 1 an error, in one sentence; 2 wrong arguments; 130 stopped by Ctrl-C,\n'
     'everything saved (a second Ctrl-C stops at once)',
-    'test': 'example: python tools/test.py configs/bce3s/digits.py runs/1/epoch_130.pth',
+    'test': 'examples: python tools/test.py configs/bce3s/digits.py runs/1/epoch_130.pth\n'
+    '          python tools/test.py runs/2/my_folder.py runs/2/epoch_9.pth --data NEW_PICTURES',
 }
 
 
@@ -63,6 +64,11 @@ def parser(tool: str) -> argparse.ArgumentParser:
         )
     else:
         p.add_argument('checkpoint', help='checkpoint file')
+        p.add_argument(
+            '--data',
+            metavar='PATH',
+            help='evaluate on these labelled images instead: a folder of class folders, or a list',
+        )
         p.add_argument(
             '--work-dir', help='where the report is written (<folder of the checkpoint>/test)'
         )

@@ -226,11 +226,12 @@ def _agreed_checkpoint(work_dir: Path, resume: str | None) -> str | None:
 
 
 def test(args: argparse.Namespace) -> int:
-    """``tools/test.py``: on ``test_dataloader`` if the config has one, else on
-    ``val_dataloader``.
+    """``tools/test.py``: on the images that ``--data`` names, or else on ``test_dataloader`` if the
+    config has one, or else on ``val_dataloader``.
     """
     adopt_environment(args.launcher)
-    cfg = load_config(args.config, args.cfg_options)
+    of_data = [o for o in args.cfg_options if args.data and o.startswith('own_data.')]
+    cfg = load_config(args.config, [o for o in args.cfg_options if o not in of_data])
     cfg.work_dir = str(args.work_dir or Path(args.checkpoint).parent / 'test')
     if not Path(args.checkpoint).is_file():
         raise BCE3SError(f'Checkpoint {args.checkpoint} does not exist. Check the path.')
@@ -240,11 +241,11 @@ def test(args: argparse.Namespace) -> int:
             f'run wrote does: python tools/test.py {Path(args.checkpoint).parent}/'
             f'{Path(args.config).name} {args.checkpoint}'
         )
-    if cfg.get('test_dataloader') is None:
-        if cfg.get('val_dataloader') is None:
-            raise BCE3SError(f'{args.config} has neither test_dataloader nor val_dataloader.')
-        cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
-        cfg.test_cfg = {k: v for k, v in cfg.val_cfg.items() if k != 'type'}
+    if args.data:
+        from bce3s.own_data.later import evaluate_on
+
+        evaluate_on(cfg, args.data, args.checkpoint, of_data)
+    _complete_test(cfg, args.config)
     cfg.load_from, cfg.resume = args.checkpoint, False
 
     def begin(runner: Runner) -> None:
@@ -252,6 +253,25 @@ def test(args: argparse.Namespace) -> int:
         runner.test()
 
     return _in_work_dir(cfg, lambda: _run(cfg, args.launcher, begin))
+
+
+def _complete_test(cfg: Config, name: str) -> None:
+    """What the test lacks is that of the validation."""
+    if cfg.get('test_dataloader') is None:
+        if cfg.get('val_dataloader') is None:
+            raise BCE3SError(f'{name} has neither test_dataloader nor val_dataloader.')
+        cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, None
+    if 'type' not in (cfg.test_dataloader.get('dataset') or {}):
+        raise BCE3SError(
+            f'{name} has no test split of which test_dataloader could change a part: it is tested '
+            'on val_dataloader; other labelled images are given by --data PATH.'
+        )
+    if cfg.get('test_evaluator') is None:
+        if cfg.get('val_evaluator') is None:
+            raise BCE3SError(f'{name} has neither test_evaluator nor val_evaluator.')
+        cfg.test_evaluator = cfg.val_evaluator
+    if cfg.get('test_cfg') is None:
+        cfg.test_cfg = {k: v for k, v in (cfg.get('val_cfg') or {}).items() if k != 'type'}
 
 
 def _delete(files: list[Path]) -> None:

@@ -41,6 +41,7 @@ DATASETS = _child(
     'bce3s.datasets.image_list',
     'bce3s.datasets.in_memory',
     'bce3s.own_data.images',
+    'bce3s.own_data.later',
 )
 DATA_SAMPLERS = _child('data sampler', _parent.DATA_SAMPLERS, 'bce3s.registered')
 TRANSFORMS = _child('transform', _parent.TRANSFORMS, 'bce3s.augmentation')

@@ -10,15 +10,13 @@ from pathlib import Path
 
 from bce3s.datasets.checks import Problems, agreed, bits_used, printable
 from bce3s.datasets.file_checks import check_how
+from bce3s.datasets.folders import Below, is_left_behind, look_below, passed_over
 from bce3s.datasets.image_files import ImageFiles, Images, check_split, warn
 from bce3s.datasets.pixels import WHITE
 from bce3s.datasets.tables import EXTENSIONS
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
-from bce3s.wording import counted, in_order
-
-LEFT_BY_MACS = ('._', '__MACOSX')
-OWN_FIGURE = 'class_frequencies.png'  # how tools/prepare_data.py calls its figure, at the end
+from bce3s.wording import in_order
 
 
 @DATASETS.register_module()
@@ -101,11 +99,11 @@ def check_duplicates(name: str, duplicates: str) -> None:
 
 def _scan(folders: dict[str, Path], split: str) -> tuple[Images, list[str], Images | None]:
     """Training images, names of the classes, test images if they are asked for."""
-    problems, passed_over = Problems(), Counter()
+    problems = Problems()
     classes = _classes(folders['train'])
     if len(classes) < 2:
         raise BCE3SError(_one_class(folders['train'], classes[0]))
-    found = [images_below(folders['train'] / name, problems, passed_over) for name in classes]
+    found, below = _of_classes(folders['train'], classes, problems)
     for name, paths in zip(classes, found, strict=True):
         if not paths:
             problems.add(folders['train'] / name, f'class {name!r} holds no image: {_remedy()}')
@@ -113,15 +111,13 @@ def _scan(folders: dict[str, Path], split: str) -> tuple[Images, list[str], Imag
             problems.add(folders['train'] / name, 'the name of a class must be UTF-8')
     train, test = _labelled(folders['train'], found, range(len(classes))), None
     if split == 'test':
-        test = _test_set(folders['test'], classes, problems, passed_over)
+        test, below = _test_set(folders['test'], classes, problems)
     problems.raise_all('The folders of classes cannot be used: correct them')
     if test is not None and not test.paths:
         raise BCE3SError(f'{folders["test"]} holds no image ({", ".join(EXTENSIONS)}).')
-    if passed_over:
-        warn(
-            f'Passed over below {folders[split]}: {counted(sum(passed_over.values()), "file")}',
-            [f'{number:,} {suffix}' for suffix, number in passed_over.most_common()],
-        )
+    lines = passed_over(below, classes)
+    if lines:
+        warn(f'Passed over below {folders[split]}', lines)
     return train, classes, test
 
 
@@ -148,8 +144,8 @@ def _remedy() -> str:
     return f'give it some ({", ".join(EXTENSIONS)}), or remove its folder'
 
 
-def _test_set(folder: Path, classes: list[str], problems: Problems, passed_over: Counter) -> Images:
-    """Images labelled as in the training set; a class may be missing."""
+def _test_set(folder: Path, classes: list[str], problems: Problems) -> tuple[Images, Below]:
+    """Images labelled as in the training set, and all that is there; a class may be missing."""
     numbers = {name: label for label, name in enumerate(classes)}
     names = _classes(folder)
     for name in names:
@@ -159,10 +155,26 @@ def _test_set(folder: Path, classes: list[str], problems: Problems, passed_over:
                 'is a class that the training set does not have: name the folders of both alike, '
                 'or remove it',
             )
-    passed_over.clear()  # those of this split are told
     names = [name for name in names if name in numbers]
-    found = [images_below(folder / name, problems, passed_over) for name in names]
-    return _labelled(folder, found, [numbers[name] for name in names])
+    found, below = _of_classes(folder, names, problems)
+    return _labelled(folder, found, [numbers[name] for name in names]), below
+
+
+def _of_classes(
+    folder: Path, classes: list[str], problems: Problems
+) -> tuple[list[list[str]], Below]:
+    """The images of each class, each folder's in the order of their names; and what is there."""
+    below = look_below(folder)
+    for error in below.errors:
+        problems.add(error.filename or folder, f'cannot be listed ({error.strerror})')
+    for link in below.circles:
+        problems.add(folder / link, 'links to a folder above it: remove the link')
+    found: dict[str, list[str]] = {name: [] for name in classes}
+    for path in below.images:
+        name, _, rest = path.partition('/')
+        if rest and name in found:
+            found[name].append(os.path.join(folder, path))
+    return list(found.values()), below
 
 
 def _labelled(folder: Path, found: list[list[str]], labels: list[int] | range) -> Images:
@@ -175,7 +187,7 @@ def _classes(folder: Path) -> list[str]:
     """The names of the folders in ``folder``, in natural order."""
     try:
         folders = (entry.name for entry in os.scandir(folder) if entry.is_dir())
-        classes = in_order(name for name in folders if not name.startswith(LEFT_BY_MACS))
+        classes = in_order(name for name in folders if not is_left_behind(name))
         if not classes:
             raise FileNotFoundError('there is no folder in it')
     except OSError as error:
@@ -184,35 +196,3 @@ def _classes(folder: Path) -> list[str]:
             'name the folder above it, --cfg-options train_dataloader.dataset.data_root=DIR'
         ) from error
     return classes
-
-
-def images_below(folder: Path, problems: Problems, passed_over: Counter) -> list[str]:
-    """The images in ``folder`` and below it, each folder's in the order of their names."""
-    found, above = [], {}
-
-    def unread(error: OSError) -> None:
-        problems.add(error.filename or folder, f'cannot be listed ({error.strerror})')
-
-    for where, below, names in os.walk(folder, onerror=unread, followlinks=True):
-        above[where] = {*above.get(os.path.dirname(where), ()), _identity(where)}
-        for name in list(below):
-            path = os.path.join(where, name)
-            if os.path.islink(path) and _identity(path) in above[where]:
-                problems.add(path, 'links to a folder above it: remove the link')
-                below.remove(name)
-        found.append((where, sorted(names)))
-    images = []
-    for where, names in sorted(found):
-        for name in names:
-            if name.startswith(LEFT_BY_MACS):
-                continue
-            if name.lower().endswith(EXTENSIONS) and not name.endswith(OWN_FIGURE):
-                images.append(os.path.join(where, name))
-            else:
-                passed_over[os.path.splitext(name)[1].lower() or name] += 1
-    return images
-
-
-def _identity(folder: str) -> tuple[int, int]:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino

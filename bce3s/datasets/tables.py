@@ -35,7 +35,10 @@ SPLIT_COLUMNS = (('split', 'subset', 'set'),)
 OPTION = "dataset.columns=('PATHS','LABELS')"  # how columns of other names are given
 DELIMITERS = {'.csv': ',', '.tsv': '\t'}
 OR_ELSE = {',': ',;\t'}  # what separates cells where commas are expected
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+EXTENSIONS = (
+    *('.jpg', '.jpeg', '.jfif', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp'),
+    *('.gif', '.avif'),
+)
 MARKS = {'1': True, '1.0': True, '0': False, '0.0': False}
 
 Rows = list[tuple[int, list[str]]]  # the line, from 1, and the cells

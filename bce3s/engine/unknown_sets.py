@@ -12,9 +12,9 @@ from torch.utils.data import Dataset, default_collate
 
 from bce3s.config_values import parse_value
 from bce3s.datasets.fitted import check_channels, fitted
+from bce3s.datasets.folders import look_below
 from bce3s.datasets.image_files import ImageFiles, Images
 from bce3s.errors import BCE3SError
-from bce3s.own_data.found import images_below
 from bce3s.registry import DATASETS
 
 HELD_OUT = 'held-out'
@@ -127,7 +127,10 @@ def unknown_dataset(
 
 def _pictures(folder: str, known: Dataset) -> ImageFiles:
     """All images in a folder and below it; those that cannot be read are left out."""
-    paths = [os.path.join(folder, name) for name in images_below(Path(folder))]
+    below = look_below(folder)
+    if below.errors:
+        raise below.errors[0]
+    paths = [os.path.join(folder, name) for name in sorted(below.images)]
     if not paths:
         raise BCE3SError(f'--unknown {folder}: the folder holds no image.')
     side = max(known[0]['inputs'].shape[1:])

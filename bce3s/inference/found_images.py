@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import os
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from bce3s.datasets.checks import Problems
-from bce3s.datasets.image_folder import EXTENSIONS, images_below
+from bce3s.datasets.folders import look_below, passed_over
 from bce3s.datasets.lists import SUFFIXES, decoded, list_content, listed_at
-from bce3s.datasets.tables import DELIMITERS, kind_of, read_table
+from bce3s.datasets.tables import DELIMITERS, EXTENSIONS, kind_of, read_table
 from bce3s.errors import BCE3SError
 
 
 def find_images(
-    paths: Sequence[str | Path], data_root: str | Path | None = None, trained_on: str | None = None
+    paths: Sequence[str | Path],
+    data_root: str | Path | None = None,
+    trained_on: str | None = None,
+    say: Callable[[str], Any] = print,
 ) -> list[str]:
     """The paths of all images, in the order in which they are named; of a folder those in it and
     below it, each folder's by name.
@@ -25,19 +29,20 @@ def find_images(
         paths: each an image, a folder, or a list (``.txt``, ``.csv``, ``.tsv``, also ``.gz``): a
             path a line, a label behind it or not; or a table, separated as those of
             :mod:`bce3s.datasets.tables`, with a column called as in ``PATH_COLUMNS``. Labels are
-            not looked at.
+            not looked at. ``*``, ``?`` and ``[...]`` stand for what they do in a shell.
         data_root: what paths in lists are relative to. None: the folder of the list, or else
             ``trained_on``, where the first image of the list is there and not in that folder.
         trained_on: the folder of the images of the training.
+        say: takes a line for each folder of which something is passed over.
 
     Raises:
-        BCE3SError: a path that is not there, a folder or a list without an image, or a list that
-            cannot be read.
+        BCE3SError: a path that is not there or is none, a folder or a list without an image, or a
+            list that cannot be read.
     """
     found: list[str] = []
-    for path in map(_expanded, paths):
+    for path in (path for given in paths for path in expanded(given)):
         if path.is_dir():
-            found += _in_folder(path)
+            found += _in_folder(path, say)
         elif _is_list(path):
             found += _in_list(path, data_root, trained_on)
         else:
@@ -45,34 +50,34 @@ def find_images(
     return found
 
 
-def _expanded(path: str | Path) -> Path:
-    path = Path(path).expanduser()
-    if not os.path.exists(path):
-        raise BCE3SError(f'{path} is not there: give images, folders of images or lists of paths.')
-    return path
+def expanded(given: str | Path) -> list[Path]:
+    """The path, or the paths that a pattern stands for."""
+    path = Path(given).expanduser()
+    if os.path.exists(path):
+        return [path]
+    if str(given) == '-':
+        raise BCE3SError('- is no path, and nothing is read from a pipe: give a list of paths.')
+    if re.match('[a-z][a-z0-9+.-]+://', str(given), re.IGNORECASE):
+        raise BCE3SError(f'{given} is an address: download the images and give their paths.')
+    if found := sorted(glob.glob(str(path), recursive=True)):
+        return [Path(each) for each in found]
+    raise BCE3SError(f'{path} is not there: give images, folders of images or lists of paths.')
 
 
 def _is_list(path: Path) -> bool:
     return kind_of(path) in SUFFIXES
 
 
-class _Unread(Problems):
-    """What is wrong with folders; a link to a folder above it shows no other images."""
-
-    def add(self, where: str | Path, what: str) -> None:
-        with suppress(OSError):
-            if any(os.path.samefile(where, folder) for folder in Path(where).parents):
-                return
-        super().add(where, what)
-
-
-def _in_folder(folder: Path) -> list[str]:
-    problems = _Unread()
-    images = images_below(folder, problems, Counter())
+def _in_folder(folder: Path, say: Callable[[str], Any]) -> list[str]:
+    below, problems = look_below(folder), Problems()
+    for error in below.errors:
+        problems.add(error.filename or folder, f'cannot be listed ({error.strerror})')
     problems.raise_all('Folders cannot be read')
-    if not images:
+    if lines := passed_over(below):
+        say(f'note: Passed over in {folder}: {"; ".join(lines)}.')
+    if not below.images:
         raise BCE3SError(f'{folder} holds no image ({", ".join(EXTENSIONS)}).')
-    return images
+    return [os.path.join(folder, image) for image in below.images]
 
 
 def _in_list(path: Path, data_root: str | Path | None, trained_on: str | None) -> list[str]:

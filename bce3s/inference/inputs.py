@@ -146,8 +146,8 @@ def _pixels_of_array(image: Any, spec: InputSpec) -> np.ndarray:
     """(H, W, 1 or 3), opaque."""
     if not isinstance(image, np.ndarray):
         raise BCE3SError(
-            f'A {type(image).__name__} is no image: give a path, a PIL image, a uint8 array '
-            '(H, W, C) or a uint8 tensor (C, H, W).'
+            f'A value of type {type(image).__name__} is no image: give a path, a PIL image, a '
+            'uint8 array (H, W, C) or a uint8 tensor (C, H, W).'
         )
     if image.dtype != np.uint8:
         raise BCE3SError(

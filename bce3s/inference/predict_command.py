@@ -128,7 +128,7 @@ def predict(args: argparse.Namespace) -> None:
     from bce3s.inference.writing import PredictionFile
 
     run = RunDirectory.open(args.run, args.checkpoint)
-    images = find_images(args.paths, args.data_root, _trained_on(run.config))
+    images = find_images(args.paths, args.data_root, _trained_on(run.config), _note)
     _keep_inputs(args)
     with PredictionFile(args.out) if args.out else nullcontext() as file:
         predictor = _predictor(args, run, len(images))
@@ -142,9 +142,15 @@ def predict(args: argparse.Namespace) -> None:
         raise BCE3SError(_unread(summary, args.out))
 
 
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 def _keep_inputs(args: argparse.Namespace) -> None:
-    for path in args.paths:
-        if args.out and args.out.exists() and args.out.samefile(Path(path).expanduser()):
+    from bce3s.inference.found_images import expanded
+
+    for path in (path for given in args.paths for path in expanded(given)):
+        if args.out and args.out.exists() and args.out.samefile(path):
             raise BCE3SError(
                 f'--out {args.out} would replace what is to be read: name another file.'
             )
@@ -175,7 +181,7 @@ def _predictor(args: argparse.Namespace, run: RunDirectory, images: int) -> Pred
         )
     for note in notes:
         if issubclass(note.category, ThresholdWarning):
-            print(f'note: {note.message}', file=sys.stderr)
+            _note(f'note: {note.message}')
         else:
             warnings.warn_explicit(note.message, note.category, note.filename, note.lineno)
     return predictor
@@ -215,9 +221,10 @@ def _parts(predictions: Iterator[Prediction], size: int) -> Iterator[list[Predic
 
 
 def _unread(summary: Summary, out: Path | None) -> str:
-    number = len(summary.errors)
-    every = 'None of the' if number == summary.images else f'{number:,} of'
-    where = f' {out} says why of each and has the results of all others.' if out else ''
-    return (
-        f'{every} {summary.images:,} images cannot be read. The first: {summary.errors[0]}{where}'
-    )
+    number, images = len(summary.errors), f'{summary.images:,} images'
+    if number == summary.images:
+        what, where = f'None of the {images} can be read', f' {out} says why of each.'
+    else:
+        what = f'{number:,} of {images} cannot be read'
+        where = f' {out} says why of each and has the results of all others.'
+    return f'{what}. The first: {summary.errors[0]}{where if out else ""}'

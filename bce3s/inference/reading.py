@@ -50,8 +50,8 @@ def one_by_one(images: Any) -> Iterable[Any]:
         return _of_array(images)
     if isinstance(images, bytes | dict) or not isinstance(images, Iterable):
         raise BCE3SError(
-            f'A {type(images).__name__} holds no images: give a path, a picture, an array, or a '
-            'list or generator of such.'
+            f'A value of type {type(images).__name__} holds no images: give a path, a picture, an '
+            'array, or a list or generator of such.'
         )
     return images
 

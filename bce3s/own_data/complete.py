@@ -103,7 +103,9 @@ def _options(own_data: Any) -> dict[str, Any]:
     return dict(own_data)
 
 
-def _list_options(options: dict[str, Any]) -> ListOptions:
+def list_options(own_data: Any) -> ListOptions:
+    """How lists are to be read, of ``own_data`` of a config."""
+    options = _options(own_data)
     columns, images, suffix = (options.get(key) for key in ('columns', 'images', 'suffix'))
     return ListOptions(columns and tuple(columns), images and str(images), suffix and str(suffix))
 
@@ -118,7 +120,7 @@ def _prepared(data_root: str, options: dict[str, Any]) -> tuple[FoundImages, Fac
     """Images that can be used, with a validation split; and the facts."""
     how = options.get('check', 'headers')
     check_how('own_data', how)
-    found, marks = sound(find(data_root, _list_options(options)), how)
+    found, marks = sound(find(data_root, list_options(options)), how)
     found.root = found.root.resolve()
     if not found.splits.get('val'):
         found = hold_out(

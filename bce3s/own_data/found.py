@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bce3s.datasets.checks import printable
+from bce3s.datasets.folders import (
+    OF_A_RUN,
+    Below,
+    is_image,
+    is_left_behind,
+    look_below,
+    passed_over,
+)
 from bce3s.datasets.tables import EXTENSIONS
 from bce3s.errors import BCE3SError
-from bce3s.wording import in_order
+from bce3s.wording import counted, in_order
 
 if TYPE_CHECKING:
     from bce3s.own_data.listed import ListOptions
@@ -23,12 +31,13 @@ SPLIT_NAMES = {
     'test': ('test', 'testing'),
 }
 SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
-NEVER = ('__macosx', 'class_frequencies.png')  # what others and our own tools leave behind
-OF_A_RUN = ('report.json', 'last_checkpoint')  # a folder with one of these holds no class
+NO_CLASS = ('images', 'image', 'imgs', 'img', 'jpegimages', 'data', 'all', 'unknown', 'unlabelled')
 LAYOUTS = (
     'Expected PATH/CLASS/IMAGE.jpg, PATH/train/CLASS/IMAGE.jpg (and val, test), '
     'PATH/train.csv (and val.csv, test.csv), or PATH itself a table with the columns path and label'
 )
+
+Used = dict[str, set[str]]  # a folder -> what of it is used, see not_used
 
 
 @dataclass
@@ -61,7 +70,7 @@ class FoundImages:
         return counts
 
 
-def find(data_root: str | Path, options: ListOptions | None = None) -> FoundImages:
+def find(data_root: str | Path, options: ListOptions | None = None, least: int = 2) -> FoundImages:
     """Images, classes and splits below a folder, or in a list; no image is opened.
 
     Understood are a folder of class folders; a folder with ``train`` and perhaps ``val`` and
@@ -72,10 +81,11 @@ def find(data_root: str | Path, options: ListOptions | None = None) -> FoundImag
     Args:
         data_root: the folder, or the list.
         options: how lists are to be read.
+        least: classes that there must be.
 
     Raises:
-        BCE3SError: nothing there, no image, one class only, a class of ``val`` or ``test`` that
-            ``train`` does not have, or a list with bad lines.
+        BCE3SError: nothing there, no image, less than ``least`` classes, a class of ``val`` or
+            ``test`` that ``train`` does not have, or a list with bad lines.
     """
     from bce3s.own_data.listed import (
         WITH_IMAGES,
@@ -94,7 +104,7 @@ def find(data_root: str | Path, options: ListOptions | None = None) -> FoundImag
     if is_run(path):
         raise BCE3SError(f'data_root: {path} is the folder of a run, not of images.')
     if path.is_file():
-        return _checked(from_list(path, options), path)
+        return _checked(from_list(path, options), path, least)
     try:
         if lists := lists_in(path):
             found = from_lists(path, lists, options)
@@ -102,13 +112,13 @@ def find(data_root: str | Path, options: ListOptions | None = None) -> FoundImag
             found = from_list(path / WITH_IMAGES, options)
         else:
             found = _from_folder(path)
-        return _checked(found, path)
+        return _checked(found, path, least)
     except OSError as error:
         raise BCE3SError(f'data_root: {path} cannot be listed ({error.strerror}).') from error
 
 
-def _checked(found: FoundImages, path: Path) -> FoundImages:
-    if len(found.classes) < 2:
+def _checked(found: FoundImages, path: Path, least: int) -> FoundImages:
+    if len(found.classes) < least:
         raise BCE3SError(
             printable(
                 f'{path} holds images of one class only ({found.classes[0]!r}): to tell classes '
@@ -120,18 +130,38 @@ def _checked(found: FoundImages, path: Path) -> FoundImages:
 
 # ---------------------------------------------------------------------------------------- folders
 def _from_folder(folder: Path) -> FoundImages:
-    notes: list[str] = []
-    while True:
-        below = {name: images_below(folder / name) for name in _folders_in(folder)}
-        below = {name: images for name, images in below.items() if images}
-        if splits := _split_folders(below):
-            return _from_splits(folder, splits, below, notes)
-        name = next(iter(below), '')
-        deeper = len(below) == 1 and all('/' in image for image in below[name])
-        if not deeper:
-            return _from_classes(folder, below, notes)
-        notes.append(f'{folder} holds one folder only, {name!r}: its folders are the classes.')
-        folder = folder / name
+    below, notes = look_below(folder), []
+    if below.errors:
+        raise below.errors[0]
+    inside, level = _by_folder(below.images), ''
+    used: Used = {}
+    while not (splits := _split_folders(inside)):
+        name = next(iter(inside), '')
+        if len(inside) != 1 or not all('/' in image for image in inside[name]):
+            break
+        here = folder / level
+        notes.append(f'{here} holds one folder only, {name!r}: its folders are the classes.')
+        used[level] = {name}
+        inside, level = _by_folder(inside[name]), f'{level}{name}/'
+    if splits:
+        found = _from_splits(folder / level, splits, inside, notes)
+        used |= {f'{level}{name}/': set(_by_folder(inside[name])) for name in splits.values()}
+        used[level] = set(splits.values())
+    else:
+        found = _from_classes(folder / level, inside, notes)
+        used[level] = set(inside)
+    found.notes += not_used(folder, used, below)
+    return found
+
+
+def _by_folder(images: list[str]) -> dict[str, list[str]]:
+    """Name of a folder -> the images below it; without those in none."""
+    found: dict[str, list[str]] = {}
+    for image in images:
+        name, _, rest = image.partition('/')
+        if rest:
+            found.setdefault(name, []).append(rest)
+    return dict(sorted(found.items()))
 
 
 def _split_folders(below: dict[str, list[str]]) -> dict[str, str]:
@@ -142,7 +172,7 @@ def _split_folders(below: dict[str, list[str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, images in below.items():
         split = SPLIT_OF.get(name.casefold())
-        if split and all('/' in image for image in images):
+        if split and 2 * sum('/' in image for image in images) > len(images):
             if split in found:
                 raise BCE3SError(
                     f'The folders {found[split]!r} and {name!r} both look like the split {split!r}:'
@@ -155,34 +185,43 @@ def _split_folders(below: dict[str, list[str]]) -> dict[str, str]:
 def _from_splits(
     folder: Path, splits: dict[str, str], below: dict[str, list[str]], notes: list[str]
 ) -> FoundImages:
-    others = [name for name in below if name not in splits.values()]
-    if others:
-        notes.append(
-            f'Besides {", ".join(splits.values())}, the folders {_named(others)} are passed over.'
-        )
+    """Takes the splits without class folders out of ``splits``."""
+    classes = _by_folder(below[splits['train']])
     named = {}
-    for split, name in splits.items():
-        images = below[name]
-        loose = sum('/' not in image for image in images)
+    for split, name in dict(splits).items():
+        of_class = _by_folder(below[name])
+        if len(of_class) == 1 and _is_no_class(next(iter(of_class)), classes):
+            notes.append(
+                f'{name} has no folders of classes, only {next(iter(of_class))!r}, so that nothing '
+                'says what its images show: it is passed over.'
+            )
+            del splits[split]
+            continue
+        loose = sum('/' not in image for image in below[name])
         if loose:
             notes.append(
-                f'Passed over in {name}, for they are in no class folder: {loose:,} image(s).'
+                f'Passed over in {name}, for they are in no class folder: '
+                f'{counted(loose, "image")}.'
             )
         named[split] = [
-            (f'{name}/{image}', image.split('/')[0]) for image in images if '/' in image
+            (f'{name}/{known}/{image}', known)
+            for known, images in of_class.items()
+            for image in images
         ]
     return labelled(folder, named, notes)
 
 
+def _is_no_class(name: str, classes: Container[str]) -> bool:
+    return name not in classes and name.casefold() in {*NO_CLASS, *SPLIT_OF}
+
+
 def _from_classes(folder: Path, below: dict[str, list[str]], notes: list[str]) -> FoundImages:
-    loose = [entry for entry in _entries(folder) if is_image(entry.name) and entry.is_file()]
+    entries = [entry for entry in os.scandir(folder) if not is_left_behind(entry.name)]
+    loose = sum(os.path.isfile(e.path) and is_image(folder, e.name) for e in entries)
     if not below:
-        raise BCE3SError(_nothing_in(folder, len(loose)))
+        raise BCE3SError(_nothing_in(folder, loose))
     if loose:
-        notes.append(f'Passed over, for they are in no class folder: {len(loose):,} image(s).')
-    empty = [name for name in _folders_in(folder) if name not in below]
-    if empty:
-        notes.append(f'Folders without an image are passed over: {_named(empty)}.')
+        notes.append(f'Passed over, for they are in no class folder: {counted(loose, "image")}.')
     if all('/' in image for images in below.values() for image in images):
         notes.append(
             f'All images lie in folders below those in {folder}, for instance '
@@ -194,7 +233,7 @@ def _from_classes(folder: Path, below: dict[str, list[str]], notes: list[str]) -
 
 
 def _nothing_in(folder: Path, loose: int) -> str:
-    tables = sorted(e.name for e in _entries(folder) if e.name.lower().endswith(('.csv', '.tsv')))
+    tables = sorted(e.name for e in os.scandir(folder) if e.name.lower().endswith(('.csv', '.tsv')))
     if tables:
         hint = (
             f' If {tables[0]} says what the images show, give that: data_root={folder / tables[0]}'
@@ -203,8 +242,8 @@ def _nothing_in(folder: Path, loose: int) -> str:
         hint = ''
     if loose:
         return (
-            f'{folder} holds {loose:,} image(s) but no folders of classes: put the images of each '
-            f'class into a folder of its own, or give a table. {LAYOUTS}.{hint}'
+            f'{folder} holds {counted(loose, "image")} but no folders of classes: put the images '
+            f'of each class into a folder of its own, or give a table. {LAYOUTS}.{hint}'
         )
     return f'{folder} holds no image ({", ".join(EXTENSIONS)}). {LAYOUTS}.{hint}'
 
@@ -239,7 +278,7 @@ def labelled(
         unknown = in_order({tidy[name] for _, name in images} - numbers.keys())
         if unknown:
             raise BCE3SError(
-                f'{_named(unknown)}: {"a class" if len(unknown) == 1 else "classes"} of {split!r} '
+                f'{quoted(unknown)}: {"a class" if len(unknown) == 1 else "classes"} of {split!r} '
                 f'that the training images do not have. Name them alike in both, add training '
                 'images, or remove them.'
             )
@@ -259,28 +298,9 @@ def tidy_name(name: str) -> str:
     return tidy
 
 
-def is_image(name: str) -> bool:
-    """Whether a file of this name counts as an image."""
-    return name.lower().endswith(EXTENSIONS) and is_visible(name)
-
-
-def is_visible(name: str) -> bool:
-    """Whether a file or folder of this name counts at all."""
-    return not name.startswith('.') and not name.casefold().endswith(NEVER)
-
-
 def is_run(folder: str | Path) -> bool:
     """Whether a training run has written there: its figures are not images of a class."""
     return any(os.path.isfile(os.path.join(folder, name)) for name in OF_A_RUN)
-
-
-def _entries(folder: Path) -> list[os.DirEntry]:
-    with os.scandir(folder) as entries:
-        return sorted((e for e in entries if is_visible(e.name)), key=lambda entry: entry.name)
-
-
-def _folders_in(folder: Path) -> list[str]:
-    return [entry.name for entry in _entries(folder) if _is_folder(entry)]
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -291,32 +311,59 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
+def _folders_in(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if not is_left_behind(e.name) and _is_folder(e))
+
+
 def subfolders(root: Path) -> list[str]:
     """The folders in ``root`` and in those, relative to it."""
     upper = _folders_in(root)
     return upper + [f'{name}/{below}' for name in upper for below in _folders_in(root / name)]
 
 
-def images_below(folder: Path) -> list[str]:
-    """Paths relative to ``folder``, with ``/``; links are followed, but not in circles."""
-    return sorted(_walk(str(folder), '', frozenset()))
+def not_used(folder: Path, used: Used, below: Below | None = None) -> list[str]:
+    """One note, or none, on what lies in ``folder`` and is not used.
+
+    Args:
+        used: of what holds no images of classes itself: path relative to ``folder``, with ``/`` at
+            its end -> what of it is used.
+        below: all that is there; None: only the entries of ``folder`` are looked at.
+    """
+    entries = [
+        (level, entry)
+        for level in sorted(used)
+        for entry in sorted(os.scandir(folder / level), key=lambda entry: entry.name)
+    ]
+    names = [
+        level + entry.name
+        for level, entry in entries
+        if entry.name not in used[level]
+        and not is_left_behind(entry.name)
+        and not is_run(entry.path)
+        and (os.path.isdir(entry.path) or not is_image(folder / level, entry.name))
+    ]
+    if below is None:
+        left = [entry.name for _, entry in entries if is_left_behind(entry.name)]
+        below = Below(left=left)
+    others = [path for path in (_in_class(path, used) for path in below.others) if path]
+    said = passed_over(Below(others=others, left=below.left))
+    said = [*([quoted(names)] if names else []), *said]
+    return [f'Passed over in {folder}: {"; ".join(said)}.'] if said else []
 
 
-def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    status = os.stat(folder)
-    identity = status.st_dev, status.st_ino
-    if identity in above:
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not is_visible(entry.name):
-                continue
-            if _is_folder(entry):
-                yield from _walk(entry.path, f'{prefix}{entry.name}/', above | {identity})
-            elif is_image(entry.name):
-                yield prefix + entry.name
+def _in_class(path: str, used: Used) -> str:
+    """``CLASS/FILE`` of a path in a folder of a class; else nothing."""
+    level = ''
+    while level in used:
+        name, _, rest = path.removeprefix(level).partition('/')
+        if not rest or name not in used[level]:
+            return ''
+        upper, level = level, f'{level}{name}/'
+    return path.removeprefix(upper)
 
 
-def _named(names: list[str], most: int = 5) -> str:
+def quoted(names: Sequence[str], most: int = 5) -> str:
+    """The first ``most`` names in quotes, and how many more there are."""
     more = f' and {len(names) - most:,} more' if len(names) > most else ''
     return printable(', '.join(map(repr, names[:most])) + more)

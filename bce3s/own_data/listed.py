@@ -13,7 +13,7 @@ from bce3s.datasets.checks import printable
 from bce3s.datasets.lists import SUFFIXES, ImageEntries, decoded, list_content, read_list
 from bce3s.datasets.tables import EXTENSIONS, LABEL_COLUMNS, NoLabels, called
 from bce3s.errors import BCE3SError
-from bce3s.own_data.found import SPLIT_NAMES, SPLIT_OF, FoundImages, labelled, subfolders
+from bce3s.own_data.found import SPLIT_NAMES, SPLIT_OF, FoundImages, labelled, not_used, subfolders
 from bce3s.wording import counted
 
 OPTION = "own_data.columns=('PATHS','LABELS')"
@@ -88,7 +88,12 @@ def from_lists(folder: Path, lists: dict[str, Path], options: ListOptions) -> Fo
             notes.append(f'{_shown(path, folder)} has no labels: it is passed over.')
             continue
         named[split] = _images(folder, entries, names, options, notes)
-    return labelled(folder, named, notes, [names[name] for name in train.classes])
+    found = labelled(folder, named, notes, [names[name] for name in train.classes])
+    images = [path for split in found.splits.values() for path, _ in split]
+    used = {path.partition('/')[0] for path in images}
+    used |= {_shown(path, folder).partition('/')[0] for path in lists.values()}
+    found.notes += not_used(folder, {'': used})
+    return found
 
 
 def from_list(path: Path, options: ListOptions) -> FoundImages:

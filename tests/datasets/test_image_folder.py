@@ -97,10 +97,10 @@ def test_images_in_folders_of_a_class_and_in_capitals(root):
     (root / 'train/bee/more').mkdir()
     picture = Image.fromarray(np.full((30, 30, 3), 7, np.uint8))
     picture.save(root / 'train/bee/more/A.JPG')
-    picture.save(root / 'train/bee/.b.jpeg')
+    picture.save(root / 'train/bee/b.jpeg')
     (root / 'train/bee/notes.txt').write_text('none')
     paths = [path.removeprefix(str(root)) for path in build(root).paths if 'bee' in path]
-    bees = ['/train/bee/.b.jpeg', '/train/bee/0.png', '/train/bee/more/A.JPG']
+    bees = ['/train/bee/0.png', '/train/bee/b.jpeg', '/train/bee/more/A.JPG']
     assert paths == bees
 
 
@@ -370,7 +370,7 @@ def test_pipes_and_other_files(root, log):
     (root / 'train/bee/notes.txt').write_text('none')
     with pytest.raises(BCE3SError, match=r'train/bee/1.jpg: is no regular file$'):
         build(root)
-    assert log == [f'Passed over below {root}/train: 1 file:\n  1 .txt']
+    assert log == [f'Passed over below {root}/train:\n  1 .txt (bee)']
 
 
 def test_a_test_image_that_is_a_training_image(root, log):
@@ -502,8 +502,10 @@ def test_all_processes_say_the_same(root, split):
         assert ('4 images' if split == 'test' else 'gone/train is not a folder') in first
 
 
-def test_what_macs_leave_behind_is_no_class_and_no_image(root):
+def test_what_systems_leave_behind_is_no_class_and_no_image(root):
     (root / 'train/__MACOSX').mkdir()
+    (root / 'train/.ipynb_checkpoints').mkdir()
+    (root / 'train/@eaDir').mkdir()
     (root / 'train/bee/._0.png').write_bytes(b'Mac')
     assert len(build(root)) == 9
 
@@ -522,7 +524,10 @@ def test_our_own_figure_is_passed_over(root, log):
         (root / 'train/bee/0.png').read_bytes()
     )
     assert len(build(root)) == 9
-    assert log == [f'Passed over below {root}/train: 1 file:\n  1 .png']
+    assert log == [
+        f'Passed over below {root}/train:\n  left behind by systems and tools: '
+        "'mine_class_frequencies.png'"
+    ]
 
 
 def test_one_class(root):

@@ -26,6 +26,37 @@ def test_folders_are_read_to_their_ends_in_order(tmp_path):
     assert several == [str(tmp_path / name) for name in ('x/c.tiff', 'x/y/d.webp', 'a.png')]
 
 
+def test_what_a_folder_has_besides_images_is_told(tmp_path):
+    make(tmp_path, 'a.png', 'dog/b.gif', 'dog/c.heic', 'dog/.DS_Store')
+    said = []
+    assert len(find_images([tmp_path], say=said.append)) == 2
+    assert said == [
+        f'note: Passed over in {tmp_path}: 1 .heic (dog); left behind by systems and tools: '
+        "'.DS_Store'."
+    ]
+
+
+def test_patterns_are_expanded(tmp_path):
+    make(tmp_path, 'x/b.png', 'x/a.png', 'y/c.png', '[1].png')
+    found = find_images([f'{tmp_path}/x/*.png', f'{tmp_path}/?/c.png', f'{tmp_path}/[1].png'])
+    names = ('x/a.png', 'x/b.png', 'y/c.png', '[1].png')
+    assert found == [str(tmp_path / name) for name in names]
+    with pytest.raises(BCE3SError, match='is not there'):
+        find_images([f'{tmp_path}/*.jpg'])
+
+
+@pytest.mark.parametrize(
+    ('given', 'said'),
+    [
+        ('https://example.org/a.jpg', 'https://example.org/a.jpg is an address: download'),
+        ('-', 'nothing is read from a pipe'),
+    ],
+)
+def test_what_is_no_path(given, said):
+    with pytest.raises(BCE3SError, match=said):
+        find_images([given])
+
+
 def test_links_in_circles_are_passed_over_and_other_faults_are_not(tmp_path, monkeypatch):
     make(tmp_path, 'a/x.png', 'b/y.png')
     (tmp_path / 'a/b').symlink_to(tmp_path / 'b', target_is_directory=True)

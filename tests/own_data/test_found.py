@@ -5,6 +5,7 @@ import os
 
 import pytest
 from picture_folders import put
+from PIL import Image
 
 from bce3s.errors import BCE3SError
 from bce3s.own_data.found import find
@@ -133,6 +134,72 @@ def test_a_link_to_itself_is_passed_over(tmp_path):
     (tmp_path / 'c').symlink_to(tmp_path / 'c')
     (tmp_path / 'a/d').symlink_to(tmp_path / 'a/d')
     assert find(tmp_path).classes == ['a', 'b']
+
+
+def written_as(path, kind):
+    """An image whose ending does not tell its format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new('RGB', (8, 8), (len(path.name), 0, 0)).save(path, kind)
+
+
+def test_images_of_every_ending_and_of_none_are_found(tmp_path):
+    put(tmp_path, 'a/1.png', 'b/1.gif', 'b/2.JFIF', 'b/3.avif')
+    written_as(tmp_path / 'b/IMG_4', 'JPEG')
+    written_as(tmp_path / 'b/5.heic', 'PNG')
+    found = find(tmp_path)
+    expected = ['a/1.png', 'b/1.gif', 'b/2.JFIF', 'b/3.avif', 'b/5.heic', 'b/IMG_4']
+    assert sorted(named(found)) == expected
+    assert found.notes == []
+    assert sound(found, 'pixels')[0].counts('train') == [1, 5]
+
+
+def test_what_is_passed_over_is_told_in_one_line(tmp_path):
+    put(tmp_path, *(f'{split}/{c}/1.png' for split in ('train', 'val') for c in 'ab'))
+    for name in ('train/a/1.heic', 'train/b/2.HEIC', 'train/b/3.heic', 'train/b/LICENSE'):
+        (tmp_path / name).write_text('no image')
+    for name in ('train/a/Thumbs.db', '.DS_Store', 'val/b/.DS_Store', 'labels.csv'):
+        (tmp_path / name).write_text('')
+    put(tmp_path, 'train/b/@eaDir/1.png', '__MACOSX/train/a/1.png', 'extra/1.png')
+    (tmp_path / 'val/b/.ipynb_checkpoints').mkdir()
+    os.mkfifo(tmp_path / 'train/a/pipe')  # which would be waited for
+    found = find(tmp_path)
+    assert found.counts('train') == found.counts('val') == [1, 1]
+    assert found.notes == [
+        f"Passed over in {tmp_path}: 'extra', 'labels.csv'; 3 .heic (b 2, a 1); 2 without an "
+        "ending (a 1, b 1); left behind by systems and tools: '.DS_Store' (2 times), "
+        "'.ipynb_checkpoints', '@eaDir', 'Thumbs.db', '__MACOSX'."
+    ]
+
+
+def test_what_lies_beside_lists_is_told(tmp_path):
+    put(tmp_path, 'x/1.png', 'x/2.png', 'y/1.png')
+    (tmp_path / 'train.csv').write_text('path,label\nx/1.png,a\nx/2.png,b\n')
+    (tmp_path / 'sample_submission.csv').write_text('')
+    (tmp_path / '.DS_Store').write_text('')
+    assert find(tmp_path).notes[-1] == (
+        f"Passed over in {tmp_path}: 'sample_submission.csv', 'y'; left behind by systems and "
+        "tools: '.DS_Store'."
+    )
+
+
+@pytest.mark.parametrize('unlabelled', ['val', 'test'])
+def test_a_split_without_folders_of_classes_is_passed_over(tmp_path, unlabelled):
+    """As Tiny-ImageNet has it."""
+    put(tmp_path, 'train/n01/images/1.png', 'train/n02/images/1.png', 'train/n02/images/2.png')
+    put(tmp_path, f'{unlabelled}/images/1.png', f'{unlabelled}/images/2.png')
+    (tmp_path / unlabelled / 'annotations.txt').write_text('1.png n01')
+    found = find(tmp_path)
+    assert (found.classes, list(found.splits)) == (['n01', 'n02'], ['train'])
+    assert found.counts('train') == [1, 2]
+    assert any(f'{unlabelled} has no folders of classes' in note for note in found.notes)
+
+
+def test_a_loose_image_makes_no_class_of_a_split(tmp_path):
+    put(tmp_path, *(f'{split}/{c}/1.png' for split in ('train', 'val') for c in 'ab'))
+    put(tmp_path, 'train/cover.png')
+    found = find(tmp_path)
+    assert (found.classes, list(found.splits)) == (['a', 'b'], ['train', 'val'])
+    assert any('Passed over in train' in note and '1 image.' in note for note in found.notes)
 
 
 # ------------------------------------------------------------------------------------------ lists
@@ -290,7 +357,7 @@ def test_nothing_there(tmp_path):
     with pytest.raises(BCE3SError, match=r'holds no image .*Expected PATH/CLASS/IMAGE'):
         find(tmp_path)
     put(tmp_path, '1.png', '2.png')
-    with pytest.raises(BCE3SError, match=r'holds 2 image\(s\) but no folders of classes'):
+    with pytest.raises(BCE3SError, match=r'holds 2 images but no folders of classes'):
         find(tmp_path)
     (tmp_path / 'labels.csv').write_text('path,label\n')
     with pytest.raises(BCE3SError, match=r'data_root=.*labels\.csv'):

@@ -91,6 +91,67 @@ def test_the_written_config_is_tested_as_it_is(run, tmp_path, capsys):
     assert f'tools/test.py {run}/my_folder.py' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('kind', ['folder', 'one class', 'list', 'splits'])
+def test_on_labelled_images_that_came_later(run, tmp_path, kind):
+    root = tmp_path / 'later'
+    counts = {'red one': 3, 'grün': 2, 'new': 2} if kind != 'one class' else {'grün': 2}
+    put_coloured(root / 'test' if kind == 'splits' else root, counts)
+    if kind == 'splits':
+        put_coloured(root / 'train', dict.fromkeys(counts, 1))
+    if kind == 'list':
+        rows = [f'{p.relative_to(root)},{p.parent.name}\n' for p in sorted(root.glob('*/*.png'))]
+        (root / 'l.csv').write_text('datei,sorte\n' + ''.join(rows), encoding='utf-8')
+    data = root / 'l.csv' if kind == 'list' else root
+    arguments = [str(run / 'my_folder.py'), str(run / 'epoch_4.pth'), '--data', str(data)]
+    arguments += ['--work-dir', str(tmp_path / 'out')]
+    if kind == 'list':
+        arguments += ['--cfg-options', 'own_data.columns=datei,sorte']
+    assert cli.main('test', arguments) == 0
+    found, notes = report(tmp_path / 'out'), ' '.join(report(tmp_path / 'out')['data_notes'])
+    assert found['class_counts'] == report(run)['class_counts']  # of the training
+    measured = [accuracy is not None for accuracy in found['per_class']]
+    assert measured == [False, False, True, kind != 'one class']
+    assert 'Without an image, so not measured' in notes
+    assert ("2 images of classes that the model does not know ('new')" in notes) == (
+        kind != 'one class'
+    )
+
+
+def test_later_images_are_labelled_by_name(run, pictures, tmp_path):
+    """The images of the validation, listed by name in another order, score as in the run."""
+    rows = (run / 'data/val.csv').read_text(encoding='utf-8').splitlines()
+    (pictures / 'later.csv').write_text('\n'.join([rows[0], *reversed(rows[1:])]), 'utf-8')
+    arguments = [str(run / 'my_folder.py'), str(run / 'epoch_4.pth'), '--work-dir', str(tmp_path)]
+    try:
+        assert cli.main('test', [*arguments, '--data', str(pictures / 'later.csv')]) == 0
+    finally:
+        (pictures / 'later.csv').unlink()
+    assert report(tmp_path)['per_class'] == report(run)['per_class']
+
+
+def test_later_images_that_cannot_be_used(run, tmp_path, capsys):
+    put(tmp_path, 'new/1.png', 'newer/1.png')
+    arguments = [str(run / 'my_folder.py'), str(run / 'epoch_4.pth')]
+    assert cli.main('test', [*arguments, '--data', str(tmp_path)]) == 1
+    assert 'none of the classes in' in capsys.readouterr().err
+    part = f'test_dataloader.dataset.data_root={tmp_path}'
+    assert cli.main('test', [*arguments, '--cfg-options', part]) == 1
+    assert 'has no test split of which' in capsys.readouterr().err
+    digits = str(ROOT / 'configs/bce3s/digits.py')
+    assert cli.main('test', [digits, arguments[1], '--data', str(tmp_path)]) == 1
+    assert 'was not trained on image files' in capsys.readouterr().err
+
+
+def test_a_test_dataloader_alone(run, tmp_path):
+    """The evaluator and the loop are those of the validation."""
+    cfg = cli.load_config(str(run / 'my_folder.py'), [])
+    cfg.test_dataloader = cfg.val_dataloader
+    cfg.dump(str(tmp_path / 'with_test.py'))
+    arguments = [str(tmp_path / 'with_test.py'), str(run / 'epoch_4.pth')]
+    assert cli.main('test', [*arguments, '--work-dir', str(tmp_path / 'out')]) == 0
+    assert report(tmp_path / 'out')['per_class'] == report(run)['per_class']
+
+
 def test_cross_entropy_on_the_same_images(run, pictures, tmp_path):
     assert train(pictures, tmp_path, config=CE) == 0
     for split in ('train', 'val'):

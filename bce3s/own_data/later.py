@@ -1,0 +1,165 @@
+"""Evaluation on labelled images that came after the training: ``tools/test.py --data``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from bce3s.datasets.checks import agreed
+from bce3s.datasets.file_checks import check_how
+from bce3s.datasets.image_files import ImageFiles, Images, check_split
+from bce3s.datasets.pixels import WHITE
+from bce3s.errors import BCE3SError
+from bce3s.own_data.found import FoundImages, find, quoted, tidy_name
+from bce3s.own_data.listed import ListOptions
+from bce3s.registry import DATASETS
+from bce3s.wording import counted
+
+KEPT = ('size', 'resize', 'bits', 'ground')  # of the data set that the model was evaluated on
+
+
+@DATASETS.register_module()
+class LaterImages(ImageFiles):
+    """Labelled images of the classes that a model knows, whose training did not see them.
+
+    Args:
+        data: folder or list, understood as for a training (:func:`~bce3s.own_data.found.find`); of
+            several splits ``test`` is taken, or else ``val``.
+        classes: (K,) names of the model's classes, by which those of the images are matched.
+        class_counts: (K,) images of each class in the TRAINING, for Many, Medium and Few.
+        columns, images, suffix: see :class:`~bce3s.own_data.listed.ListOptions`.
+        size, resize, check, unreadable, bits, ground: as of
+            :class:`~bce3s.own_data.images.OwnImages`.
+
+    Attributes:
+        labels: (N,) int64, positions in ``classes``.
+        metainfo: ``dataset``, ``split``, ``classes``, ``class_counts``, ``subset`` (``size``) and
+            ``notes``, sentences on what was found and left out.
+
+    Raises:
+        BCE3SError: as ``find``, but for a single class; none of the classes is one of the model's.
+    """
+
+    def __init__(
+        self,
+        data: str,
+        classes: Sequence[str],
+        class_counts: Sequence[int],
+        columns: Sequence[str] | None = None,
+        images: str | None = None,
+        suffix: str | None = None,
+        size: int = 224,
+        resize: int = 256,
+        check: str = 'headers',
+        unreadable: str = 'skip',
+        bits: int | None = None,
+        ground: Sequence[int] = WHITE,
+    ) -> None:
+        check_how('LaterImages', check)
+        options = ListOptions(columns and tuple(columns), images, suffix)
+        found = agreed(lambda: matched(find(data, options, least=1), classes))
+        entries = found.splits['test']
+        paths = [os.path.join(found.root, path) for path, _ in entries]
+        metainfo = dict(
+            dataset=found.root.name,
+            split='test',
+            classes=found.classes,
+            class_counts=list(class_counts),
+            subset=dict(size=len(paths)),
+            notes=found.notes,
+        )
+        labels = [label for _, label in entries]
+        later = Images(str(found.root), paths, labels, lambda i: (paths[i], ''))
+        super().__init__(later, False, metainfo, size, resize, unreadable, bits, ground)
+        check_split(later, None, check, 'warn', str(found.root), unreadable == 'skip')
+
+
+def matched(found: FoundImages, classes: Sequence[str]) -> FoundImages:
+    """The images of the last split, as ``test``, with labels that are positions in ``classes``.
+
+    Raises:
+        BCE3SError: none of them has one of the ``classes``.
+    """
+    notes, split = list(found.notes), next(s for s in ('test', 'val', 'train') if s in found.splits)
+    if len(found.splits) > 1:
+        notes.append(f'Of the splits {", ".join(found.splits)} {split} is taken.')
+    numbers = {tidy_name(name): label for label, name in enumerate(classes)}
+    images, unknown = [], []
+    for path, label in found.splits[split]:
+        name = found.classes[label]
+        if name in numbers:
+            images.append((path, numbers[name]))
+        else:
+            unknown.append(name)
+    strange = list(dict.fromkeys(unknown))
+    if not images:
+        raise BCE3SError(
+            f'--data: none of the classes in {found.root} ({quoted(strange)}) is one of the '
+            f"model's ({quoted(list(classes))}): name them alike."
+        )
+    if strange:
+        notes.append(
+            f'{counted(len(unknown), "image")} of classes that the model does not know '
+            f'({quoted(strange)}) will be left out.'
+        )
+    there = {label for _, label in images}
+    if absent := [name for label, name in enumerate(classes) if label not in there]:
+        notes.append(f'Without an image, so not measured: {quoted(absent)}.')
+    return FoundImages(found.root, list(classes), {'test': images}, notes=notes)
+
+
+def evaluate_on(
+    cfg: Config, data: str, checkpoint: str | Path, options: Sequence[str] = ()
+) -> None:
+    """Makes labelled images the test split of ``cfg``, which the classes of the checkpoint have.
+
+    Args:
+        cfg: that of a run on image files.
+        data: see :class:`LaterImages`.
+        checkpoint: names the classes.
+        options: ``own_data.KEY=VALUE``, how lists are read.
+
+    Raises:
+        BCE3SError: a run on other data, or a checkpoint that does not say what its classes are.
+    """
+    from bce3s.engine.checkpoint import load_from_disk
+    from bce3s.own_data.complete import list_options
+    from bce3s.strict_config import apply_options
+
+    init_default_scope(cfg.get('default_scope', 'bce3s'))
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}
+    before = loader.get('dataset') or {}
+    kind: Any = before.get('type')
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if kind is None or not issubclass(kind, ImageFiles):
+        raise BCE3SError(
+            '--data: the model was not trained on image files, so that nothing says how images are '
+            'brought to its size: tools/predict.py takes any image.'
+        )
+    meta = load_from_disk(checkpoint).get('meta', {}).get('dataset_meta') or {}
+    if not meta.get('classes') or not meta.get('class_counts'):
+        raise BCE3SError(
+            f'--data: {checkpoint} does not say which classes it knows: give one that a training '
+            'run of this version wrote.'
+        )
+    kept = {key: before[key] for key in KEPT if key in before}
+    if meta.get('bits') is not None:
+        kept.setdefault('bits', meta['bits'])
+    lists = Config(dict(own_data=vars(ListOptions())))
+    apply_options(lists, list(options))
+    cfg.test_dataloader = {
+        **loader,
+        'dataset': dict(
+            type='LaterImages',
+            data=data,
+            classes=[str(name) for name in meta['classes']],
+            class_counts=[int(n) for n in meta['class_counts']],
+            **vars(list_options(lists.own_data)),
+            **kept,
+        ),
+    }
