@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bce3s.datasets.checks import printable
 from bce3s.inference.predictor import Prediction, Predictor
 from bce3s.inference.writing import rejection_label
+from bce3s.wording import counted
 
 FEW = 30  # images that get a row each
 MOST_CLASSES = 30
@@ -75,9 +76,11 @@ class Summary:
             rows.append([name, splits[name], f'{number:,}', self._share(number)])
         if rest := common[MOST_CLASSES:]:
             number = sum(number for _, number in rest)
-            rows.append([f'{len(rest)} further classes', '', f'{number:,}', self._share(number)])
+            name = counted(len(rest), 'further class', 'further classes')
+            rows.append([name, '', f'{number:,}', self._share(number)])
         if absent := len(splits) - len(common):
-            rows.append([f'{absent} classes without an image', '', '0', self._share(0)])
+            name = f'{counted(absent, "class", "classes")} without an image'
+            rows.append([name, '', '0', self._share(0)])
         rows.append([self.none, '', f'{self.rejected:,}', self._share(self.rejected)])
         if self.errors:
             number = len(self.errors)

@@ -349,7 +349,7 @@ def not_used(folder: Path, used: Used, below: Below | None = None) -> list[str]:
     others = [path for path in (_in_class(path, used) for path in below.others) if path]
     said = passed_over(Below(others=others, left=below.left))
     said = [*([quoted(names)] if names else []), *said]
-    return [f'Passed over in {folder}: {"; ".join(said)}.'] if said else []
+    return [printable(f'Passed over in {folder}: {"; ".join(said)}.')] if said else []
 
 
 def _in_class(path: str, used: Used) -> str:

@@ -57,7 +57,8 @@ def _check_python(arguments: list[str]) -> None:
         return
     parsed = parsed_by(arguments[0], arguments[1:])
     config = getattr(parsed, 'config', None)
-    if config and (config.endswith('.py') or getattr(parsed, 'checkpoint', None)):  # no run
+    written = config and config.startswith('work_dirs/')  # by a run, which is not made here
+    if config and not written and (config.endswith('.py') or getattr(parsed, 'checkpoint', None)):
         load_config(config, parsed.cfg_options)
 
 
