@@ -6,6 +6,7 @@ Nothing here imports torch before the arguments are parsed, so ``--help`` answer
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import warnings
@@ -159,6 +160,11 @@ def _in_work_dir(cfg: Config, action: Callable[[], None], hint: str = '') -> int
     except FailedElsewhere:
         return 1
     except OSError as error:
+        if error.errno == errno.ENOENT and not Path(cfg.work_dir, '.lock').exists():
+            raise BCE3SError(
+                f'{cfg.work_dir} was removed or moved while this run wrote to it '
+                f'({reason(error)}): what the run has made since is lost.'
+            ) from error
         if error.errno not in DISK_ERRORS:
             raise
         raise BCE3SError(f'{cfg.work_dir} cannot be written to ({reason(error)}).{hint}') from error

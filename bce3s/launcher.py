@@ -1,9 +1,9 @@
 """Starts a tool in several processes through torchrun, and hands signals on to them.
 
 torchrun by itself takes SIGTERM for the end: it kills its processes after 30 s and fails. Here it
-runs as a child of the launcher, which sends SIGTERM, SIGUSR1 and the first Ctrl-C to the processes
-themselves; they save and end, and torchrun ends as they do. Nothing here imports torch but
-torchrun's own process.
+runs as a child of the launcher, which sends SIGTERM, SIGUSR1, SIGHUP and the first Ctrl-C to the
+processes themselves; they save and end, and torchrun ends as they do. Nothing here imports torch
+but torchrun's own process.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from bce3s.errors import BCE3SError
 from bce3s.processes import cores
+from bce3s.signals import STOPPING
 
 ROOT = Path(__file__).resolve().parents[1]
 AGENT = '--agent'
@@ -158,15 +159,16 @@ def supervise(command: Sequence[str], environ: Mapping[str, str]) -> int:
         interrupted += number == signal.SIGINT
         agents = [process.pid for process in torchrun]
         pids = [pid for agent in agents for pid in children(agent)]
-        if number == signal.SIGHUP or interrupted > 1 or not pids:
+        if interrupted > 1 or not pids:
             pids = agents  # to end, with all its processes
-            number = signal.SIGTERM if number == signal.SIGUSR1 else number
+            number = signal.SIGTERM if number != signal.SIGINT else number
         for pid in pids:
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, number)
 
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, hand_on)
+    for number in STOPPING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has SIGHUP
+            signal.signal(number, hand_on)
     # A session of its own: what its group is sent (Ctrl-C, `timeout`, Slurm) comes through here.
     start = dict(start_new_session=True, preexec_fn=_end_with_the_launcher)
     torchrun.append(subprocess.Popen(list(command), env=dict(environ), **start))

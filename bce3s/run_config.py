@@ -65,11 +65,13 @@ def train_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config, args.cfg_options)
     default = cfg.get('work_dir') or Path('work_dirs', Path(args.config).stem)
     work_dir = str(args.work_dir or default)
-    own = Path(work_dir, Path(args.config).name)
-    if args.resume is not None and own.is_file() and not _of_own_data(args.cfg_options):
+    own, name = Path(work_dir, Path(args.config).name), cfg.filename
+    resumed = args.resume is not None or cfg.get('resume')
+    if resumed and own.is_file() and not _of_own_data(args.cfg_options):
         if os.environ.get('RANK', '0') == '0':
             print(f'Resuming with {own}, the config that this run was begun with.')
         cfg = load_config(str(own), args.cfg_options)
+        object.__setattr__(cfg, '_filename', name)  # which the report has
     cfg.work_dir = work_dir
     if args.amp:
         if not isinstance(cfg.get('model'), dict):

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -314,6 +315,27 @@ def test_another_length_or_rate_than_the_checkpoints_is_asked_for(call, tmp_path
     assert call('--resume', first, *same, work='another')[0] == 0
 
 
+def test_a_call_that_fails_leaves_the_config_that_the_run_was_begun_with(call, tmp_path):
+    assert call('--cfg-options', 'train_cfg.max_epochs=2')[0] == 0
+    before = (tmp_path / 'work' / 'toy.py').read_text()
+    assert call('--resume', '--cfg-options', 'train_cfg.max_epochs=1')[0] == 1
+    assert call('--resume', '--cfg-options', 'model.width=7')[0] == 1
+    assert (tmp_path / 'work' / 'toy.py').read_text() == before
+    assert call('--resume', '--cfg-options', 'train_cfg.max_epochs=3')[0] == 0
+    assert 'max_epochs=3' in (tmp_path / 'work' / 'toy.py').read_text()
+
+
+def test_a_work_dir_that_is_removed_under_the_run_is_said(call, tmp_path):
+    text = (
+        "default_hooks['logger'] = dict(type='LoggerHook', interval=1)\n"
+        "custom_hooks = [dict(type='CliRemoval')]\n"
+    )
+    status, error = call(text=text)
+    assert status == 1
+    assert f'error: {tmp_path}/work was removed or moved while this run wrote to it' in error
+    assert 'Traceback' not in error
+
+
 def test_resume_with_nothing_there_says_so_and_starts(call, tmp_path):
     status, _ = call('--resume', text="log_level = 'WARNING'\n")
     assert status == 0
@@ -391,6 +413,15 @@ def test_a_restart_by_torchrun_resumes(call, tmp_path, monkeypatch):
 
 
 @HOOKS.register_module()
+class CliRemoval(Hook):
+    """Somebody removes the work dir after the second iteration."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 1:
+            shutil.rmtree(runner.work_dir)
+
+
+@HOOKS.register_module()
 class CliSignal(Hook):
     """Asks the run to stop after its second iteration."""
 
@@ -402,7 +433,7 @@ class CliSignal(Hook):
             os.kill(os.getpid(), self.number)
 
 
-@pytest.mark.parametrize(('name', 'expected'), [('SIGTERM', 0), ('SIGUSR1', 0), ('SIGINT', 130)])
+@pytest.mark.parametrize(('name', 'expected'), [('SIGTERM', 0), ('SIGHUP', 0), ('SIGINT', 130)])
 def test_a_stop_ends_in_a_sentence(config, tmp_path, capsys, name, expected):
     options = ['--cfg-options', f'experiment_name={uuid.uuid4().hex}']
     path = config(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
 from mmengine.config import Config
@@ -12,7 +13,12 @@ from bce3s.engine.report_hook import NOT_THE_EXPERIMENT
 from bce3s.errors import BCE3SError
 
 RATE = 'optim_wrapper.optimizer.lr'
-COURSE = (RATE, 'train_cfg.max_epochs', 'train_cfg.max_iters')
+# Keys of the length and of the learning rate, of MMEngine's schedules and of ours.
+COURSE = re.compile(
+    rf'{re.escape(RATE)}|optim_wrapper\.paramwise_cfg\..*|param_scheduler\b.*|'
+    r'train_cfg\.max_(epochs|iters)|'
+    r'custom_hooks\.\d+\.(finetune_epochs|warmup_epochs|lr|milestones|gamma|shift)'
+)
 LONGEST = 1_000_000  # characters of a config that are looked at
 MOST = 20  # keys that are written out
 NOTHING = 'nothing'
@@ -117,7 +123,7 @@ def check_course(changed: dict[str, tuple[str, str]], asked: list[str]) -> None:
     if any(key.startswith('own_data.') for key in keys):  # from which much follows
         return
     for key, (was, now) in changed.items():
-        if key in COURSE and key not in keys:
+        if COURSE.fullmatch(key) and not any(key == k or key.startswith(f'{k}.') for k in keys):
             raise BCE3SError(
                 f'The checkpoint was trained with {key}={was}, but this config has {now}: repeat '
                 'the options that the run was begun with, resume in its own work dir, or say '

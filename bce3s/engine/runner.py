@@ -117,6 +117,13 @@ class QuietRunner(Runner):
         with all_or_none(self), whole_rows(self):
             super().save_checkpoint(*args, **kwargs)
 
+    def dump_config(self) -> None:
+        """Not yet: what a run in the folder was begun with stays until this one is under way."""
+
+    def load_or_resume(self) -> None:
+        super().load_or_resume()
+        super().dump_config()
+
     def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
         checkpoint = super().load_checkpoint(filename, *args, **kwargs)
         self._meta = checkpoint.get('meta') or {}

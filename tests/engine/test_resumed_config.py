@@ -10,8 +10,9 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 from toy_runs import Trace, equal, run, state
 
-from bce3s.engine.resumed_config import changes, sentence, take_over_rates
+from bce3s.engine.resumed_config import changes, check_course, sentence, take_over_rates
 from bce3s.engine.schedule import CosineLRHook
+from bce3s.errors import BCE3SError
 
 CFG = dict(
     model=dict(type='Net', width=3, mean=(0.5, float('inf')), name='a "quoted" one'),
@@ -125,3 +126,28 @@ def test_the_same_config_changes_nothing(tmp_path):
         resumed.train()
     assert not [c for c in said.call_args_list if 'goes on with another' in c.args[0]]
     assert equal(state(whole), state(resumed))
+
+
+COURSE = [
+    'train_cfg.max_epochs',
+    'optim_wrapper.optimizer.lr',
+    'optim_wrapper.paramwise_cfg.norm_decay_mult',
+    'param_scheduler.0.T_max',
+    'custom_hooks.0.finetune_epochs',
+    'custom_hooks.1.lr',
+    'custom_hooks.0.milestones',
+]
+
+
+@pytest.mark.parametrize('key', COURSE)
+def test_what_changes_the_length_or_the_rate_must_be_asked_for(key):
+    changed = {'model.head.tau': ('1', '2'), key: ('0.1', '0.2')}
+    with pytest.raises(BCE3SError, match=rf'with {re.escape(key)}=0.1, but this config has 0.2'):
+        check_course(changed, ['model.head.tau=2'])
+    check_course(changed, [f'{key}=0.2'])
+    check_course(changed, [f'{key.rpartition(".")[0]}=dict(x=1)'])
+    check_course(changed, ['own_data.epochs=5'])
+
+
+def test_other_changes_need_not_be():
+    check_course({'model.head.tau': ('1', '2'), 'custom_hooks.0.type': ('a', 'b')}, [])
