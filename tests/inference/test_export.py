@@ -237,7 +237,7 @@ def _export_all(model, shape, folder, seed=0):
     network, original = ExportedNetwork(model), model_scores(model)
     images = random_images(8, shape, seed)
     for kind in FORMATS.values():
-        done = export(network, original, kind, folder, images)
+        done = export(network, original, kind, folder, images, {})
         assert done.agreement.difference <= 1e-5 * done.agreement.scale
         assert done.agreement.images == 8
         assert min(done.speeds) > 0
