@@ -167,8 +167,9 @@ def supervise(command: Sequence[str], environ: Mapping[str, str]) -> int:
                 os.kill(pid, number)
 
     for number in STOPPING:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has SIGHUP
-            signal.signal(number, hand_on)
+        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+            continue  # under nohup
+        signal.signal(number, hand_on)
     # A session of its own: what its group is sent (Ctrl-C, `timeout`, Slurm) comes through here.
     start = dict(start_new_session=True, preexec_fn=_end_with_the_launcher)
     torchrun.append(subprocess.Popen(list(command), env=dict(environ), **start))

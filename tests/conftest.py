@@ -1,5 +1,6 @@
 """Shared by all tests: one thread (two cores, small tensors), and where real data may lie."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ def _one_thread():
     # The first backward pass counts the devices, and where it finds one nothing can be forked any
     # more: it must not be in a test with a fake GPU.
     torch.zeros((), requires_grad=True).backward()
+    # Under nohup it is ignored from the start, also in every process that a test begins.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope='session')
