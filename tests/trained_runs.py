@@ -96,11 +96,13 @@ def _save(image, folder, i, varied):
         image.convert('LA').save(folder / f'{i}.png')
 
 
-def set_rejection(work_dir, threshold=0.5, name='report.json', **changes):
+def set_rejection(work_dir, threshold=0.5, name='report.json', false=12.5, keep=True, **changes):
     """Writes a rejection into the report of a run, None: leaves none there; ``changes`` too."""
     path = Path(work_dir) / 'report.json'
     report = json.loads(path.read_text()) | changes
-    rejection = dict(threshold=threshold, chosen_on='test', false_rejection=dict(all=12.5))
+    rejection = dict(threshold=threshold, chosen_on='test', false_rejection=dict(all=false))
+    before = report.get('rejection') or {}
+    rejection |= {key: before[key] for key in ('measured_on', 'keep') if keep and key in before}
     report['rejection'] = rejection
     if threshold is None:
         del report['rejection']

@@ -8,8 +8,6 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from bce3s.datasets.checks import printable
 from bce3s.datasets.tables import EXTENSIONS
 from bce3s.wording import counted
@@ -136,6 +134,8 @@ def is_image(folder: str | Path, name: str) -> bool:
 
 def _is_known(path: str) -> bool:
     """Whether Pillow takes the beginning of a file for one of the formats of ``EXTENSIONS``."""
+    from PIL import Image  # only where a file has to be looked into
+
     if not os.path.isfile(path):  # a pipe would be waited for
         return False
     known = Image.registered_extensions()

@@ -28,7 +28,7 @@ from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.arrays import as_matrix, as_tensor, row_blocks
 from bce3s.evaluation.cross_fitting import halves
 from bce3s.evaluation.feature_arrays import split_means
-from bce3s.evaluation.uniform_accuracy import exact_uniform_accuracy
+from bce3s.evaluation.uniform_accuracy import exact_uniform_accuracy, middle
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,28 @@ def cross_fitted_thresholds(extremes: Extremes) -> NDArray[np.float64] | None:
     return None if None in chosen else np.array(chosen)[1 - half]
 
 
+def keeping_thresholds(largest: Any) -> list[float]:
+    """(101,) for each whole percent p a threshold that keeps at least p % of the images, all images
+    alike, and no more than it must.
+
+    Args:
+        largest: (N,) largest logits.
+
+    >>> found = keeping_thresholds([1.0, 2.0, 3.0, 5.0])
+    >>> found[50], found[51], found[75]
+    (2.5, 1.5, 1.5)
+    """
+    ordered = np.sort(np.asarray(largest, np.float32))
+    below = [len(ordered) - -(-p * len(ordered) // 100) for p in range(101)]
+    return [float(ordered[-1])] + [_under(ordered, ordered[n]) for n in below[1:]]
+
+
+def _under(ordered: NDArray[np.float32], value: float) -> float:
+    """Between ``value`` and the next smaller one."""
+    n = int(np.searchsorted(ordered, value))
+    return middle(float(ordered[n - 1]) if n else -np.inf, float(value), torch.float32)
+
+
 def rejected(largest: Any, threshold: Any) -> NDArray[np.bool_]:
     """(N,) whether each image is none of the classes.
 
@@ -132,7 +154,7 @@ def measure_rejection(
         and ``plain`` (all images alike); ``accuracy``, not rejected and right, of the first four;
         ``at_threshold``, as ``false_rejection`` but of all images at the one ``threshold``, which
         is the same where nothing is cross-fitted. Where the two differ much the threshold hangs on
-        few images.
+        few images. ``keep``, see :func:`keeping_thresholds`, of the evaluation data.
         ``None`` where a split is empty or no threshold classifies anything. Without finite scores
         of some image all of it is ``None``.
     """
@@ -159,6 +181,7 @@ def measure_rejection(
         'false_rejection': false,
         'at_threshold': simply,
         'accuracy': {name: accuracy[name] for name in COLUMNS},
+        'keep': keeping_thresholds(extremes.largest),
     }
 
 

@@ -7,6 +7,7 @@ data (the best epoch) or predicted with a flipped copy (flip TTA) stands beside 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bce3s.tables import escaped, markdown_table, percent
 from bce3s.wording import counted
 
 ANOTHER = 'tools/test.py writes a new one.'
+MOST_FALSE = 20.0  # percent of known images; a threshold that rejects more has to be asked for
 HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'macro_f1', 'per_class', 'samples')
 
 
@@ -102,6 +104,26 @@ def read_report(run: str | Path) -> dict[str, Any]:
     return report
 
 
+# -------------------------------------------------------------------------------------- rejection
+def default_threshold(rejection: Mapping[str, Any]) -> float | None:
+    """The uniform threshold; None where there is none, or where it rejects more than ``MOST_FALSE``
+    percent of the known images, so that it has to be asked for.
+
+    Args:
+        rejection: of a report, see :func:`~bce3s.evaluation.rejection.measure_rejection`.
+    """
+    share = false_share(rejection)
+    return None if share is not None and share > MOST_FALSE else rejection.get('threshold')
+
+
+def false_share(rejection: Mapping[str, Any]) -> float | None:
+    """Percent of the known images that are rejected, the mean over the classes: cross-fitted where
+    that was possible.
+    """
+    found = ((rejection.get(key) or {}).get('all') for key in ('false_rejection', 'at_threshold'))
+    return next((share for share in found if share is not None), None)
+
+
 # -------------------------------------------------------------------------------------------- texts
 def _cells(entry: dict[str, Any]) -> list[str]:
     epoch = '-' if entry['epoch'] is None else str(entry['epoch'])
@@ -177,6 +199,11 @@ def _rejection(report: dict[str, Any]) -> list[str]:
         f'{found["threshold"]:.4f}. {where} Every image of the {found["measured_on"]} set is of a '
         'known class, so each rejection is a false one; percent, means of per-class figures.'
     )
+    if default_threshold(found) is None:
+        text += (
+            f' More than {MOST_FALSE:.0f} % are rejected, so that predictions use this threshold '
+            'only where it is asked for.'
+        )
     rows = [
         *_at_threshold(found),
         ['Falsely rejected', *(percent(found['false_rejection'][name]) for name in COLUMNS)],

@@ -101,6 +101,7 @@ REJECTION = dict(
     false_rejection=_having({}, ACCURACIES),
     accuracy=_having({}, ACCURACIES),
     at_threshold=_having({}, ACCURACIES),
+    keep=_each(NUMBER),
 )
 SUBSET = dict.fromkeys(('sha256', 'list', 'imbalance'), _or_null(TEXT)) | dict(
     imbalance_factor=_or_null(NUMBER)

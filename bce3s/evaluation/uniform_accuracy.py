@@ -115,7 +115,7 @@ def exact_uniform_accuracy(positive: Any, max_negative: Any) -> UniformAccuracy:
     best = over.argmax()
     low = starts[best]
     high = ends[torch.searchsorted(ends, low, right=True)]
-    threshold = _between(float(low), float(high), positive.dtype)
+    threshold = middle(float(low), float(high), positive.dtype)
     return UniformAccuracy(100.0 * int(over[best]) / len(positive), threshold)
 
 
@@ -175,9 +175,9 @@ def _intervals_over(points: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
     return begun - torch.searchsorted(ends, points, right=True)
 
 
-def _between(low: float, high: float, dtype: torch.dtype) -> float:
+def middle(low: float, high: float, dtype: torch.dtype) -> float:
     """A finite number of ``dtype`` in [low, high), the middle if rounding allows it."""
     if low == -torch.inf:
         return max(high - max(1.0, abs(high)), torch.finfo(dtype).min)
-    middle = float(torch.tensor(low + (high / 2 - low / 2), dtype=torch.float64).to(dtype))
-    return middle if low <= middle < high else low
+    between = float(torch.tensor(low + (high / 2 - low / 2), dtype=torch.float64).to(dtype))
+    return between if low <= between < high else low

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bce3s.datasets.long_tailed import SPLITS
+from bce3s.evaluation.report import MOST_FALSE
 from bce3s.inference.card_text import UNKNOWN, known, listed
 from bce3s.inference.precisions import precisions_text
 from bce3s.tables import escaped, markdown_table, percent
@@ -127,10 +128,17 @@ def rejection_text(facts: dict[str, Any]) -> str:
         [name.capitalize(), *(percent(column.get(name)) for column in columns)]
         for name in ('all', *SPLITS)
     ]
+    rule = (
+        f'An image whose largest logit is at most {found["threshold"]:.4f} is none of the classes.'
+    )
+    if facts['threshold'] is None:
+        rule += (
+            f' This threshold rejects more than {MOST_FALSE:.0f} % of the images of known classes, '
+            'so that the program above does not use it.'
+        )
     return '\n\n'.join(
         [
-            f'An image whose largest logit is at most {found["threshold"]:.4f} is none of the '
-            f'classes. The threshold was chosen on the {chosen} images; the figures are of the '
+            f'{rule} The threshold was chosen on the {chosen} images; the figures are of the '
             f'{measured} images{folds if found.get("cross_fitted") else ""}.',
             markdown_table(['Split', *header], rows),
             'Percent, means of the figures per class. How many images of unknown classes are '

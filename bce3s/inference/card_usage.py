@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 facts = json.load(open('model.json'))
 session = onnxruntime.InferenceSession('model.onnx', providers=['CPUExecutionProvider'])
-threshold = (facts['rejection'] or {{}}).get('threshold')
+threshold = facts['threshold']  # None: no image is rejected
 
 def read(path):
     image = ImageOps.exif_transpose(Image.open(path))

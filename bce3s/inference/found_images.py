@@ -73,10 +73,12 @@ def _in_folder(folder: Path, say: Callable[[str], Any]) -> list[str]:
     for error in below.errors:
         problems.add(error.filename or folder, f'cannot be listed ({error.strerror})')
     problems.raise_all('Folders cannot be read')
-    if lines := passed_over(below):
-        say(f'note: Passed over in {folder}: {"; ".join(lines)}.')
+    lines = '; '.join(passed_over(below))
     if not below.images:
-        raise BCE3SError(f'{folder} holds no image ({", ".join(EXTENSIONS)}).')
+        has = f'; it has {lines}' if lines else ''
+        raise BCE3SError(f'{folder} holds no image ({", ".join(EXTENSIONS)}){has}.')
+    if lines:
+        say(f'note: Passed over in {folder}: {lines}.')
     return [os.path.join(folder, image) for image in below.images]
 
 

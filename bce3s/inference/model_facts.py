@@ -20,7 +20,7 @@ from bce3s.engine.report_hook import config_name, versions
 from bce3s.engine.run_directory import LOADERS, RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
-from bce3s.evaluation.report import read_report
+from bce3s.evaluation.report import default_threshold, read_report
 from bce3s.inference.export import BATCHES, Exported
 from bce3s.inference.export_formats import INPUT, OUTPUT, Metadata
 from bce3s.inference.inputs import InputSpec
@@ -115,7 +115,8 @@ def model_facts(
         class_counts=counts,
         splits=split_of(counts, thresholds).tolist(),
         thresholds=dict(many=thresholds.many, few=thresholds.few),
-        rejection=_rejection(reports, meta),
+        rejection=(rejection := _rejection(reports, meta)),
+        threshold=default_threshold(rejection or {}),
         network=_network(run, model),
         training=_training(run, report, meta),
         results=_results(report, meta, data),
@@ -130,12 +131,8 @@ def metadata_of(facts: dict[str, Any]) -> Metadata:
     ``threshold`` (the largest logit of an image of no class; null: there is none), ``input``,
     ``normalisation`` and ``output``.
     """
-    threshold = (facts['rejection'] or {}).get('threshold')
-    chosen = {key: facts[key] for key in ('classes', 'input', 'normalisation', 'output')}
-    return {
-        key: json.dumps(value, ensure_ascii=False)
-        for key, value in (chosen | dict(threshold=threshold)).items()
-    }
+    keys = ('classes', 'input', 'normalisation', 'output', 'threshold')
+    return {key: json.dumps(facts[key], ensure_ascii=False) for key in keys}
 
 
 def files_facts(exported: Sequence[Exported], source: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ MOST_WORKERS = 8
 EXAMPLES = """examples:
   python tools/predict.py work_dirs/my_folder photo.jpg
   python tools/predict.py work_dirs/my_folder photos/ --out predictions.csv
+  python tools/predict.py work_dirs/my_folder 'new/*.jpg' --threshold keep=95
   python tools/predict.py work_dirs/my_folder list.csv --out predictions.json --threshold none
 """
 
@@ -62,10 +64,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--threshold',
         type=_threshold,
-        default='uniform',
+        default='auto',
         metavar='T',
-        help='uniform (the default: that of the report), none (reject no image), or a number that '
-        'the largest logit must exceed',
+        help='which logit the largest one must exceed: uniform (that of the report), keep=95 (that '
+        'which 95 %% of the known validation images exceed), none (reject no image), a number, or '
+        'auto (default: uniform, but none where it rejects more than 20 %% of known images)',
     )
     p.add_argument(
         '--top', type=positive(int), default=5, help='classes an image in the file (default: 5)'
@@ -89,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _threshold(text: str) -> str | float | None:
-    if text in ('uniform', 'none'):
+    if text in ('auto', 'uniform', 'none') or re.fullmatch(r'keep=(100|[1-9]?\d)', text):
         return None if text == 'none' else text
     value = float(text)
     if not math.isfinite(value):
@@ -97,7 +100,9 @@ def _threshold(text: str) -> str | float | None:
     return value
 
 
-_threshold.__name__ = 'threshold (uniform, none or a number)'  # in argparse's sentence
+_threshold.__name__ = (
+    'threshold (auto, uniform, keep=95, none or a number)'  # in argparse's sentence
+)
 
 
 def _workers(text: str) -> int:

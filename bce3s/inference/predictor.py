@@ -15,7 +15,7 @@ from bce3s.engine.run_directory import RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.inference.inputs import InputSpec
 from bce3s.inference.reading import Batch, Name, batches
-from bce3s.inference.threshold import UNIFORM, chosen_threshold
+from bce3s.inference.threshold import AUTO, chosen_threshold
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class Prediction:
 class Predictor:
     """Says of each image which class it has, or that it has none of them.
 
-    An image is none of these iff its largest logit is at most the threshold. The uniform one is
-    that of the run's report, chosen on its validation data.
+    An image is none of these iff its largest logit is at most the threshold. By default that is the
+    uniform one of the run's report, chosen on its validation data, unless it would reject more than
+    a fifth of these: then no image is rejected.
 
     >>> predictor = Predictor('work_dirs/digits')  # doctest: +SKIP
     >>> predictor(['a.png', 'b.jpg'])[0].label  # doctest: +SKIP
@@ -59,8 +60,9 @@ class Predictor:
     Args:
         run: work dir of a training run, or what was found in one.
         checkpoint: of a work dir, file to be used instead of its newest sound one.
-        threshold: ``'uniform'``; a number that the largest logit must exceed; or None, which
-            accepts every image.
+        threshold: ``'auto'``, as above; ``'uniform'``; ``'keep=95'``, that which keeps 95 % of the
+            known images; a number that the largest logit must exceed; or None, which accepts
+            every image.
         device: such as ``'cpu'`` or ``'cuda'``; None: a GPU if there is one.
         batch_size: images that go through the network at a time.
         workers: processes that read a list of images; 0: it is read in this one.
@@ -70,7 +72,8 @@ class Predictor:
         run: :class:`RunDirectory`. input: what the network takes, :class:`InputSpec`.
         classes, class_counts, splits: (K,) names, TRAINING images, and ``many``, ``medium`` or
             ``few`` by them.
-        threshold: of the logits, or None. rejection: what the report says of the uniform one.
+        threshold: of the logits, or None. rejection: where it comes from,
+            :class:`~bce3s.inference.threshold.Rejection`.
         score: ``'sigmoid'`` or ``'softmax'``.
         device, model, meta: the network, where it is, and what its checkpoint says of itself.
 
@@ -83,7 +86,7 @@ class Predictor:
         self,
         run: str | Path | RunDirectory,
         checkpoint: str | Path | None = None,
-        threshold: str | float | None = UNIFORM,
+        threshold: str | float | None = AUTO,
         device: str | torch.device | None = None,
         batch_size: int = 64,
         workers: int = 0,
@@ -102,14 +105,12 @@ class Predictor:
         self.score = self.run.probabilities.name
         self.classes, self.class_counts = class_facts(self.run, self.model, self.meta)
         self.splits = split_of(self.class_counts, thresholds_of(self.run.config)).tolist()
-        self._asked = threshold
-        self.threshold, self.rejection = chosen_threshold(
-            self.run, threshold, self.meta.get('epoch')
-        )
+        self.rejection = chosen_threshold(self.run, threshold, self.meta.get('epoch'))
+        self.threshold = self.rejection.threshold
         self.batch_size, self.workers, self.top = batch_size, workers, min(top, len(self.classes))
 
     def __repr__(self) -> str:
-        how = ' (uniform)' if self._asked == UNIFORM else ''
+        how = f' ({self.rejection.how})' if self.rejection.how else ''
         threshold = 'none' if self.threshold is None else f'{self.threshold:.4g}{how}'
         return (
             f'Predictor({str(self.run.folder)!r}, {self.run.checkpoint.name}, '

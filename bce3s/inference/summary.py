@@ -92,24 +92,9 @@ class Summary:
         return f'{100 * number / self.images:.1f}'
 
     def _about(self) -> str:
-        predictor = self.predictor
-        scores = f'Scores are {predictor.score} of the logits.'
-        if predictor.threshold is None:
-            return f'{scores} No image is rejected.'
-        text = f'{scores} "{self.none}": no logit above {predictor.threshold:.4g}'
-        if not predictor.rejection:
-            return f'{text}.'
-        chosen = predictor.rejection.get('chosen_on', 'validation')
-        text += f', the uniform threshold, chosen on the {chosen} data'
-        false = (predictor.rejection.get('false_rejection') or {}).get('all')
-        if false is None:
-            return f'{text}.'
-        simply = (predictor.rejection.get('at_threshold') or {}).get('all')
-        text += f', where it rejects {false if simply is None else simply:.1f} % of the images'
-        text += ' of known classes (mean over the classes)'
-        if simply is None or not predictor.rejection.get('cross_fitted'):
-            return f'{text}.'
-        return f'{text}; chosen on one half of them and measured on the other, {false:.1f} %.'
+        rejection = self.predictor.rejection
+        what = '' if rejection.threshold is None else f'"{self.none}": '
+        return f'Scores are {self.predictor.score} of the logits. {what}{rejection.about}.'
 
 
 def _short(name: str | int) -> str:

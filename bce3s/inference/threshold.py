@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.report import read_report
+from bce3s.evaluation.report import MOST_FALSE, default_threshold, false_share, read_report
 
-UNIFORM = 'uniform'
+AUTO, UNIFORM = 'auto', 'uniform'
+KEEP = re.compile('keep=(100|[1-9]?[0-9])')
 OTHERWISE = "or give a number as threshold, or None (for the tool 'none') to reject no image"
 
 
@@ -19,30 +22,48 @@ class ThresholdWarning(UserWarning):
     """The threshold may not suit the network."""
 
 
-def chosen_threshold(
-    run: RunDirectory, asked: Any, epoch: int | None
-) -> tuple[float | None, dict[str, Any]]:
-    """The threshold t: an image whose largest logit is <= t is none of the classes.
+@dataclass(frozen=True)
+class Rejection:
+    """When an image is none of the classes: if its largest logit is <= ``threshold``.
+
+    Attributes:
+        threshold: None: no image is rejected.
+        about: where it comes from and what it does to known images, without a full stop.
+        how: ``'uniform'`` or ``'keep=95'``; empty for a number or None.
+        measured: what the report says of the uniform threshold; empty where it was not needed.
+    """
+
+    threshold: float | None
+    about: str
+    how: str = ''
+    measured: dict[str, Any] = field(default_factory=dict)
+
+
+def chosen_threshold(run: RunDirectory, asked: Any, epoch: int | None) -> Rejection:
+    """The threshold of a run that is asked for.
 
     Args:
         run: whose report (``report.json``, or ``test/report.json`` of ``tools/test.py``, where that
-            is of the checkpoint and the other not) has the uniform threshold, see
-            :mod:`bce3s.evaluation.uniform_accuracy`; it is read for ``'uniform'`` only.
-        asked: ``'uniform'``, a number, or None: no image is rejected.
+            is of the checkpoint and the other not) has the thresholds that were chosen on the
+            validation data, see :mod:`bce3s.evaluation.rejection`.
+        asked: ``'uniform'``; ``'keep=95'``, that which keeps 95 % of the validation images (a whole
+            number, all images alike); ``'auto'``, the uniform one unless it rejects more than
+            ``MOST_FALSE`` percent of them (means over classes), then none; a number, or None.
         epoch: of the checkpoint, if known. With a threshold of another epoch there is a warning.
-
-    Returns:
-        t, or None; and what the report says of the rejection, empty unless ``'uniform'``.
 
     Raises:
         BCE3SError: the report is missing or has no threshold; or ``asked`` is none of the above.
     """
     if asked is None:
-        return None, {}
+        return Rejection(None, 'No image is rejected')
     if isinstance(asked, Real) and not isinstance(asked, bool) and math.isfinite(asked):
-        return float(asked), {}
-    if asked != UNIFORM:
-        raise BCE3SError(f"threshold is {asked!r}: give 'uniform', a finite number, or None.")
+        return Rejection(float(asked), f'no logit above {asked:.4g}')
+    keep = KEEP.fullmatch(asked) if isinstance(asked, str) else None
+    if not keep and asked not in (AUTO, UNIFORM):
+        raise BCE3SError(
+            f"threshold is {asked!r}: give 'auto', 'uniform', 'keep=95' (percent of the known "
+            'images, a whole number), a finite number, or None.'
+        )
     report = _report(run, epoch)
     if epoch is not None and report.get('epoch') not in (None, epoch):
         warnings.warn(
@@ -52,7 +73,17 @@ def chosen_threshold(
             ThresholdWarning,
             stacklevel=3,
         )
-    return _threshold(run, report['rejection']), report['rejection']
+    found = report['rejection']
+    if keep:
+        return _keeping(run, found, int(keep[1]))
+    if asked == AUTO and default_threshold(found) is None:
+        return Rejection(None, _not_by_default(found), measured=found)
+    if found.get('threshold') is None:
+        raise BCE3SError(
+            f'{run.folder} has no uniform threshold: its network was right about no image of the '
+            f'{_data(found)} set. Train it for longer, {OTHERWISE}.'
+        )
+    return Rejection(float(found['threshold']), _uniform(found), UNIFORM, found)
 
 
 def _report(run: RunDirectory, epoch: int | None) -> dict[str, Any]:
@@ -80,11 +111,50 @@ def _command(run: RunDirectory) -> str:
     return f'python tools/test.py {run.config.filename} {run.checkpoint}'
 
 
-def _threshold(run: RunDirectory, rejection: dict[str, Any]) -> float:
-    value = rejection.get('threshold')
-    if value is None:
+def _keeping(run: RunDirectory, found: dict[str, Any], percent: int) -> Rejection:
+    if len(found.get('keep') or ()) != 101:
         raise BCE3SError(
-            f'{run.folder} has no uniform threshold: its network was right about no image of the '
-            f'{rejection.get("chosen_on", "validation")} set. Train it for longer, {OTHERWISE}.'
+            f'The report of {run.folder} does not say which threshold keeps {percent} % of the '
+            f'known images, for it was written by an earlier version: {_command(run)} finds it, '
+            f'{OTHERWISE}.'
         )
-    return float(value)
+    threshold = float(found['keep'][percent])
+    on = found.get('measured_on', 'validation')
+    about = (
+        f'no logit above {threshold:.4g}, the threshold that keeps {percent} % of the {on} images'
+    )
+    return Rejection(threshold, about, f'keep={percent}', found)
+
+
+# -------------------------------------------------------------------------------------- in words
+def _data(found: dict[str, Any]) -> str:
+    return found.get('chosen_on', 'validation')
+
+
+def _not_by_default(found: dict[str, Any]) -> str:
+    if found.get('threshold') is None:
+        return (
+            'No image is rejected, for the network was right about no image of the '
+            f'{_data(found)} data'
+        )
+    return (
+        f'No image is rejected, for the uniform threshold would reject {false_share(found):.1f} % '
+        f'of the {_data(found)} images, which are of known classes (more than {MOST_FALSE:.0f} %); '
+        "to have it all the same, give the threshold 'uniform', or 'keep=95', or a number"
+    )
+
+
+def _uniform(found: dict[str, Any]) -> str:
+    text = (
+        f'no logit above {found["threshold"]:.4g}, the uniform threshold, chosen on the '
+        f'{_data(found)} data'
+    )
+    false = (found.get('false_rejection') or {}).get('all')
+    if false is None:
+        return text
+    simply = (found.get('at_threshold') or {}).get('all')
+    text += f', where it rejects {false if simply is None else simply:.1f} % of the images'
+    text += ' of known classes (mean over the classes)'
+    if simply is None or not found.get('cross_fitted'):
+        return text
+    return f'{text}; chosen on one half of them and measured on the other, {false:.1f} %'

@@ -13,10 +13,11 @@ from bce3s.evaluation.metrics import LongTailedMetric
 from bce3s.evaluation.rejection import (
     Extremes,
     cross_fitted_thresholds,
+    keeping_thresholds,
     measure_rejection,
     uniform_threshold,
 )
-from bce3s.evaluation.report import format_markdown
+from bce3s.evaluation.report import default_threshold, format_markdown
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
 
 COUNTS, LIMITS = [200, 50, 50, 5], Thresholds()
@@ -177,6 +178,27 @@ def test_no_scores_no_rejection():
     assert measure_rejection(empty, COUNTS, LIMITS, 'test') is None
 
 
+@pytest.mark.parametrize(
+    'values', [[3.0, 1.0, 1.0, 2.0, 5.0], [7.0], np.random.default_rng(0).normal(size=203)]
+)
+def test_a_share_of_the_images_is_kept(values):
+    values = np.float32(values)
+    found = keeping_thresholds(values)
+    for percent, threshold in enumerate(found):
+        kept = [v for v in values if not v <= threshold]
+        assert 100 * len(kept) >= percent * len(values)
+        fewer = [v for v in kept if v > min(kept)]  # without the lowest, and those alike
+        assert not kept or 100 * len(fewer) < percent * len(values)
+
+
+@pytest.mark.parametrize(('share', 'used'), [(None, True), (20.0, True), (20.5, False)])
+def test_the_threshold_that_is_used_unasked(share, used):
+    simply = dict(all=10.0)
+    found = dict(threshold=1.5, false_rejection=dict(all=share), at_threshold=simply)
+    assert default_threshold(found) == (1.5 if used else None)
+    assert default_threshold(dict(threshold=None)) is None
+
+
 # ------------------------------------------------------------------------------------------- metric
 def evaluated(logits, labels, order, scores=True):
     metric = LongTailedMetric()
@@ -264,6 +286,7 @@ def test_markdown():
     assert 'chosen on the val set' in text
     assert '| Falsely rejected | 50.00 | 0.00 | - | 100.00 |' in text
     assert '| Not rejected and right | 50.00 | 100.00 | - | 0.00 |' in text
+    assert 'only where it is asked for' in text
     fitted = format_markdown(report(measure_rejection(extremes, [200, 5], LIMITS, 'test')))
     assert 'cross-fitted' in fitted
     for unknown in (None, 'unknown'):

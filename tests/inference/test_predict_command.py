@@ -134,6 +134,13 @@ def test_many_images_are_counted(run, digits, capsys, monkeypatch):
     assert counted == len(known)
 
 
+def test_a_share_of_the_known_images_is_kept(run, digits, capsys):
+    status, printed, _ = call(capsys, run, digits, '--threshold', 'keep=100')
+    assert status == 0
+    assert 'the threshold that keeps 100 % of the test images' in printed
+    assert next(line for line in printed.splitlines() if 'none of these' in line).split()[-2] == '0'
+
+
 # ------------------------------------------------------------ partial results
 def test_unreadable_images_do_not_stop_the_others(run, digits, tmp_path, capsys):
     for i, path in enumerate(paths_in(digits)[:5]):
@@ -201,7 +208,7 @@ def test_what_cannot_be_used(run, digits, tmp_path, capsys, monkeypatch):
     (tmp_path / 'file').touch()
     image = paths_in(digits)[0]
     cases = [
-        ([run, tmp_path / 'empty'], 'holds no image (.jpg'),
+        ([run, tmp_path / 'empty'], '; it has 1 .doc (in).'),
         ([run, image, tmp_path / 'nowhere'], 'nowhere is not there'),
         ([run, tmp_path / 'empty.txt'], 'names no image'),
         ([run, image, '--out', tmp_path / 'o.txt'], 'must end in .csv or .json'),
@@ -247,6 +254,7 @@ def test_runs_that_cannot_be_used(run, digits, tmp_path, capsys):
         'run',
         'run x --threshold high',
         'run x --threshold nan',
+        'run x --threshold keep=101',
         'run x --top 0',
         'run x --workers -1',
     ],
