@@ -11,7 +11,7 @@ EXAMPLES = {
     'with --resume); 1 an error, in one sentence; 2 wrong arguments; 130 stopped by Ctrl-C,\n'
     'everything saved (a second Ctrl-C stops at once)',
     'test': 'examples: python tools/test.py configs/bce3s/digits.py runs/1/epoch_130.pth\n'
-    '          python tools/test.py runs/2/my_folder.py runs/2/epoch_9.pth --data NEW_PICTURES',
+    '          python tools/test.py work_dirs/my_folder --data NEW_PICTURES',
 }
 
 
@@ -27,7 +27,8 @@ def parser(tool: str) -> argparse.ArgumentParser:
         epilog=EXAMPLES[tool],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    own = '; or a folder, or list, of your own images' if tool == 'train' else ''
+    own = '; or a folder, or list, of your own images'
+    own = own if tool == 'train' else '; or the work dir of a run'
     p.add_argument('config', help=f'config file{own}')
     if tool == 'train':
         p.add_argument('--work-dir', help='where everything is written (work_dirs/<config name>)')
@@ -63,14 +64,18 @@ def parser(tool: str) -> argparse.ArgumentParser:
             'nothing is trained or written',
         )
     else:
-        p.add_argument('checkpoint', help='checkpoint file')
+        p.add_argument(
+            'checkpoint', nargs='?', help='checkpoint file (of a work dir: its newest valid one)'
+        )
         p.add_argument(
             '--data',
             metavar='PATH',
             help='evaluate on these labelled images instead: a folder of class folders, or a list',
         )
         p.add_argument(
-            '--work-dir', help='where the report is written (<folder of the checkpoint>/test)'
+            '--work-dir',
+            help='where the report is written (<folder of the checkpoint>/test; of --data PATH: '
+            'test_<name of PATH>)',
         )
     p.add_argument(
         '--cfg-options',

@@ -236,9 +236,17 @@ def test(args: argparse.Namespace) -> int:
     config has one, or else on ``val_dataloader``.
     """
     adopt_environment(args.launcher)
+    if Path(args.config).is_dir():
+        from bce3s.engine.run_directory import RunDirectory
+
+        run = RunDirectory.open(args.config, args.checkpoint)
+        args.config, args.checkpoint = str(run.config.filename), str(run.checkpoint)
+    elif args.checkpoint is None:
+        raise BCE3SError(f'{args.config} is no work dir of a run: give CONFIG CHECKPOINT.')
     of_data = [o for o in args.cfg_options if args.data and o.startswith('own_data.')]
     cfg = load_config(args.config, [o for o in args.cfg_options if o not in of_data])
-    cfg.work_dir = str(args.work_dir or Path(args.checkpoint).parent / 'test')
+    default = f'test_{Path(args.data).resolve().stem}' if args.data else 'test'
+    cfg.work_dir = str(args.work_dir or Path(args.checkpoint).parent / default)
     if not Path(args.checkpoint).is_file():
         raise BCE3SError(f'Checkpoint {args.checkpoint} does not exist. Check the path.')
     if 'own_data' in cfg:

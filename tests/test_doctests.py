@@ -5,7 +5,10 @@ from importlib import import_module
 
 import pytest
 
-MODULES = ['bce3s.datasets.long_tailed', 'bce3s.samplers', 'bce3s.tables', 'bce3s.wording']
+MODULES = [
+    *('bce3s.datasets.folders', 'bce3s.datasets.long_tailed', 'bce3s.own_data.duration'),
+    *('bce3s.samplers', 'bce3s.tables', 'bce3s.wording'),
+]
 
 
 @pytest.mark.parametrize('name', MODULES)

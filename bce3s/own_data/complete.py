@@ -100,14 +100,23 @@ def _options(own_data: Any) -> dict[str, Any]:
         raise BCE3SError(
             f'own_data.columns={columns!r}: give the names of two columns, PATHS,LABELS.'
         )
-    return dict(own_data)
+    left = own_data.get('leave_out') or ()
+    left = [left] if isinstance(left, str) else left
+    if not isinstance(left, list | tuple) or not set(left) <= {'val', 'test'}:
+        raise BCE3SError(f'own_data.leave_out={left!r}: give val, test, or both: val,test.')
+    return dict(own_data, leave_out=tuple(left))
 
 
 def list_options(own_data: Any) -> ListOptions:
     """How lists are to be read, of ``own_data`` of a config."""
     options = _options(own_data)
     columns, images, suffix = (options.get(key) for key in ('columns', 'images', 'suffix'))
-    return ListOptions(columns and tuple(columns), images and str(images), suffix and str(suffix))
+    return ListOptions(
+        columns and tuple(columns),
+        images and str(images),
+        suffix and str(suffix),
+        options['leave_out'],
+    )
 
 
 def _path(data_root: Any) -> str:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 
 from bce3s.errors import BCE3SError
 from bce3s.own_data.found import FoundImages
 from bce3s.run_config import with_own_data
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LOADERS = ('train', 'val', 'test')
 
@@ -33,11 +36,16 @@ def dry_run(cfg: Config, options: list[str]) -> int:
     """
     from mmengine.registry import init_default_scope
 
+    from bce3s.registry import MODELS
+
     init_default_scope(cfg.get('default_scope', 'bce3s'))
     found = with_own_data(cfg, options, write=False)
     labels, names, counts = _of_own(found) if found else _of_loaders(cfg)
-    print(f'\n{_settings(cfg)}\n', flush=True)
-    print(_frequencies(cfg, labels, names, counts), flush=True)
+    model = MODELS.build(cfg.model)
+    print(f'\n{_settings(cfg, model)}', flush=True)
+    if found:
+        print(_time(cfg, model, found), flush=True)
+    print(f'\n{_frequencies(cfg, labels, names, counts)}', flush=True)
     if found:
         _inspect(found)
     print('\nThis was a dry run: nothing was trained or written. Without --dry-run it begins.')
@@ -80,11 +88,8 @@ def _without_fetching(dataset: dict) -> dict:
     return dict(dataset, download=False) if fetches else dataset
 
 
-def _settings(cfg: Config) -> str:
+def _settings(cfg: Config, model: nn.Module) -> str:
     """The model, its parameters, the loaders and the schedule, as configured."""
-    from bce3s.registry import MODELS
-
-    model = MODELS.build(cfg.model)
     parameters = sum(p.numel() for p in model.parameters())
     backbone = cfg.model.backbone
     depth = f' of depth {backbone.depth}' if 'depth' in backbone else ''
@@ -97,6 +102,22 @@ def _settings(cfg: Config) -> str:
             f'{optimizer.type} at {optimizer.lr:g}; {hooks}',
             f'work dir   {cfg.work_dir}',
         ]
+    )
+
+
+def _time(cfg: Config, model: nn.Module, found: FoundImages) -> str:
+    """How long the training takes on this machine, estimated from a few steps."""
+    import torch
+
+    from bce3s.own_data.duration import STEPS, estimate, in_words, measured
+
+    try:
+        pace = measured(cfg, model, found)
+    except torch.OutOfMemoryError:
+        return 'time       the memory is full after a step: give a smaller own_data.batch_size=N'
+    return (
+        f'time       {in_words(estimate(cfg, found, pace))} here, if nothing else runs '
+        f'({STEPS} steps were timed: {pace.first:.2g} s each)'
     )
 
 

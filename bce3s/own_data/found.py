@@ -80,7 +80,7 @@ def find(data_root: str | Path, options: ListOptions | None = None, least: int =
 
     Args:
         data_root: the folder, or the list.
-        options: how lists are to be read.
+        options: how lists are to be read, and which splits are left out.
         least: classes that there must be.
 
     Raises:
@@ -106,12 +106,12 @@ def find(data_root: str | Path, options: ListOptions | None = None, least: int =
     if path.is_file():
         return _checked(from_list(path, options), path, least)
     try:
-        if lists := lists_in(path):
+        if lists := lists_in(path, options):
             found = from_lists(path, lists, options)
         elif is_metadata(path / WITH_IMAGES):
             found = from_list(path / WITH_IMAGES, options)
         else:
-            found = _from_folder(path)
+            found = _from_folder(path, options.leave_out)
         return _checked(found, path, least)
     except OSError as error:
         raise BCE3SError(f'data_root: {path} cannot be listed ({error.strerror}).') from error
@@ -129,7 +129,7 @@ def _checked(found: FoundImages, path: Path, least: int) -> FoundImages:
 
 
 # ---------------------------------------------------------------------------------------- folders
-def _from_folder(folder: Path) -> FoundImages:
+def _from_folder(folder: Path, leave_out: Sequence[str]) -> FoundImages:
     below, notes = look_below(folder), []
     if below.errors:
         raise below.errors[0]
@@ -143,6 +143,7 @@ def _from_folder(folder: Path) -> FoundImages:
         notes.append(f'{here} holds one folder only, {name!r}: its folders are the classes.')
         used[level] = {name}
         inside, level = _by_folder(inside[name]), f'{level}{name}/'
+    splits = {split: name for split, name in splits.items() if split not in leave_out}
     if splits:
         found = _from_splits(folder / level, splits, inside, notes)
         used |= {f'{level}{name}/': set(_by_folder(inside[name])) for name in splits.values()}
@@ -280,7 +281,7 @@ def labelled(
             raise BCE3SError(
                 f'{quoted(unknown)}: {"a class" if len(unknown) == 1 else "classes"} of {split!r} '
                 f'that the training images do not have. Name them alike in both, add training '
-                'images, or remove them.'
+                f'images, remove them, or leave the split out: own_data.leave_out={split}.'
             )
     splits = {
         split: sorted((path, numbers[tidy[name]]) for path, name in named[split])
@@ -322,13 +323,14 @@ def subfolders(root: Path) -> list[str]:
     return upper + [f'{name}/{below}' for name in upper for below in _folders_in(root / name)]
 
 
-def not_used(folder: Path, used: Used, below: Below | None = None) -> list[str]:
+def not_used(folder: Path, used: Used, below: Below, unlisted: int = 0) -> list[str]:
     """One note, or none, on what lies in ``folder`` and is not used.
 
     Args:
         used: of what holds no images of classes itself: path relative to ``folder``, with ``/`` at
             its end -> what of it is used.
-        below: all that is there; None: only the entries of ``folder`` are looked at.
+        below: all that is there.
+        unlisted: images in what is used, which no list names.
     """
     entries = [
         (level, entry)
@@ -343,12 +345,10 @@ def not_used(folder: Path, used: Used, below: Below | None = None) -> list[str]:
         and not is_run(entry.path)
         and (os.path.isdir(entry.path) or not is_image(folder / level, entry.name))
     ]
-    if below is None:
-        left = [entry.name for _, entry in entries if is_left_behind(entry.name)]
-        below = Below(left=left)
     others = [path for path in (_in_class(path, used) for path in below.others) if path]
     said = passed_over(Below(others=others, left=below.left))
     said = [*([quoted(names)] if names else []), *said]
+    said += [f'{counted(unlisted, "image")} in no list'] if unlisted else []
     return [printable(f'Passed over in {folder}: {"; ".join(said)}.')] if said else []
 
 

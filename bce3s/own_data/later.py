@@ -32,7 +32,7 @@ class LaterImages(ImageFiles):
             several splits ``test`` is taken, or else ``val``.
         classes: (K,) names of the model's classes, by which those of the images are matched.
         class_counts: (K,) images of each class in the TRAINING, for Many, Medium and Few.
-        columns, images, suffix: see :class:`~bce3s.own_data.listed.ListOptions`.
+        columns, images, suffix, leave_out: see :class:`~bce3s.own_data.listed.ListOptions`.
         size, resize, check, unreadable, bits, ground: as of
             :class:`~bce3s.own_data.images.OwnImages`.
 
@@ -53,6 +53,7 @@ class LaterImages(ImageFiles):
         columns: Sequence[str] | None = None,
         images: str | None = None,
         suffix: str | None = None,
+        leave_out: Sequence[str] = (),
         size: int = 224,
         resize: int = 256,
         check: str = 'headers',
@@ -61,7 +62,7 @@ class LaterImages(ImageFiles):
         ground: Sequence[int] = WHITE,
     ) -> None:
         check_how('LaterImages', check)
-        options = ListOptions(columns and tuple(columns), images, suffix)
+        options = ListOptions(columns and tuple(columns), images, suffix, leave_out)
         found = agreed(lambda: matched(find(data, options, least=1), classes))
         entries = found.splits['test']
         paths = [os.path.join(found.root, path) for path, _ in entries]

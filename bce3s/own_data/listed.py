@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 
 from bce3s.datasets.checks import printable
+from bce3s.datasets.folders import look_below
 from bce3s.datasets.lists import SUFFIXES, ImageEntries, decoded, list_content, read_list
 from bce3s.datasets.tables import EXTENSIONS, LABEL_COLUMNS, NoLabels, called
 from bce3s.errors import BCE3SError
@@ -32,14 +33,16 @@ class ListOptions:
         images: the folder that paths are relative to, itself relative to that of the list; None:
             it is looked for.
         suffix: what follows every path; None: it is looked for.
+        leave_out: splits that are there and not to be used.
     """
 
     columns: tuple[str, str] | None = None
     images: str | None = None
     suffix: str | None = None
+    leave_out: Sequence[str] = ()
 
 
-def lists_in(folder: Path) -> dict[str, Path]:
+def lists_in(folder: Path, options: ListOptions) -> dict[str, Path]:
     """split -> its list, of those called like a split and of the ``metadata.csv`` in its folder;
     empty without one for the training.
 
@@ -61,7 +64,8 @@ def lists_in(folder: Path) -> dict[str, Path]:
             )
         if split:
             found[split] = path
-    return {split: found[split] for split in SPLIT_NAMES if split in found and 'train' in found}
+    found = found if 'train' in found else {}
+    return {s: found[s] for s in SPLIT_NAMES if s in found and s not in options.leave_out}
 
 
 def is_metadata(path: Path) -> bool:
@@ -92,7 +96,10 @@ def from_lists(folder: Path, lists: dict[str, Path], options: ListOptions) -> Fo
     images = [path for split in found.splits.values() for path, _ in split]
     used = {path.partition('/')[0] for path in images}
     used |= {_shown(path, folder).partition('/')[0] for path in lists.values()}
-    found.notes += not_used(folder, {'': used})
+    below, listed = look_below(folder), {os.path.normpath(path) for path in images}
+    below.others = [path for path in below.others if folder / path not in lists.values()]
+    unlisted = sum(i.partition('/')[0] in used and i not in listed for i in below.images)
+    found.notes += not_used(folder, {'': used}, below, unlisted)
     return found
 
 
@@ -108,6 +115,7 @@ def from_list(path: Path, options: ListOptions) -> FoundImages:
     images = _images(path.parent, entries, names, options, notes)
     for split, image in zip(_splits_of(entries), images, strict=True):
         parts.setdefault(split, []).append(image)
+    parts = {split: own for split, own in parts.items() if split not in options.leave_out}
     if 'train' not in parts:
         raise BCE3SError(f'{path}: no image is of the split train.')
     return labelled(path.parent, parts, notes, [names[name] for name in entries.classes])

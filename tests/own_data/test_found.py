@@ -85,6 +85,43 @@ def test_unlabelled_test_images_are_passed_over(tmp_path):
     assert any("'test'" in note for note in found.notes)
 
 
+def test_a_split_may_be_left_out(tmp_path):
+    put(tmp_path, *(f'{split}/{c}/1.png' for split in ('train', 'val', 'test') for c in 'ab'))
+    put(tmp_path, 'test/c/1.png')
+    with pytest.raises(BCE3SError, match=r'leave the split out: own_data\.leave_out=test\.$'):
+        find(tmp_path)
+    found = find(tmp_path, ListOptions(leave_out=('test',)))
+    assert list(found.splits) == ['train', 'val']
+    assert "'test'" in found.notes[-1]
+    assert list(find(tmp_path, ListOptions(leave_out=('test', 'val'))).splits) == ['train']
+
+
+@pytest.mark.parametrize('form', ['a list each', 'one list'])
+def test_a_listed_split_may_be_left_out(tmp_path, form):
+    put(tmp_path, '1.png', '2.png', '3.png')
+    rows = ['1.png,a,train\n', '2.png,b,train\n', '3.png,no class of the training,test\n']
+    if form == 'one list':
+        (tmp_path / 'all.csv').write_text(f'path,label,split\n{"".join(rows)}')
+    else:
+        (tmp_path / 'train.csv').write_text(f'path,label,x\n{"".join(rows[:2])}')
+        (tmp_path / 'test.csv').write_text(f'path,label,x\n{rows[2]}')
+    data = tmp_path / 'all.csv' if form == 'one list' else tmp_path
+    with pytest.raises(BCE3SError):
+        find(data)
+    assert list(find(data, ListOptions(leave_out=('test',))).splits) == ['train']
+
+
+def test_what_no_list_names_is_told(tmp_path):
+    put(tmp_path, 'a/1.png', 'a/2.png', 'a/3.png', 'more/4.png')
+    (tmp_path / 'train.csv').write_text('path,label\na/1.png,x\n./a/2.png,y\n')
+    (tmp_path / 'a/notes.txt').write_text('no image')
+    (tmp_path / 'a/Thumbs.db').write_bytes(b'')
+    assert find(tmp_path).notes[-1] == (
+        f"Passed over in {tmp_path}: 'more'; 1 .txt (a); left behind by systems and tools: "
+        "'Thumbs.db'; 1 image in no list."
+    )
+
+
 def test_a_class_that_the_training_lacks(tmp_path):
     put(tmp_path, 'train/a/1.png', 'train/b/1.png', 'val/c/1.png')
     with pytest.raises(BCE3SError, match=r"'c': a class of 'val' that the training images do not"):

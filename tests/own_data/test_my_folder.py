@@ -85,6 +85,10 @@ def test_the_written_config_is_tested_as_it_is(run, tmp_path, capsys):
     arguments = [str(run / 'my_folder.py'), str(run / 'epoch_4.pth'), '--work-dir', str(tmp_path)]
     assert cli.main('test', arguments) == 0
     assert report(tmp_path)['all'] == report(run)['all']
+    assert cli.main('test', [str(run), '--work-dir', str(tmp_path / 'newest')]) == 0
+    assert report(tmp_path / 'newest')['all'] == report(run)['all']
+    assert cli.main('test', [str(run / 'my_folder.py')]) == 1
+    assert 'is no work dir of a run: give CONFIG CHECKPOINT' in capsys.readouterr().err
     assert 'val: held out of train.' in report(run)['data_notes']
     assert '\n- val: held out of train.\n' in (run / 'report.md').read_text()
     assert cli.main('test', [OURS, str(run / 'epoch_4.pth')]) == 1
@@ -117,16 +121,16 @@ def test_on_labelled_images_that_came_later(run, tmp_path, kind):
     )
 
 
-def test_later_images_are_labelled_by_name(run, pictures, tmp_path):
+def test_later_images_are_labelled_by_name(run, pictures):
     """The images of the validation, listed by name in another order, score as in the run."""
     rows = (run / 'data/val.csv').read_text(encoding='utf-8').splitlines()
     (pictures / 'later.csv').write_text('\n'.join([rows[0], *reversed(rows[1:])]), 'utf-8')
-    arguments = [str(run / 'my_folder.py'), str(run / 'epoch_4.pth'), '--work-dir', str(tmp_path)]
     try:
-        assert cli.main('test', [*arguments, '--data', str(pictures / 'later.csv')]) == 0
+        assert cli.main('test', [str(run), '--data', str(pictures / 'later.csv')]) == 0
     finally:
         (pictures / 'later.csv').unlink()
-    assert report(tmp_path)['per_class'] == report(run)['per_class']
+    assert report(run / 'test_later')['per_class'] == report(run)['per_class']
+    shutil.rmtree(run / 'test_later')
 
 
 def test_later_images_that_cannot_be_used(run, tmp_path, capsys):
@@ -174,6 +178,7 @@ def test_a_dry_run_shows_all_and_writes_nothing(pictures, tmp_path, capsys):
         'Without a validation image, so not measured: alone 🌹.',
         'Few    (< 20)',
         'parameters with the head',
+        '(3 steps were timed: ',
         'nothing was trained or written',
     ):
         assert part in said

@@ -1,0 +1,164 @@
+"""How long a training takes here, estimated from a few steps of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from bce3s.datasets.decoding import read_centre, read_random_crop
+from bce3s.errors import BCE3SError
+from bce3s.own_data.found import FoundImages
+from bce3s.processes import cores
+from bce3s.wording import counted
+
+STEPS = 3  # that are timed, after one that is not
+READ = 64  # images that are read at most
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds.
+
+    Attributes:
+        read: of one image, by one process.
+        first, second: of a step of either stage, without reading.
+        test: of the network for ``batch_size`` images in the evaluation.
+    """
+
+    read: float
+    first: float
+    second: float
+    test: float
+
+
+def measured(
+    cfg: Config,
+    model: nn.Module,
+    found: FoundImages,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Pace:
+    """Times the reading of a few images, and a few steps on them, which leave ``model`` in the
+    second stage.
+
+    Args:
+        cfg: a completed one, of which ``model`` was built.
+        found: the images.
+        clock: gives seconds.
+    """
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    model.to(device).head.set_class_counts(found.counts('train'))
+    start = clock()
+    images, labels = _images(cfg, found)
+    read = (clock() - start) / len(images)
+    data = partial(_batch, images, labels)
+    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9))
+    step, batch = partial(model.train_step, optim_wrapper=optimizer), _drawn(cfg)
+    seconds = partial(_seconds, clock=clock, device=device)
+    first = seconds(lambda: step(data(batch)), model.train())
+    test = seconds(lambda: model.test_step(data(cfg.train_dataloader.batch_size)), model.eval())
+    model.finetune_classifier()
+    second = seconds(lambda: step(data(batch)), model.train())
+    return Pace(read, first, second, test)
+
+
+def _images(cfg: Config, found: FoundImages) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some training images, as the training reads them: (n, 3, size, size), (n,)."""
+    dataset, entries = cfg.train_dataloader.dataset, found.splits['train']
+    images, labels = [], []
+    for i in np.linspace(0, len(entries) - 1, min(READ, len(entries))).astype(int).tolist():
+        path = str(found.root / entries[i][0])
+        try:
+            if dataset.random_crop:
+                images.append(read_random_crop(path, dataset.size, i))
+            else:
+                images.append(read_centre(path, dataset.size, dataset.resize))
+        except BCE3SError:  # is told elsewhere
+            images.append(torch.zeros(3, dataset.size, dataset.size, dtype=torch.uint8))
+        labels.append(entries[i][1])
+    return torch.stack(images), torch.tensor(labels)
+
+
+def _batch(images: torch.Tensor, labels: torch.Tensor, size: int) -> dict[str, Any]:
+    rows = torch.arange(size) % len(images)
+    return dict(inputs=images[rows], data_samples=dict(labels=labels[rows], indices=rows))
+
+
+def _seconds(
+    action: Callable[[], Any], _: nn.Module, clock: Callable[[], float], device: torch.device
+) -> float:
+    action()
+    _finish(device)
+    start = clock()
+    for _ in range(STEPS):
+        action()
+    _finish(device)
+    return (clock() - start) / STEPS
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+
+
+def _drawn(cfg: Config) -> int:
+    """Images that a step draws: with a second one for each, where these are mixed."""
+    loader = cfg.train_dataloader
+    return loader.batch_size * (2 if loader.batch_sampler.type == 'PairedBatchSampler' else 1)
+
+
+def estimate(cfg: Config, found: FoundImages, pace: Pace) -> float:
+    """Seconds that the training of ``cfg`` takes at a pace, with its validations.
+
+    Images are read meanwhile where a GPU computes; without one reading takes time of the same
+    processors.
+    """
+    cuda = torch.cuda.is_available()
+
+    def together(seconds: float, images: int) -> float:
+        reading = (
+            images * pace.read / (max(1, cfg.train_dataloader.num_workers) if cuda else cores())
+        )
+        return max(seconds, reading) if cuda else seconds + reading
+
+    batch, hook = cfg.train_dataloader.batch_size, cfg.custom_hooks[0]
+    steps = math.ceil(len(found.splits['train']) / batch)
+    second = hook.finetune_epochs if hook.type == 'TwoStageHook' else 0
+    first = cfg.train_cfg.max_epochs - second
+    images = len(found.splits['val'])
+    validation = together(pace.test * images / batch, images)
+    return (
+        first * steps * together(pace.first, _drawn(cfg))
+        + second * steps * together(pace.second, _drawn(cfg))
+        + cfg.train_cfg.max_epochs // cfg.train_cfg.val_interval * validation
+    )
+
+
+def in_words(seconds: float) -> str:
+    """Rounded, for more is not known.
+
+    >>> for seconds in (20, 100, 2000, 7000, 400_000):
+    ...     print(in_words(seconds))
+    less than a minute
+    about 2 minutes
+    about 35 minutes
+    about 2 hours
+    about 5 days
+    """
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 1:
+        return 'less than a minute'
+    if minutes < 10:
+        return f'about {counted(round(minutes), "minute")}'
+    if minutes < 90:
+        return f'about {5 * round(minutes / 5)} minutes'
+    return f'about {round(hours)} hours' if hours < 48 else f'about {round(hours / 24)} days'
