@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bce3s.errors import BCE3SError
+from bce3s.wording import counted
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -64,8 +65,8 @@ def start_processes(cfg: Config, launcher: str) -> None:
     if gpus:
         if local_rank >= gpus:
             raise BCE3SError(
-                f'This is process {local_rank + 1} on a machine with {gpus} GPU(s), and each needs '
-                f'one: start {gpus} of them here (the GPUS of {STARTERS[launcher]}).'
+                f'This is process {local_rank + 1} on a machine with {counted(gpus, "GPU")}, and '
+                f'each needs one: start {gpus} of them here (the GPUS of {STARTERS[launcher]}).'
             )
         torch.cuda.set_device(local_rank)
     _join(cfg, 'nccl' if gpus else 'gloo', rank, size)

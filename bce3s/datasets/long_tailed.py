@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bce3s.errors import BCE3SError
+from bce3s.wording import counted
 
 SPLITS = ('many', 'medium', 'few')
 
@@ -152,8 +153,8 @@ def select_subset(
         if len(indices) < need:
             name = f' ({classes[k]})' if classes is not None else ''
             raise BCE3SError(
-                f'class {k}{name} has {len(indices)} images in {source}, {need} are needed: '
-                f'use a smaller n_max or test_per_class, or a complete copy of the data set'
+                f'class {k}{name} has {counted(len(indices), "image")} in {source}, {need} are '
+                'needed: use a smaller n_max or test_per_class, or a complete copy of the data set'
             )
         if rule == 'ldam':
             random.shuffle(indices)

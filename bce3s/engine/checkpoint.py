@@ -86,7 +86,9 @@ def load_from_disk(filename: str | Path, map_location: Any = 'cpu') -> dict:
             'file. Use an earlier checkpoint.'
         ) from error
     if not isinstance(checkpoint, dict):
-        raise BCE3SError(f'{path} holds a {type(checkpoint).__name__}, not a checkpoint.')
+        raise BCE3SError(
+            f'{path} holds a value of type {type(checkpoint).__name__}, not a checkpoint.'
+        )
     return checked(str(path), path.stat().st_size, checkpoint)
 
 

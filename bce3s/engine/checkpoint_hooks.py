@@ -50,8 +50,8 @@ def plain(value: Any, where: str = 'checkpoint') -> Any:
     if isinstance(value, os.PathLike | str):
         return str(value)
     raise BCE3SError(
-        f'{where} holds a {type(value).__module__}.{type(value).__qualname__}, which a checkpoint '
-        'cannot keep safely. Keep numbers, strings, tensors, lists and dicts there.'
+        f'{where} holds a value of type {type(value).__module__}.{type(value).__qualname__}, which '
+        'a checkpoint cannot keep safely. Keep numbers, strings, tensors, lists and dicts there.'
     )
 
 

@@ -18,6 +18,7 @@ from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.engine.run_state import bare_model
 from bce3s.errors import BCE3SError
 from bce3s.registry import HOOKS
+from bce3s.wording import counted
 
 
 def cosine_factor(epoch: int, epochs: int, shift: float) -> float:
@@ -66,9 +67,9 @@ class EpochLRHook(Hook):
         warmup, epochs = self.warmup_epochs, self.epochs(runner)
         if warmup < 0 or 0 < epochs <= warmup:
             raise BCE3SError(
-                f'{type(self).__name__}: warmup_epochs is {warmup}, but the schedule has {epochs} '
-                'epochs in all: set both so that 0 <= warmup_epochs < epochs, for example '
-                '--cfg-options custom_hooks.0.warmup_epochs=0.'
+                f'{type(self).__name__}: warmup_epochs is {warmup}, but the schedule has '
+                f'{counted(epochs, "epoch")} in all: set both so that 0 <= warmup_epochs < epochs, '
+                'for example --cfg-options custom_hooks.0.warmup_epochs=0.'
             )
         for group in _groups(runner):
             group.setdefault('initial_lr', group['lr'])
@@ -205,8 +206,8 @@ class TwoStageHook(CosineLRHook):
         if not 0 <= first < runner.max_epochs:
             raise BCE3SError(
                 f'TwoStageHook: finetune_epochs is {self.finetune_epochs}, but the run has '
-                f'{runner.max_epochs} epochs in all, both stages counted: set both so that '
-                '1 <= finetune_epochs <= max_epochs, for example '
+                f'{counted(runner.max_epochs, "epoch")} in all, both stages counted: set both so '
+                'that 1 <= finetune_epochs <= max_epochs, for example '
                 '--cfg-options train_cfg.max_epochs=12 custom_hooks.0.finetune_epochs=2.'
             )
         if is_model_wrapper(runner.model) and not runner.model.find_unused_parameters:
@@ -245,7 +246,7 @@ class TwoStageHook(CosineLRHook):
             for name in ('contrastive', 'uniformity', 'decay'):  # or the log would repeat them
                 runner.message_hub.log_scalars.pop(f'train/loss_{name}', None)
             runner.logger.info(
-                f'Second stage: the classifier alone for {self.finetune_epochs} epochs.'
+                f'Second stage: the classifier alone for {counted(self.finetune_epochs, "epoch")}.'
             )
         rate = self.lr * batch_scale(runner)
         rate *= cosine_factor(epoch, self.finetune_epochs, self.shift)

@@ -73,7 +73,7 @@ def test_what_is_wrong_is_said(environ, monkeypatch, launcher, values, options, 
 def test_more_processes_than_gpus(environ, monkeypatch):
     monkeypatch.setattr('torch.cuda.device_count', lambda: 2)
     environ(RANK='2', WORLD_SIZE='4', LOCAL_RANK='2')
-    with pytest.raises(BCE3SError, match=r'process 3 on a machine with 2 GPU\(s\)'):
+    with pytest.raises(BCE3SError, match=r'process 3 on a machine with 2 GPUs, and each'):
         start_processes(Config(), 'pytorch')
 
 

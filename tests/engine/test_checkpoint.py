@@ -164,7 +164,7 @@ def test_plain_names_what_it_cannot_keep():
     assert type(kept['a']) is float
     assert kept['b'] == [3, (True,)]
     assert kept['c'].tolist() == [0, 1]
-    with pytest.raises(BCE3SError, match=r'hub\.x\.y holds a .*Toy'):
+    with pytest.raises(BCE3SError, match=r'hub\.x\.y holds a value of type .*Toy'):
         plain({'x': {'y': Toy()}}, 'hub')
 
 
