@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from bce3s.engine.lazy_sgd import LazySGD
-from bce3s.models import TripartiteHead
-from bce3s.models.losses.resampling import number_of_classes
+from bce3s.losses.resampling import number_of_classes
+from bce3s.models import SampledTripartiteHead, TripartiteHead
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
 from benchmarks.plain import PlainModel
@@ -40,7 +40,6 @@ BATCH, DIM, PROJECTION = 64, 512, 128
 SGD = dict(lr=0.01, momentum=0.9, weight_decay=5e-4)
 COLUMNS = ('K', 'r', 'S', 'ms', 'over r = 1', 'ms, no uniformity', 'peak MiB', 'GFLOP')
 COLUMNS += ('% of ceiling',)
-VIEWS = ('origin', 'mixup', 'cutmix')
 FITTED = 3  # of the sizes of a sweep, the largest ones: there the leading term leads
 LEGEND = (
     'ms: the best of all rounds. Peak: above the parameters, their momentum and the bank. Ceiling: '
@@ -69,14 +68,17 @@ class Step:
     def __post_init__(self) -> None:
         torch.manual_seed(0)
         with torch.device(self.device):
-            self.head = TripartiteHead(
+            sampled = {}
+            if self.rate < 1:
+                sampled = dict(sample_rate=self.rate, classifier=dict(type='SampledClassifier'))
+            self.head = (SampledTripartiteHead if sampled else TripartiteHead)(
                 self.num_classes,
                 self.dim,
                 joint=dict(type='BCEJoint'),
                 contrastive=dict(type='BCEContrastive'),
                 uniformity=dict(type='BCEUniformity'),
                 projection_dim=PROJECTION,
-                sample_rate=self.rate,
+                **sampled,
             )
             self.features = torch.randn(self.views * self.batch, self.dim, requires_grad=True)
         self.optimizer = (torch.optim.SGD if self.rate == 1 else LazySGD)(
@@ -104,11 +106,10 @@ class Step:
         generator = torch.Generator().manual_seed(self.steps)
         labels = torch.randint(self.num_classes, (2, self.batch), generator=generator)
         labels, partners = labels.to(self.device)
-        plain = Targets.plain(labels, Clock(step=self.steps))
+        clock = Clock(step=self.steps)
         if self.views == 1:
-            return plain
-        lam = torch.tensor([1.0, 0.7, 0.6], device=self.device)
-        return replace(plain, views=VIEWS, lam=lam, partners=partners)
+            return Targets.plain(labels, clock)
+        return Targets.mixed(labels, partners, [1.0, 0.7, 0.6], clock)
 
     def __call__(self) -> None:
         losses = self.head.loss(self.features, self.targets())

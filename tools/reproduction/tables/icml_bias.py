@@ -23,13 +23,13 @@ RATES = {'sgd': 0.01, 'adamw': 0.001}  # at batch size 128
 
 def bias_mean(loss: str, optimizer: str, mean: str) -> Cell:
     """A cell of Table 9."""
-    changes = {'model.head.decay.bias': 0.0, 'model.head.bias_mean': float(mean)}
+    changes = {'model.head.decay.bias': 0.0, 'model.head.classifier.bias_mean': float(mean)}
     return collapse_cell('mnist', 'r18', loss, optimizer, f'bias_mean/{mean}', changes)
 
 
 def bias_decay(loss: str, optimizer: str, decay: str) -> Cell:
     """A cell of Table 10."""
-    changes = {'model.head.decay.bias': float(decay), 'model.head.bias_mean': 10.0}
+    changes = {'model.head.decay.bias': float(decay), 'model.head.classifier.bias_mean': 10.0}
     return collapse_cell('mnist', 'r18', loss, optimizer, f'lambda_b/{decay}', changes)
 
 

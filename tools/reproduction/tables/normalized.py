@@ -25,7 +25,7 @@ BALANCED, LONG_TAILED = 'cifar100_r18', 'cifar100lt_if100_r32'
 
 def gamma_cell(config: str, loss: str, gamma: float) -> Cell:
     """One scale."""
-    changes = {**LOSSES[loss], 'model.head.scale': float(gamma)}
+    changes = {**LOSSES[loss], 'model.head.classifier.scale': float(gamma)}
     return Cell(
         f'normalized/{config}/{loss}/gamma/{gamma}', f'configs/normalized/{config}.py', changes
     )
@@ -46,8 +46,8 @@ def _table(name: str, config: str, title: str, columns: tuple[Column, ...]) -> T
         notes=(
             'No numbers are published; the claims are those of the abstract.',
             "BCE's bias starts near 0, though at small gamma its best is far away: about "
-            'log(K - 1) / gamma (bce3s/theory/normalized.py). model.head.bias_mean can start it '
-            'there.',
+            'log(K - 1) / gamma (bce3s/theory/normalized.py). '
+            'model.head.classifier.bias_mean can start it there.',
         ),
     )
 
