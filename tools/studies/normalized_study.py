@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bce3s.evaluation.disturbance import measure_disturbance
-from bce3s.evaluation.feature_statistics import measure
+from bce3s.evaluation.features import measure
+from bce3s.evaluation.robustness import measure_disturbance
 from bce3s.theory.normalized import (
     convergence_rate,
     minimum,

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from bce3s.evaluation.class_means import class_means
-from bce3s.evaluation.feature_statistics import nc1
-from bce3s.evaluation.neural_collapse import nc2, nc3
+from bce3s.evaluation.features import nc1
+from bce3s.evaluation.neural_collapse import class_means, nc2, nc3
 from bce3s.theory.bias_equation import bias_cap, joint_root, theorem_holds
 from bce3s.theory.closed_form import ce_minimum, theorem_point
 from bce3s.theory.unconstrained import Problem, Solution, minimise
