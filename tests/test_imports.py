@@ -73,7 +73,7 @@ OURS = {name: names & FILES.keys() for name, names in GRAPH.items()}
 
 def part(name: str) -> str:
     """``bce3s.models.head`` -> ``models``."""
-    return (name.split('.') + [''])[1]
+    return [*name.split('.'), ''][1]
 
 
 def test_every_arrow_goes_down():
