@@ -1,7 +1,8 @@
-"""How often each class occurs, as numbers and as text."""
+"""How often each class occurs, as numbers, as text, and as a picture of the long tail."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,6 +12,9 @@ from bce3s.wording import counted
 
 NAMED = 5  # of the rarest and of the most frequent classes
 BAR = 40  # characters of the longest bar
+# distinguished by readers with any colour vision, and in grey (after Paul Tol's "bright")
+COLOURS = {'many': '#A3BFDC', 'medium': '#E6DD9F', 'few': '#F6B5BC'}
+DARK = {'many': '#2F5F93', 'medium': '#8A7A12', 'few': '#C0334A'}
 
 
 def gini(counts: Sequence[int]) -> float:
@@ -59,7 +63,11 @@ def summary(
     counts = images['train']
     lines = [counted(len(counts), 'class', 'classes')]
     lines += [f'  {split:<6}{_images_of(each)}' for split, each in images.items()]
-    lines += ['', *_frequencies(counts)]
+    lines += [
+        '',
+        f'imbalance factor {imbalance_factor(counts):,.5g} ({max(counts):,} / {min(counts):,}), '
+        f'Gini coefficient {gini(counts):.3f}, median {np.median(counts):,.5g} images a class',
+    ]
     lines += ['', *_splits(counts, thresholds or Thresholds())]
     lines += ['', 'classes by training images', *_histogram(counts)]
     lines += ['', *_extremes(counts, names)]
@@ -69,15 +77,7 @@ def summary(
 def _images_of(each: Sequence[int]) -> str:
     least, most = min(each), max(each)
     spread = f'{least:,}' if least == most else f'{least:,} to {most:,}'
-    images = 'image' if sum(each) == 1 else 'images'
-    return f'{sum(each):>9,} {images}, {spread} a class'
-
-
-def _frequencies(counts: Sequence[int]) -> Iterator[str]:
-    yield (
-        f'imbalance factor {imbalance_factor(counts):,.5g} ({max(counts):,} / {min(counts):,}), '
-        f'Gini coefficient {gini(counts):.3f}, median {np.median(counts):,.5g} images a class'
-    )
+    return f'{sum(each):>9,} {"image" if sum(each) == 1 else "images"}, {spread} a class'
 
 
 def _splits(counts: Sequence[int], thresholds: Thresholds) -> Iterator[str]:
@@ -88,11 +88,13 @@ def _splits(counts: Sequence[int], thresholds: Thresholds) -> Iterator[str]:
     )
     total = max(sum(counts), 1)
     for (name, mask), rule in zip(split_masks(counts, thresholds).items(), rules, strict=True):
-        images = int(np.asarray(counts)[mask].sum())
-        nouns = ('class  ' if mask.sum() == 1 else 'classes', 'image ' if images == 1 else 'images')
+        images, head = (
+            int(np.asarray(counts)[mask].sum()),
+            f'{name.capitalize():<7}{f"({rule})":<12}',
+        )
         yield (
-            f'{name.capitalize():<7}{f"({rule})":<12}{int(mask.sum()):>6,} {nouns[0]} '
-            f'{images:>10,} {nouns[1]} ({100 * images / total:5.1f} %)'
+            f'{head} {counted(int(mask.sum()), "class"):>13}, {counted(images, "image")} '
+            f'({100 * images / total:.1f} %)'
         )
 
 
@@ -126,3 +128,53 @@ def _extremes(counts: Sequence[int], names: Sequence[str] | None) -> Iterator[st
 def _name(k: int, names: Sequence[str] | None) -> str:
     known = names is not None and str(names[k]) != str(k)
     return f'{k} ({str(names[k])[:40]})' if known else str(k)
+
+
+# ------------------------------------------------------------------------------------------- figure
+def draw_frequencies(
+    title: str, images: dict[str, Sequence[int]], thresholds: Thresholds | None = None
+) -> bytes:
+    """Counts on a logarithmic axis, the most frequent class first, coloured by Many, Medium, Few;
+    the other splits as lines.
+
+    Args:
+        title: the name of the data set.
+        images: split -> (K,) images of each class; ``train`` decides the order.
+        thresholds: of Many and Few.
+
+    Returns:
+        A PNG file. No state of pyplot is touched.
+    """
+    from matplotlib.figure import Figure
+
+    thresholds = thresholds or Thresholds()
+    order = np.argsort(-np.asarray(images['train']), kind='stable')
+    counts = np.asarray(images['train'])[order]
+    figure = Figure(figsize=(10, 4.6), dpi=130, layout='constrained')
+    axes = figure.add_subplot()
+    axes.set_yscale('log')
+    axes.set_ylim(0.7, counts.max() * 2.2)
+    axes.set_xlim(-0.6, len(counts) - 0.4)
+    for name, mask in split_masks(counts, thresholds).items():
+        classes = np.flatnonzero(mask)
+        if len(classes):  # a filled outline: ten thousand bars take a minute
+            edges = np.r_[classes - 0.5, classes[-1] + 0.5]
+            label = f'{name.capitalize()}: {counted(len(classes), "class")}'
+            axes.stairs(counts[classes], edges, fill=True, color=COLOURS[name], baseline=0.1)
+            axes.stairs(counts[classes], edges, color=DARK[name], linewidth=1.4, label=label)
+    for (split, each), style in zip(images.items(), ('', '--', ':'), strict=False):
+        if split != 'train' and sum(each):
+            label = f'{split}: {counted(sum(each), "image")}'
+            axes.plot(np.asarray(each)[order], color='0.3', linestyle=style or '-.', label=label)
+    axes.set_xlabel('classes, ordered by training frequency')
+    axes.set_ylabel('images of the class')
+    axes.grid(axis='y', color='0.9', linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.set_title(title, loc='left', fontweight='bold')
+    facts = f'{counts.sum():,} training images, imbalance factor {imbalance_factor(counts):,.5g}'
+    axes.set_title(f'{facts}, Gini {gini(counts):.3f}', loc='right', fontsize=9, color='0.35')
+    axes.legend(frameon=False, loc='upper right')
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png')
+    return buffer.getvalue()

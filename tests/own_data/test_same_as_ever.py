@@ -10,7 +10,7 @@ from picture_folders import put
 
 from bce3s.datasets.image_folder import ImageFolder
 from bce3s.datasets.image_list import ImageList
-from bce3s.own_data.found import find
+from bce3s.own_data.find import find
 from bce3s.own_data.splits import hold_out
 
 NAMES = ['10', '9', 'b é', 'a']  # of classes, in no order

@@ -73,12 +73,9 @@ def check(cell: Cell) -> None:
 
 def missing_data(configs: Iterable[Config]) -> list[str]:
     """What the data sets of these configs lack, a sentence each; nothing is downloaded."""
-    from bce3s.datasets import sources
-    from bce3s.datasets.download import require_archive, require_idx
+    from bce3s.datasets.in_memory import CIFAR10LT, CIFAR100LT, MNISTLT, FashionMNISTLT
 
-    archives = {'CIFAR10LT': sources.CIFAR10, 'CIFAR100LT': sources.CIFAR100}
-    idx = {'MNISTLT': sources.MNIST, 'FashionMNISTLT': sources.FASHION_MNIST}
-
+    in_memory = {cls.__name__: cls for cls in (CIFAR10LT, CIFAR100LT, MNISTLT, FashionMNISTLT)}
     loaders = ('train_dataloader', 'val_dataloader')
     wanted = [cfg[name].dataset for cfg in configs for name in loaders if cfg.get(name)]
     alike = {tuple(data.get(k) for k in ('type', 'data_root', 'split')): data for data in wanted}
@@ -86,13 +83,8 @@ def missing_data(configs: Iterable[Config]) -> list[str]:
     for data in alike.values():
         kind, root = data['type'], Path(data.get('data_root', 'data')).expanduser()
         try:
-            if kind in archives:
-                require_archive(archives[kind], root, data['split'])
-            elif kind in idx:
-                prefix = 'train' if data['split'] == 'train' else 't10k'
-                for name in idx[kind].md5:
-                    if name.startswith(prefix):
-                        require_idx(idx[kind], root, name)
+            if kind in in_memory:
+                in_memory[kind].files(root, data['split'] == 'train')
             elif kind != 'DigitsLT' and not root.exists():
                 raise BCE3SError(f'{root} does not exist.')
         except BCE3SError as error:
