@@ -17,7 +17,7 @@ ROWS = (
     'engine',
     'own_data',
     'inference page',
-    'run_config cli posthoc_command __main__',
+    'run_config cli posthoc_command prepare_data __main__',
 )
 ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row.split()}
 # Backward arrows that are still there: (from, to). To be emptied.
