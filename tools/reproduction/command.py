@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bce3s.arguments import positive
-from bce3s.cli import run_tool
+from bce3s.arguments import positive, run_tool
 from bce3s.errors import BCE3SError
 from bce3s.processes import cores
 from reproduction.cells import Cell, Table

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bce3s
-from bce3s.config_files import read_config
+from bce3s.config import read_config
+from bce3s.config.reading import share_shape
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
-from bce3s.run_config import share_shape
 from reproduction.cells import Cell
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def check(cell: Cell) -> None:
     Raises:
         BCE3SError: such a key.
     """
-    from bce3s.strict_config import check_option
+    from bce3s.config import check_option
 
     cfg = _leaf(cell.config)
     for key in cell.overrides:

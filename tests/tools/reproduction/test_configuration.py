@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.engine.report_hook import config_digest
 from bce3s.errors import BCE3SError
 from reproduction.cells import Cell
