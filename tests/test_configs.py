@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torchvision import models
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.datasets.long_tailed import class_counts
 from bce3s.registry import DATASETS, MODELS
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.engine import checkpoint as _atomic_backend  # noqa: F401  (registers it)
 from bce3s.engine.runner import QuietRunner
 
@@ -59,13 +59,13 @@ def images(tmp_path_factory):
 def small(leaf, images, work_dir):
     """The config with tiny images, four classes, four epochs and thin networks."""
     options = [f'model.head.num_classes={len(TRAIN)}', 'train_cfg.max_epochs=4']
-    options += ['train_dataloader.batch_size=4', 'custom_hooks.0.warmup_epochs=0']
+    options += ['train_dataloader.batch_size=4', 'default_hooks.schedule.warmup_epochs=0']
     for loader in ('train_dataloader', 'val_dataloader'):
         options += [f'{loader}.num_workers=0', f'{loader}.pin_memory=False']
         options += [f'{loader}.dataset.{key}' for key in ('size=32', 'resize=36', 'manifest=None')]
         options += [f'{loader}.dataset.data_root={images}']
     if leaf.startswith('bce3s'):
-        options += ['custom_hooks.0.finetune_epochs=2']
+        options += ['train_cfg.finetune_epochs=2']
     cfg = load_config(str(ROOT / f'configs/{leaf}.py'), options)
     backbone = cfg.model.backbone
     if backbone.type == 'VisionTransformer':

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bce3s.arguments import positive
-from bce3s.cli import run_tool
+from bce3s.arguments import positive, run_tool
 from bce3s.datasets.prepare_own import Datasets, image_lists, inspected, own_data, training_command
 from bce3s.datasets.tables import OPTION
 from bce3s.errors import BCE3SError

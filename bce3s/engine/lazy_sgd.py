@@ -13,7 +13,6 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from bce3s.engine.sharded_rows import check_sharding
 from bce3s.errors import BCE3SError
 from bce3s.registry import OPTIMIZERS
 
@@ -210,13 +209,11 @@ class LazySGD(SGD):
 def check_sampling(
     head: nn.Module, optim_wrapper: OptimWrapper, hooks: Iterable[Hook] = ()
 ) -> None:
-    """Whether this optimiser, with these hooks, can train a head that samples its classes, or has
-    them on several ranks.
+    """Whether this optimiser, with these hooks, can train a head that samples its classes.
 
     Raises:
         BCE3SError: it cannot.
     """
-    check_sharding(head, optim_wrapper, hooks)
     if head.sample_rate == 1:
         return
     given = f'With model.head.sample_rate={head.sample_rate} the classifier has sparse gradients, '

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bce3s.config import explained
 from bce3s.engine.run_directory import RunDirectory, load_model
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
 from bce3s.inference.export_formats import Format, Metadata, Scores, quiet
-from bce3s.strict_config import explained
 
 TOLERANCE = 1e-4  # of the largest |logit|
 BATCHES = (1, 7)

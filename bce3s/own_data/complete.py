@@ -239,10 +239,11 @@ def _fill_model(model: Any, facts: Facts, settings: Settings) -> None:
 
 def _fill_schedule(cfg: Config, settings: Settings) -> None:
     epochs = settings.epochs
-    hook = cfg.custom_hooks[0]
+    hook = cfg.default_hooks.schedule
     hook.warmup_epochs = min(round(0.05 * settings.epochs), settings.epochs - 1)
     if hook.type == 'TwoStageHook':
-        hook.update(finetune_epochs=settings.finetune_epochs, lr=settings.finetune_lr)
+        hook.lr = settings.finetune_lr
+        cfg.train_cfg.finetune_epochs = settings.finetune_epochs
         epochs += settings.finetune_epochs
     cfg.train_cfg.max_epochs = epochs
     cfg.train_cfg.val_interval = max(1, epochs // 10)

@@ -14,7 +14,7 @@ def described(found: FoundImages, facts: Facts, settings: Settings, cfg: Config)
     sums = {split: len(images) for split, images in found.splits.items()}
     parts = ', '.join(f'{split} {number:,}' for split, number in sums.items())
     made = ' (held out of the training images)' if 'val' in found.made else ''
-    both = '' if cfg.custom_hooks[0].type != 'TwoStageHook' else f' + {settings.finetune_epochs}'
+    both = '' if not cfg.train_cfg.get('finetune_epochs') else f' + {settings.finetune_epochs}'
     steps = -(-facts.images // settings.batch_size)
     device = 'a GPU' if facts.device == 'cuda' else 'no GPU'
     lines = [

@@ -128,9 +128,9 @@ def evaluate_on(
     Raises:
         BCE3SError: a run on other data, or a checkpoint that does not say what its classes are.
     """
+    from bce3s.config import apply_options
     from bce3s.engine.checkpoint import load_from_disk
     from bce3s.own_data.complete import list_options
-    from bce3s.strict_config import apply_options
 
     init_default_scope(cfg.get('default_scope', 'bce3s'))
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}

@@ -84,9 +84,9 @@ def _gathered(path: Path, name: str, unknown: Wanted, say: Say, fail: Say) -> Pa
 # ------------------------------------------------------------------------------------------ outputs
 def _add_outputs(run: PageRun, unknown: Wanted, say: Say, fail: Say) -> None:
     """``outputs`` and ``unknown``, or notes on why not."""
+    from bce3s.config import explained
     from bce3s.engine.outputs import run_outputs
     from bce3s.engine.run_directory import RunDirectory
-    from bce3s.strict_config import explained
 
     say(f'{run.name}: what its network says of the {run.report["split"]} images')
     try:

@@ -11,7 +11,6 @@ _base_ = [
     '../_base_/datasets/cifar100lt.py',
     '../_base_/models/plain_r32.py',
     '../_base_/schedules/sgd_320e.py',
-    '../_base_/default_runtime.py',
 ]
 
 model = dict(

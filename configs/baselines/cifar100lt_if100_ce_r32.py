@@ -11,11 +11,9 @@ _base_ = [
     '../_base_/datasets/cifar100lt.py',
     '../_base_/models/plain_r32.py',
     '../_base_/schedules/sgd_320e.py',
-    '../_base_/default_runtime.py',
 ]
 
 train_dataloader = dict(dataset=dict(imbalance_factor=100))
 # the usual values of this network; the published rate 0.01 and decay 5e-3 are ResNet-34's
 optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
-custom_hooks = [dict(type='CosineLRHook')]
-default_hooks = dict(checkpoint=dict(interval=5))
+default_hooks = dict(schedule=dict(_delete_=True, type='CosineLRHook'), checkpoint=dict(interval=5))

@@ -11,7 +11,6 @@ _base_ = [
     '../_base_/datasets/imagenet_lt.py',
     '../_base_/models/plain_x50.py',
     '../_base_/schedules/sgd_90e.py',
-    '../_base_/default_runtime.py',
 ]
 
 model = dict(head=dict(num_classes=1000))

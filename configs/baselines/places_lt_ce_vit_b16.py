@@ -11,7 +11,6 @@ _base_ = [
     '../_base_/datasets/places_lt.py',
     '../_base_/models/plain_vit_b16.py',
     '../_base_/schedules/adamw_100e.py',
-    '../_base_/default_runtime.py',
 ]
 
 model = dict(head=dict(num_classes=365))

@@ -13,7 +13,6 @@ _base_ = [
     '../_base_/datasets/cifar100lt.py',
     '../_base_/models/bce3s_r32.py',
     '../_base_/schedules/sgd_320e_two_stage.py',
-    '../_base_/default_runtime.py',
 ]
 
 train_dataloader = dict(
@@ -22,5 +21,6 @@ train_dataloader = dict(
 )
 # the usual values of this network; the published rate 0.01 and decay 5e-3 are ResNet-34's
 optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
-custom_hooks = [dict(type='TwoStageHook', finetune_epochs=10, lr=5e-4)]
-default_hooks = dict(checkpoint=dict(interval=5))
+default_hooks = dict(
+    schedule=dict(_delete_=True, type='TwoStageHook', lr=5e-4), checkpoint=dict(interval=5)
+)

@@ -8,6 +8,5 @@ Measured: see configs/bce3s/README.md.
 
 _base_ = './cifar100lt_if100_r32.py'
 
-train_cfg = dict(max_epochs=320)
-custom_hooks = [dict(type='CosineLRHook')]
-find_unused_parameters = False
+train_cfg = dict(max_epochs=320, finetune_epochs=0)
+default_hooks = dict(schedule=dict(_delete_=True, type='CosineLRHook'))

@@ -13,7 +13,6 @@ _base_ = [
     '../_base_/datasets/cifar10lt.py',
     '../_base_/models/bce3s_r34.py',
     '../_base_/schedules/sgd_320e_two_stage.py',
-    '../_base_/default_runtime.py',
 ]
 
 model = dict(head=dict(num_classes=10))
@@ -21,7 +20,7 @@ train_dataloader = dict(
     batch_sampler=dict(type='PairedBatchSampler'),
     dataset=dict(imbalance_factor=100),
 )
-custom_hooks = [
-    dict(type='TwoStageHook', finetune_epochs=10, lr=1e-4, freeze_norm=False, shift=1.0),
-]
-default_hooks = dict(checkpoint=dict(interval=5))
+default_hooks = dict(
+    schedule=dict(_delete_=True, type='TwoStageHook', lr=1e-4, freeze_norm=False, shift=1.0),
+    checkpoint=dict(interval=5),
+)

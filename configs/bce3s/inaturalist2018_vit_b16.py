@@ -21,7 +21,6 @@ _base_ = [
     '../_base_/datasets/inaturalist2018.py',
     '../_base_/models/bce3s_vit_b16.py',
     '../_base_/schedules/adamw_100e_two_stage.py',
-    '../_base_/default_runtime.py',
 ]
 
 train_dataloader = dict(

@@ -20,7 +20,6 @@ _base_ = [
     '../_base_/datasets/places_lt.py',
     '../_base_/models/bce3s_x50.py',
     '../_base_/schedules/sgd_90e_two_stage.py',
-    '../_base_/default_runtime.py',
 ]
 
 train_dataloader = dict(

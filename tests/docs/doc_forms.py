@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from bce3s.arguments import parser
-from bce3s.cli import load_config
+from bce3s.config import load_config
 
 MODULES = ('pytest', 'venv')  # python -m ...
 

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import bce3s
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.datasets.in_memory import CIFAR100LT, InMemoryLongTailed
 from bce3s.engine import checkpoint as checkpoint  # the atomic backend that the configs name
 from bce3s.engine.run_state import bare_model
