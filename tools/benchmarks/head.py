@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from bce3s.engine.lazy_sgd import LazySGD
-from bce3s.models import TripartiteHead
+from bce3s.models import SampledTripartiteHead, TripartiteHead
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
 from benchmarks.plain import PlainModel
@@ -23,7 +23,6 @@ RATES = {100: (1.0, 0.1), 1000: (1.0, 0.1), 10_000: (1.0, 0.1), 100_000: (0.01,)
 PLAIN_MEMORY = 4 * 2**30  # that the reference implementation may take for K x K cosines
 BATCH, DIM, PROJECTION = 64, 512, 128
 SGD = dict(lr=0.01, momentum=0.9, weight_decay=5e-4)
-VIEWS = ('origin', 'mixup', 'cutmix')
 
 
 @dataclass
@@ -45,14 +44,17 @@ class Step:
     def __post_init__(self) -> None:
         torch.manual_seed(0)
         with torch.device(self.device):
-            self.head = TripartiteHead(
+            sampled = {}
+            if self.rate < 1:
+                sampled = dict(sample_rate=self.rate, classifier=dict(type='SampledClassifier'))
+            self.head = (SampledTripartiteHead if sampled else TripartiteHead)(
                 self.num_classes,
                 self.dim,
                 joint=dict(type='BCEJoint'),
                 contrastive=dict(type='BCEContrastive'),
                 uniformity=dict(type='BCEUniformity'),
                 projection_dim=PROJECTION,
-                sample_rate=self.rate,
+                **sampled,
             )
             self.features = torch.randn(3 * self.batch, self.dim, requires_grad=True)
         self.optimizer = (torch.optim.SGD if self.rate == 1 else LazySGD)(
@@ -66,9 +68,7 @@ class Step:
         generator = torch.Generator().manual_seed(self.steps)
         labels = torch.randint(self.num_classes, (2, self.batch), generator=generator)
         labels, partners = labels.to(self.device)
-        lam = torch.tensor([1.0, 0.7, 0.6], device=self.device)
-        plain = Targets.plain(labels, Clock(step=self.steps))
-        return replace(plain, views=VIEWS, lam=lam, partners=partners)
+        return Targets.mixed(labels, partners, [1.0, 0.7, 0.6], Clock(step=self.steps))
 
     def __call__(self) -> None:
         losses = self.head.loss(self.features, self.targets())

@@ -133,12 +133,12 @@ def classification_cell(data: str, network: str, loss: str, optimizer: str, view
 
 
 def bias_mean_cell(loss: str, optimizer: str, mean: str) -> Cell:
-    changes = {'model.head.decay.bias': 0.0, 'model.head.bias_mean': float(mean)}
+    changes = {'model.head.decay.bias': 0.0, 'model.head.classifier.bias_mean': float(mean)}
     return collapse_cell('mnist', 'r18', loss, optimizer, f'bias_mean/{mean}', changes)
 
 
 def bias_decay_cell(loss: str, optimizer: str, decay: str) -> Cell:
-    changes = {'model.head.decay.bias': float(decay), 'model.head.bias_mean': 10.0}
+    changes = {'model.head.decay.bias': float(decay), 'model.head.classifier.bias_mean': 10.0}
     return collapse_cell('mnist', 'r18', loss, optimizer, f'lambda_b/{decay}', changes)
 
 
@@ -182,7 +182,7 @@ def gamma_rows(config: str) -> tuple[Row, ...]:
             Cell(
                 f'normalized/{config}/{loss}/gamma/{gamma}',
                 f'configs/normalized/{config}.py',
-                {**CHANGES.get(loss, {}), 'model.head.scale': float(gamma)},
+                {**CHANGES.get(loss, {}), 'model.head.classifier.scale': float(gamma)},
             ),
             {'gamma': str(gamma), 'loss': NAMES[loss]},
         )
@@ -260,7 +260,7 @@ PROTOCOL_LT = (
 NO_NUMBERS = 'No numbers are published; the claims are those of the abstract.'
 START = (
     "BCE's bias starts near 0, though at small gamma its best is far away: about log(K - 1) / "
-    'gamma (bce3s/theory/normalized.py). model.head.bias_mean can start it there.'
+    'gamma (bce3s/theory/normalized.py). model.head.classifier.bias_mean can start it there.'
 )
 
 

@@ -23,7 +23,8 @@ def test_a_step_trains(rate):
     before = {name: value.clone() for name, value in step.head.named_parameters()}
     for _ in range(2):
         step()
-    step.head.classifier.catch_up()
+    if rate < 1:
+        step.head.classifier.catch_up()
     for name, value in step.head.named_parameters():
         assert not torch.equal(value, before[name]), name
     assert step.head.bank.filled.any()

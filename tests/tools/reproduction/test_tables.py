@@ -171,7 +171,7 @@ def test_what_varies_reaches_the_config():
     assert batch.train_dataloader.batch_size == 512
     assert batch.optim_wrapper.optimizer.lr == pytest.approx(0.04)
     fixed = resolved(CELLS['mnist/r18/ce/adamw/bias_mean/8']).model.head
-    assert (fixed.decay.bias, fixed.bias_mean, fixed.joint.type) == (0.0, 8.0, 'CEJoint')
+    assert (fixed.decay.bias, fixed.classifier.bias_mean, fixed.joint.type) == (0.0, 8.0, 'CEJoint')
     assert fixed.decay.weight == fixed.decay.feature == 5e-4
     factor = resolved(CELLS['cifar100lt/if10/ce_joint'])
     assert factor.train_dataloader.dataset.imbalance_factor == 10

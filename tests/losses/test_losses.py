@@ -11,23 +11,25 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bce3s.datasets.effective_number import class_balanced_weights
 from bce3s.errors import BCE3SError
-from bce3s.models.losses import (
+from bce3s.losses import (
     BCEContrastive,
     BCEJoint,
     BCEUniformity,
     CEContrastive,
     CEJoint,
     CEUniformity,
+    bce_uniformity,
+    ce_uniformity,
+    class_balanced_weights,
+    multilabel_bce,
+    resample_classes,
+    soft_cross_entropy,
     uniformity,
 )
-from bce3s.models.losses.bce import multilabel_bce
-from bce3s.models.losses.ce import soft_cross_entropy
-from bce3s.models.losses.resampling import resample_classes
-from bce3s.models.memory_bank import ClassMemoryBank
+from bce3s.models import ClassMemoryBank, Targets
+from bce3s.models.branches import contrastive_loss, joint_loss
 from bce3s.models.share import Share
-from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
 
 K, B, D = 7, 5, 4
@@ -53,6 +55,17 @@ def make_targets(labels=LABELS, partners=PARTNERS, lam=LAM, clock=Clock(), rows=
         share=Share(sizes, rank),
         clock=clock,
     )
+
+
+def joint(loss, z, targets, weights=None):
+    """As the head takes it: logits (V * B, K) -> scalar."""
+    soft = targets.soft(z.shape[-1], z.dtype)
+    return joint_loss(loss, targets.per_view(z), soft, targets, weights)
+
+
+def contrastive(loss, z, bank, targets):
+    soft = targets.soft(len(bank.filled), z.dtype)
+    return contrastive_loss(loss, targets.per_view(z), soft, bank.rows(), targets)
 
 
 def noise(*shape, seed=0, scale=2.0):
@@ -94,12 +107,12 @@ def test_bce_joint(resample, drop, soft_negatives, clamp):
     def oracle(z):
         return oracles.joint(row, per_view(z), SOFT, chosen.tolist())
 
-    check(lambda z: loss(z, make_targets(clock=clock)), oracle, noise(3 * B, K))
+    check(lambda z: joint(loss, z, make_targets(clock=clock)), oracle, noise(3 * B, K))
 
 
 def test_ce_joint():
     check(
-        lambda z: CEJoint()(z, make_targets()),
+        lambda z: joint(CEJoint(), z, make_targets()),
         lambda z: oracles.joint(oracles.ce_row, per_view(z), SOFT),
         noise(3 * B, K),
     )
@@ -113,7 +126,7 @@ def test_joint_weighs_whole_rows(loss, row):
     targets = make_targets(partners=None, lam=(1.0,))
     soft = oracles.soft_labels(LABELS, None, (1.0,), K)
     check(
-        lambda z: loss(z, targets, weights),
+        lambda z: joint(loss, z, targets, weights),
         lambda z: oracles.joint(row, per_view(z, 1), soft, weights=weights.tolist()),
         noise(B, K),
     )
@@ -126,30 +139,56 @@ def test_joint_with_smoothed_labels(loss, row):
     smooth = [[[0.8 * t + 0.2 / K for t in one] for one in view] for view in SOFT]
     logits = noise(3 * B, K)
     targets = replace(make_targets(), label_smoothing=0.2)
-    close(loss(logits, targets).item(), oracles.joint(row, per_view(logits).tolist(), smooth))
-
-
-def test_smoothed_labels_need_soft_negatives():
-    targets = replace(make_targets(), label_smoothing=0.2)
-    with pytest.raises(BCE3SError, match='without any negative'):
-        BCEJoint(soft_negatives=False)(noise(3 * B, K), targets)
+    close(
+        joint(loss, logits, targets).item(), oracles.joint(row, per_view(logits).tolist(), smooth)
+    )
 
 
 def test_one_hot_targets_give_the_losses_of_torch():
     z, labels = noise(B, K), torch.tensor(LABELS)
-    targets, one_hot = Targets.plain(labels, Clock()), F.one_hot(labels, K).double()
-    close(CEJoint()(z, targets), F.cross_entropy(z, labels))
+    one_hot = F.one_hot(labels, K).double()
     expected = F.binary_cross_entropy_with_logits(z, one_hot, reduction='sum') / B
-    for soft_negatives in (True, False):  # no label is soft: the options agree
-        close(BCEJoint(soft_negatives=soft_negatives)(z, targets), expected)
+    for target in (labels, one_hot):  # integer or soft
+        close(CEJoint()(z, target), F.cross_entropy(z, labels))
+        for soft_negatives in (True, False):  # no label is soft: the options agree
+            close(BCEJoint(soft_negatives=soft_negatives)(z, target), expected)
+
+
+@pytest.mark.parametrize('loss', [BCEJoint(), BCEJoint(soft_negatives=False), CEJoint()])
+def test_the_plain_call_is_what_the_head_takes(loss):
+    z, targets, weights = noise(3 * B, K), make_targets(), noise(3, B, seed=1).abs()
+    soft, views = targets.soft(K, z.dtype), targets.per_view(z)
+    close(loss(views, soft), joint(loss, z, targets))
+    close(loss(views.flatten(0, 1), soft.flatten(0, 1)), joint(loss, z, targets))
+    close(loss(views, soft, weights), (loss.rows(views, soft) * weights).mean())
+
+
+def test_the_plain_call_resamples_on_the_first_view():
+    """int(7 * 0.75) = 5 classes, the batch has 4: seeded by torch, over all draws another set."""
+    loss, soft = BCEJoint(0.75), make_targets().soft(K, torch.float64)
+    seen = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        z = noise(3, B, K).requires_grad_()
+        loss(z, soft).backward()
+        counted = (z.grad != 0).all(1)
+        assert counted[1:].all()
+        assert counted[0].sum() == 5
+        assert counted[0][LABELS].all()
+        seen.add(tuple(counted[0].tolist()))
+        torch.manual_seed(seed)
+        again = noise(B, K).requires_grad_()
+        loss(again, torch.tensor(LABELS)).backward()
+        assert ((again.grad != 0).all(0) == counted[0]).all()
+    assert len(seen) == 3
 
 
 def test_options_of_the_public_implementation_differ_where_they_should():
     z, targets = noise(3 * B, K), make_targets()
-    full = BCEJoint()(z, targets)
-    assert BCEJoint(soft_negatives=False)(z, targets) < full  # it leaves terms out
-    close(BCEJoint(clamp=64.0)(z, targets), full)
-    close(BCEJoint(resample=1.0, drop_positives=True)(z, targets), full)
+    full = joint(BCEJoint(), z, targets)
+    assert joint(BCEJoint(soft_negatives=False), z, targets) < full  # it leaves terms out
+    close(joint(BCEJoint(clamp=64.0), z, targets), full)
+    close(joint(BCEJoint(resample=1.0, drop_positives=True), z, targets), full)
 
 
 def test_no_gradient_beyond_the_clamp():
@@ -182,13 +221,13 @@ def test_the_mean_over_ranks_is_the_loss_of_the_whole_batch(loss, sizes):
     """Uneven shares too; the negatives are those of the global batch on every rank."""
     clock = Clock(seed=5, step=2)
     x = noise(3, B, K)
-    args = ()
+    args, of_batch = (), joint
     if isinstance(loss, BCEContrastive):
-        args = (filled_bank(dim=K),)
-    whole = loss(x.flatten(0, 1), *args, make_targets(clock=clock))
+        args, of_batch = (filled_bank(dim=K),), contrastive
+    whole = of_batch(loss, x.flatten(0, 1), *args, make_targets(clock=clock))
     parts = x.split(sizes, dim=1)
     ranks = [
-        loss(part.flatten(0, 1), *args, make_targets(clock=clock, rows=r, sizes=sizes))
+        of_batch(loss, part.flatten(0, 1), *args, make_targets(clock=clock, rows=r, sizes=sizes))
         for r, part in enumerate(parts)
     ]
     close(torch.stack(ranks).mean(), whole)
@@ -225,7 +264,7 @@ def test_contrastive(kind, filled, views, tau):
         return oracles.contrastive(row, per_view(z), m, filled, SOFT, tau, chosen)
 
     x = noise(3 * B, D)
-    check(lambda z: loss(z, bank, make_targets()), oracle, x, gradcheck=views is None)
+    check(lambda z: contrastive(loss, z, bank, make_targets()), oracle, x, gradcheck=views is None)
 
 
 def test_contrastive_without_mixing_uses_the_origin():
@@ -234,14 +273,19 @@ def test_contrastive_without_mixing_uses_the_origin():
     expected = oracles.contrastive(
         oracles.bce_row, per_view(z.numpy(), 1), bank.features.tolist(), [True] * K, soft, 1.0, [0]
     )
-    assert BCEContrastive()(z, bank, targets).item() == pytest.approx(expected, rel=1e-12)
+    for value in (
+        contrastive(BCEContrastive(), z, bank, targets),
+        BCEContrastive()(z, torch.tensor(LABELS), bank),
+        BCEContrastive()(z, torch.tensor(soft[0]), bank),
+    ):
+        assert value.item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize('loss', [BCEContrastive(0.1), CEContrastive(0.1)])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 def test_an_empty_bank_is_exactly_zero_with_finite_gradients(loss, dtype):
     z = noise(3 * B, D).to(dtype).requires_grad_()
-    value = loss(z, ClassMemoryBank(K, D), make_targets())
+    value = contrastive(loss, z, ClassMemoryBank(K, D), make_targets())
     assert value.item() == 0
     (grad,) = torch.autograd.grad(value, z)
     assert torch.equal(grad, torch.zeros_like(z))
@@ -250,28 +294,28 @@ def test_an_empty_bank_is_exactly_zero_with_finite_gradients(loss, dtype):
 @pytest.mark.parametrize('loss', [BCEContrastive, CEContrastive])
 def test_what_unseen_classes_hold_does_not_matter(loss):
     z, bank = noise(3 * B, D), filled_bank(SOME)
-    before = loss()(z, bank, make_targets())
+    before = contrastive(loss(), z, bank, make_targets())
     bank.features[~bank.filled] = 1e30
-    close(loss()(z, bank, make_targets()), before)
+    close(contrastive(loss(), z, bank, make_targets()), before)
 
 
 @pytest.mark.parametrize('loss', [BCEContrastive, CEContrastive])
 def test_ce_and_bce_wait_for_the_start_epoch(loss):
     z, bank = noise(3 * B, D).requires_grad_(), filled_bank()
     start = loss(start_epoch=1)
-    early = start(z, bank, make_targets(clock=Clock(epoch=0)))
+    early = contrastive(start, z, bank, make_targets(clock=Clock(epoch=0)))
     assert early.item() == 0
     assert not torch.autograd.grad(early, z)[0].any()
     for epoch in (1, 2):
         targets = make_targets(clock=Clock(epoch=epoch))
-        close(start(z, bank, targets), loss()(z, bank, targets))
+        close(contrastive(start, z, bank, targets), contrastive(loss(), z, bank, targets))
 
 
 def test_all_classes_filled_is_plain_cross_entropy_of_cosines():
     z, bank, labels = noise(B, D), filled_bank(), torch.tensor(LABELS)
     cosines = F.cosine_similarity(z[:, None], bank.features[None], dim=-1)
     close(
-        CEContrastive(0.5)(z, bank, Targets.plain(labels, Clock())),
+        CEContrastive(0.5)(z, labels, bank),
         F.cross_entropy(cosines / 0.5, labels),
     )
 
@@ -279,9 +323,9 @@ def test_all_classes_filled_is_plain_cross_entropy_of_cosines():
 def test_contrastive_gradient_survives_the_write_of_the_bank():
     """The bank is written after the loss and before the backward pass."""
     z, bank, targets = noise(3 * B, D).requires_grad_(), filled_bank(SOME), make_targets()
-    (expected,) = torch.autograd.grad(BCEContrastive()(z, bank, targets), z)
-    value = BCEContrastive()(z, bank, targets)
-    bank.update(targets.per_view(z)[0], targets)
+    (expected,) = torch.autograd.grad(contrastive(BCEContrastive(), z, bank, targets), z)
+    value = contrastive(BCEContrastive(), z, bank, targets)
+    bank.update(targets.per_view(z)[0], targets.all_labels)
     close(torch.autograd.grad(value, z)[0], expected)
 
 
@@ -289,7 +333,9 @@ def test_contrastive_refuses():
     with pytest.raises(BCE3SError, match='tau must be positive, not 0'):
         BCEContrastive(tau=0)
     with pytest.raises(BCE3SError, match="no view 'cutout' among"):
-        BCEContrastive(views=['cutout'])(noise(3 * B, D), filled_bank(), make_targets())
+        contrastive(
+            BCEContrastive(views=['cutout']), noise(3 * B, D), filled_bank(), make_targets()
+        )
 
 
 # --------------------------------------------------------------------------------- uniformity
@@ -306,11 +352,14 @@ def block(request, monkeypatch):
 def test_bce_uniformity(diagonal):
     oracle = partial(oracles.uniformity_bce, include_diagonal=diagonal)
     check(BCEUniformity(diagonal), oracle, noise(K, D))
+    if not diagonal:
+        check(bce_uniformity, oracle, noise(K, D))
 
 
 @pytest.mark.usefixtures('block')
 def test_ce_uniformity():
     check(CEUniformity(), oracles.uniformity_ce, noise(K, D))
+    check(ce_uniformity, oracles.uniformity_ce, noise(K, D))
 
 
 @pytest.mark.parametrize('loss', [BCEUniformity(True), CEUniformity()])
@@ -363,7 +412,7 @@ def test_negatives_are_a_function_of_seed_and_step():
     z = noise(3 * B, K)
 
     def value(*moment):
-        return BCEJoint(0.75)(z, make_targets(clock=Clock(*moment))).item()
+        return joint(BCEJoint(0.75), z, make_targets(clock=Clock(*moment))).item()
 
     # 4 classes present, int(7 * 0.75) = 5 chosen: one of the 3 others, so 3 values
     assert len({value(0, 0, step) for step in range(20)}) == 3
@@ -374,7 +423,7 @@ def test_negatives_are_a_function_of_seed_and_step():
 @pytest.mark.parametrize('loss', [BCEJoint(0.2), BCEJoint(0.2, drop_positives=True), CEJoint()])
 def test_a_batch_of_one_class_alone(loss):
     z = noise(4, K).requires_grad_()
-    value = loss(z, Targets.plain(torch.tensor([5, 5, 5, 5]), Clock()))
+    value = joint(loss, z, Targets.plain(torch.tensor([5, 5, 5, 5]), Clock()))
     (grad,) = torch.autograd.grad(value, z)
     assert torch.isfinite(value)
     assert (grad[:, 5] < 0).all()

@@ -10,7 +10,7 @@ import oracles
 import pytest
 import torch
 
-from bce3s.models.losses.resampling import draw_classes, resample_classes, sample_classes
+from bce3s.losses.resampling import draw_classes, resample_classes, sample_classes
 
 
 @pytest.mark.parametrize('drop', [True, False])

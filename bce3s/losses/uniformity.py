@@ -10,57 +10,53 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from bce3s.registry import MODELS
-from bce3s.shards import Shards
-
 BLOCK = 2**22  # cosines held at a time, or one row of them
 
 
-@MODELS.register_module()
 class BCEUniformity(nn.Module):
-    """``1/K sum_k sum_{j != k} softplus(w_k . w_j)``, w_k of unit length.
+    """:func:`~bce3s.losses.bce_uniformity`, ``1/K sum_k sum_{j != k} softplus(w_k . w_j)``.
 
     O(K^2 d) time; memory for W twice more and a few blocks of ``max(BLOCK, K)`` numbers.
 
     Args:
         include_diagonal: True, as in the public implementation, adds each class as its positive,
             ``softplus(-w_k . w_k)``: a constant, for w_k has unit length.
+
+    >>> BCEUniformity()(torch.eye(3)), BCEUniformity(include_diagonal=True)(torch.eye(3))
+    (tensor(1.3863), tensor(1.6995))
     """
 
     def __init__(self, include_diagonal: bool = False) -> None:
         super().__init__()
         self.include_diagonal = include_diagonal
 
-    def forward(self, weight: Tensor, shards: Shards | None = None) -> Tensor:
-        """Classifier weight (K, d), of any length -> scalar.
-
-        With ``shards`` the weight is this rank's rows, which meet those of every rank in turn, and
-        the result their part of the loss, times the number of ranks.
-        """
+    def forward(self, weight: Tensor) -> Tensor:
+        """Classifier weight (K, d), of any length -> scalar."""
         weight = F.normalize(weight, dim=1)
-        classes = len(weight) if shards is None else shards.rows / shards.ranks
-        loss = _pair_sum(weight, _softplus_of_others, True, shards) / classes
+        loss = _pair_sum(weight, _softplus_of_others, True) / len(weight)
         if self.include_diagonal:
-            loss = loss - F.logsigmoid(weight.square().sum(1)).sum() / classes
+            loss = loss - F.logsigmoid(weight.square().sum(1)).sum() / len(weight)
         return loss
 
 
-@MODELS.register_module()
 class CEUniformity(nn.Module):
     """``1/K sum_k -log(exp(w_k . w_k) / sum_j exp(w_k . w_j))``, w_k of unit length.
 
-    Time and memory as of :class:`BCEUniformity`.
+    :func:`~bce3s.losses.ce_uniformity`; time and memory as of :class:`BCEUniformity`.
+
+    >>> CEUniformity()(torch.eye(3))
+    tensor(0.5514)
     """
 
-    def forward(self, weight: Tensor, shards: None = None) -> Tensor:
-        """Classifier weight (K, d), of any length -> scalar; not made for shards."""
+    def forward(self, weight: Tensor) -> Tensor:
+        """Classifier weight (K, d), of any length -> scalar."""
         weight = F.normalize(weight, dim=1)
-        return _pair_sum(weight, _cross_entropy_with_itself, False, None) / len(weight)
+        return _pair_sum(weight, _cross_entropy_with_itself, False) / len(weight)
 
 
-def _pair_sum(weight: Tensor, *args) -> Tensor:
+def _pair_sum(weight: Tensor, terms: Callable, symmetric: bool) -> Tensor:
     with torch.autocast(weight.device.type, enabled=False):  # sums of blocks in one precision
-        return _PairSum.apply(weight, *args)[0]
+        return _PairSum.apply(weight, terms, symmetric)[0]
 
 
 class _PairSum(torch.autograd.Function):
@@ -78,23 +74,17 @@ class _PairSum(torch.autograd.Function):
         weight: Tensor,
         terms: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
         symmetric: bool,
-        shards: Shards | None,
     ) -> tuple[Tensor, Tensor]:
         total, gradient = weight.new_zeros(()), torch.zeros_like(weight)
-        blocks = [weight] if shards is None else shards.blocks(weight)
-        for rank, others in enumerate(blocks):
-            rows = max(1, BLOCK // len(others))
-            for start in range(0, len(weight), rows):
-                own = slice(start, start + rows)
-                cosines = weight[own] @ others.T
-                diagonal = cosines.diagonal(start)
-                if shards is not None and rank != shards.rank:
-                    diagonal = diagonal[:0]  # no row meets itself
-                value, slopes = terms(cosines, diagonal)
-                total += value
-                gradient[own].addmm_(slopes, others, alpha=1 + symmetric)
-                if not symmetric:
-                    gradient.addmm_(slopes.T, weight[own])
+        rows = max(1, BLOCK // len(weight))
+        for start in range(0, len(weight), rows):
+            own = slice(start, start + rows)
+            cosines = weight[own] @ weight.T
+            value, slopes = terms(cosines, cosines.diagonal(start))
+            total += value
+            gradient[own].addmm_(slopes, weight, alpha=1 + symmetric)
+            if not symmetric:
+                gradient.addmm_(slopes.T, weight[own])
         return total, gradient
 
     @staticmethod
@@ -104,9 +94,9 @@ class _PairSum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
-        return grad * gradient, None, None, None
+        return grad * gradient, None, None
 
 
 def _softplus_of_others(cosines: Tensor, diagonal: Tensor) -> tuple[Tensor, Tensor]:
