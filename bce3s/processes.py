@@ -74,7 +74,10 @@ def start_processes(cfg: Config, launcher: str) -> None:
     wrapper: dict[str, Any] = dict(
         type='BCE3SDataParallel',
         broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False),
+        # a second stage uses the classifier only
+        find_unused_parameters=cfg.get(
+            'find_unused_parameters', bool(cfg.get('train_cfg', {}).get('finetune_epochs'))
+        ),
     )
     if not gpus:
         wrapper['device_ids'] = None

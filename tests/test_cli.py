@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from bce3s.config_keys import arguments
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from torch import nn
 
 from bce3s import cli
-from bce3s.config_keys import arguments
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS, HOOKS, MODELS
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bce3s.config_files import check_local, read_config
+from bce3s.config import check_local, read_config
 from bce3s.errors import BCE3SError
 
 

@@ -9,7 +9,7 @@ ROWS = (
     'errors wording randomness devices packaged files tables plotting',
     'signals processes distributed launcher arguments',
     'losses samplers evaluation theory long_tailed',
-    'registry config config_files config_keys config_values strict_config',
+    'registry config',
     'datasets',
     'augmentation',
     'models',

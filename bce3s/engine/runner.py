@@ -10,16 +10,16 @@ from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
-from bce3s.engine.loops import ResumableTrainLoop
-from bce3s.engine.optimizer_state import check_optimizer
-from bce3s.engine.preemption import all_or_none
-from bce3s.engine.resumed_config import (
+from bce3s.engine.checkpoint import (
     RATE,
     changes,
     check_course,
+    check_optimizer,
     sentence,
     take_over_rates,
 )
+from bce3s.engine.loops import ResumableTrainLoop
+from bce3s.engine.run_state import all_or_none
 from bce3s.errors import BCE3SError
 from bce3s.signals import shield_workers
 
@@ -116,8 +116,9 @@ class QuietRunner(Runner):
     def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
         checkpoint = super().load_checkpoint(filename, *args, **kwargs)
         self._meta = checkpoint.get('meta') or {}
-        if self._resuming and 'optimizer' in checkpoint:
-            check_optimizer(filename, self.optim_wrapper, checkpoint['optimizer'])
+        self._meta.pop('config', None)  # Runner.resume would run this text as Python code
+        if self._resuming and hasattr(self.optim_wrapper, 'optimizer'):
+            check_optimizer(self.optim_wrapper.optimizer, checkpoint['optimizer'])
         return checkpoint
 
     def resume(self, filename: str, *args, **kwargs) -> None:

@@ -14,7 +14,7 @@ EPOCHS = 12
 SHORT = (
     '--cfg-options',
     f'train_cfg.max_epochs={EPOCHS}',
-    'custom_hooks.0.finetune_epochs=3',
+    'train_cfg.finetune_epochs=3',
     'default_hooks.checkpoint.interval=1',
 )
 NOT_OURS = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT', 'PORT', 'NNODES')

@@ -130,7 +130,7 @@ def test_torchrun_ends_when_its_launcher_is_killed(launched):
 
 
 def test_two_processes_train_to_their_report(tmp_path):
-    options = ('train_cfg.max_epochs=2', 'custom_hooks.0.finetune_epochs=1')
+    options = ('train_cfg.max_epochs=2', 'train_cfg.finetune_epochs=1')
     printed = launching.train(tmp_path, '--cfg-options', *options, 'model.micro_batches=2')
     assert printed.rstrip().endswith('report.md')
     assert 'Traceback' not in printed

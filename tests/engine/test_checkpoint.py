@@ -20,17 +20,14 @@ from torch import nn
 from bce3s.engine import checkpoint
 from bce3s.engine.checkpoint import (
     AtomicLocalBackend,
+    CheckpointGuardHook,
+    ResumedValidationHook,
+    compare_states,
     load_from_disk,
     resolve_checkpoint,
     survey,
 )
-from bce3s.engine.checkpoint_hooks import (
-    CheckpointGuardHook,
-    ResumedValidationHook,
-    SafeCheckpointHook,
-    compare_states,
-    plain,
-)
+from bce3s.engine.saving import SafeCheckpointHook, plain
 from bce3s.errors import BCE3SError
 
 

@@ -10,8 +10,9 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from bce3s.engine.checkpoint_hooks import ResumedValidationHook, SafeCheckpointHook
+from bce3s.engine.checkpoint import ResumedValidationHook
 from bce3s.engine.report_hook import HISTORY, ReportHook, config_digest
+from bce3s.engine.saving import SafeCheckpointHook
 from bce3s.engine.schedule import TwoStageHook
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.metrics import LongTailedMetric

@@ -5,12 +5,12 @@ from unittest import mock
 
 import pytest
 import torch
+from bce3s.engine.resumed_config import changes, check_course, sentence, take_over_rates
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from torch import nn
 from toy_runs import Trace, equal, run, state
 
-from bce3s.engine.resumed_config import changes, check_course, sentence, take_over_rates
 from bce3s.engine.schedule import CosineLRHook
 from bce3s.errors import BCE3SError
 
@@ -133,9 +133,9 @@ COURSE = [
     'optim_wrapper.optimizer.lr',
     'optim_wrapper.paramwise_cfg.norm_decay_mult',
     'param_scheduler.0.T_max',
-    'custom_hooks.0.finetune_epochs',
+    'train_cfg.finetune_epochs',
     'custom_hooks.1.lr',
-    'custom_hooks.0.milestones',
+    'default_hooks.schedule.milestones',
 ]
 
 
@@ -150,4 +150,4 @@ def test_what_changes_the_length_or_the_rate_must_be_asked_for(key):
 
 
 def test_other_changes_need_not_be():
-    check_course({'model.head.tau': ('1', '2'), 'custom_hooks.0.type': ('a', 'b')}, [])
+    check_course({'model.head.tau': ('1', '2'), 'default_hooks.schedule.type': ('a', 'b')}, [])

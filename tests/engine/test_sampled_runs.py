@@ -9,7 +9,7 @@ import torch
 from mmengine.hooks import EMAHook
 from mmengine.optim import OptimWrapper
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.engine import checkpoint as _atomic_backend  # noqa: F401  (registers it)
 from bce3s.engine.lazy_sgd import LazySGD, check_sampling
 from bce3s.engine.runner import QuietRunner

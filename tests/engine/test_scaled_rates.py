@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.engine import checkpoint as _atomic_backend  # noqa: F401  (registers it)
 from bce3s.engine.runner import QuietRunner
 

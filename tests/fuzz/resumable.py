@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def resume() -> tuple[Callable[[Path], None], dict]:
     """(what resumes from a path, the content of a real checkpoint)."""
     warnings.simplefilter('ignore')
-    from bce3s.cli import load_config
+    from bce3s.config import load_config
     from bce3s.engine.checkpoint import load_from_disk
     from bce3s.engine.runner import QuietRunner
 

@@ -11,6 +11,8 @@ from mmengine.registry import DefaultScope
 from picture_folders import put
 from PIL import Image
 
+from bce3s.cli import with_own_data
+from bce3s.config import load_config
 from bce3s.datasets.pixels import Colours
 from bce3s.errors import BCE3SError
 from bce3s.own_data import complete as module
@@ -18,7 +20,6 @@ from bce3s.own_data.found import read_splits
 from bce3s.own_data.pretrained import init_cfg_of
 from bce3s.own_data.settings import EPOCHS, NETWORKS, SEEN, Facts, choose
 from bce3s.registry import DATASETS, MODELS
-from bce3s.run_config import load_config, with_own_data
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS, CE = (
@@ -172,7 +173,7 @@ def test_options_have_the_last_word(pictures, tmp_path):
         tmp_path / 'run',
         'own_data.epochs=4',
         'train_dataloader.batch_size=3',
-        'custom_hooks.0.finetune_epochs=2',
+        'train_cfg.finetune_epochs=2',
         'model.head.joint.resample=0.9',
         'val_dataloader.dataset.resize=40',
     )

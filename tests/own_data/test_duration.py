@@ -8,11 +8,11 @@ import torch
 from mmengine.registry import init_default_scope
 from picture_folders import put_coloured
 
+from bce3s.config import load_config
 from bce3s.own_data import duration
 from bce3s.own_data.complete import complete
 from bce3s.own_data.duration import Pace, estimate, measured
 from bce3s.registry import MODELS
-from bce3s.run_config import load_config
 
 
 @pytest.fixture
