@@ -115,7 +115,7 @@ class QuietRunner(Runner):
 
     def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
         checkpoint = super().load_checkpoint(filename, *args, **kwargs)
-        self._meta = checkpoint.get('meta') or {}
+        self._meta = checkpoint.setdefault('meta', {})
         self._meta.pop('config', None)  # Runner.resume would run this text as Python code
         if self._resuming and hasattr(self.optim_wrapper, 'optimizer'):
             check_optimizer(self.optim_wrapper.optimizer, checkpoint['optimizer'])
@@ -132,6 +132,9 @@ class QuietRunner(Runner):
         self._resuming = True
         try:
             super().resume(filename, *args, **kwargs)
+            if hasattr(self.train_loop, 'continue_from'):
+                self.train_loop.continue_from(self._meta)
+            changed = changes(self.cfg, self._meta)
         except BCE3SError:
             raise
         except Exception as error:  # the content of a file can be anything
@@ -140,9 +143,6 @@ class QuietRunner(Runner):
             ) from error
         finally:
             self._resuming = False
-        if hasattr(self.train_loop, 'continue_from'):
-            self.train_loop.continue_from(self._meta)
-        changed = changes(self.cfg, self._meta)
         if self.asked is not None:
             check_course(changed, self.asked)
         rates = take_over_rates(

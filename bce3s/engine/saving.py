@@ -206,7 +206,7 @@ class RunCheckpointHook(CheckpointHook):
             )
         kwargs.setdefault('backend_args', dict(backend='atomic'))
         # MMEngine's own bookkeeping of what is kept stays switched off: -1
-        super().__init__(interval=interval, max_keep_ckpts=-1, **kwargs)
+        super().__init__(interval=int(interval), max_keep_ckpts=-1, **kwargs)
         self.interval_iters, self.interval_seconds = interval_iters, 60 * interval_minutes
         self.look_every, self.keep = look_every, max_keep_ckpts
         self._training = self._due_at_end = False

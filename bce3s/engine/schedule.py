@@ -207,9 +207,9 @@ class TwoStageHook(CosineLRHook):
         first = self.epochs(runner)
         if not 0 <= first < runner.max_epochs:
             raise BCE3SError(
-                f'TwoStageHook: train_cfg.finetune_epochs is {finetune_epochs(runner)}, but the run '
-                f'has {counted(runner.max_epochs, "epoch")} in all, both stages counted: set both '
-                'so that 1 <= finetune_epochs <= max_epochs, for example '
+                f'TwoStageHook: train_cfg.finetune_epochs is {finetune_epochs(runner)}, but the '
+                f'run has {counted(runner.max_epochs, "epoch")} in all, both stages counted: set '
+                'both so that 1 <= finetune_epochs <= max_epochs, for example '
                 '--cfg-options train_cfg.max_epochs=12 train_cfg.finetune_epochs=2.'
             )
         if self._loaded_stage == 2 and 0 < runner.epoch < first:
@@ -241,9 +241,7 @@ class TwoStageHook(CosineLRHook):
             optimizer.state.clear()
             for name in ('contrastive', 'uniformity', 'decay'):  # or the log would repeat them
                 runner.message_hub.log_scalars.pop(f'train/loss_{name}', None)
-            runner.logger.info(
-                f'Second stage: the classifier alone for {counted(stage, "epoch")}.'
-            )
+            runner.logger.info(f'Second stage: the classifier alone for {counted(stage, "epoch")}.')
         rate = self.lr * batch_scale(runner)
         rate *= cosine_factor(epoch, stage, self.shift)
         for group in _groups(runner):

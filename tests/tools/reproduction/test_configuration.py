@@ -17,7 +17,7 @@ OVERRIDES = {
     'train_cfg.max_epochs': 3,
     'model.backbone': BACKBONE,
     'optim_wrapper.optimizer.lr': 0.125,
-    'custom_hooks': [{'type': 'CosineLRHook', 'shift': 0.0}],
+    'default_hooks.schedule': {'_delete_': True, 'type': 'CosineLRHook', 'shift': 0.0},
     'train_dataloader.dataset.imbalance': 'exp',
 }
 CELL = Cell('a/b', CONFIG, OVERRIDES)
@@ -30,7 +30,7 @@ def test_the_file_trains_what_the_cell_says(tmp_path, monkeypatch):
     assert cfg.train_cfg == {'by_epoch': True, 'max_epochs': 3, 'val_interval': 10}
     assert cfg.model.backbone == {'type': 'CIFARResNet', 'depth': 32}  # in_channels=1 is gone
     assert cfg.optim_wrapper.optimizer.lr == 0.125
-    assert cfg.custom_hooks == [{'type': 'CosineLRHook', 'shift': 0.0}]
+    assert cfg.default_hooks.schedule == {'type': 'CosineLRHook', 'shift': 0.0}
     assert cfg.model.head.joint.type == 'CEJoint'  # as the leaf has it
     assert cfg.work_dir == str(path.parent / 'seed0')
     assert path.read_text().startswith('"""a/b. small\n')

@@ -60,7 +60,7 @@ def _optimizer(name: str, decay: float) -> dict[str, Any]:
     adamw = {'type': 'AdamW', 'lr': 0.001, 'weight_decay': decay, 'fused': True}
     return {
         'optim_wrapper.optimizer': {'_delete_': True, **adamw},
-        'custom_hooks': [{'type': 'CosineLRHook', 'shift': 0.0}],
+        'default_hooks.schedule': {'_delete_': True, 'type': 'CosineLRHook', 'shift': 0.0},
     }
 
 
