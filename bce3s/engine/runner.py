@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from bce3s.engine.checkpoint import (
     RATE,
+    as_json,
     changes,
     check_course,
     check_optimizer,
@@ -96,15 +97,16 @@ class QuietRunner(Runner):
         return loader
 
     # ------------------------------------------------------------ checkpoints
-    def save_checkpoint(self, *args, **kwargs) -> None:
-        """Called by all processes; the first one writes.
+    def save_checkpoint(self, *args, meta: dict | None = None, **kwargs) -> None:
+        """Called by all processes; the first one writes, with ``meta.experiment``.
 
         Raises:
             BCE3SError: it could not be written, or another process could not go on.
         """
         self.call_hook('before_saving')
         with all_or_none(self):
-            super().save_checkpoint(*args, **kwargs)
+            meta = {**(meta or {}), 'experiment': as_json(self.cfg)}
+            super().save_checkpoint(*args, meta=meta, **kwargs)
 
     def dump_config(self) -> None:
         """Not yet: what a run in the folder was begun with stays until this one is under way."""

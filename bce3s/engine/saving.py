@@ -18,7 +18,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
-from bce3s.engine.checkpoint import as_json, is_damaged, survey
+from bce3s.engine.checkpoint import is_damaged, survey
 from bce3s.engine.loops import epoch_size
 from bce3s.engine.run_state import highest, stop_requested
 from bce3s.errors import BCE3SError
@@ -308,13 +308,7 @@ class RunCheckpointHook(CheckpointHook):
             name,
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
-            meta=dict(
-                epoch=epoch,
-                iter=iteration,
-                serial=self._serial,
-                epoch_size=size,
-                experiment=as_json(runner.cfg),
-            ),
+            meta=dict(epoch=epoch, iter=iteration, serial=self._serial, epoch_size=size),
             backend_args=self.backend_args,
         )
         self._saved, self._clock = iteration, time.monotonic()
