@@ -76,9 +76,9 @@ def _read(path: Path, **options: Any) -> dict:
     if not path.is_file():
         raise BCE3SError(f'Checkpoint {path} does not exist. Check the path.')
     try:
-        checkpoint = torch.load(path, weights_only=True, **options)
         if zipfile.is_zipfile(path) and (record := zipfile.ZipFile(path).testzip()):
             raise ValueError(f'the checksum of its record {record} is wrong')
+        checkpoint = torch.load(path, weights_only=True, **options)
         if not isinstance(checkpoint, dict):
             raise TypeError(f'it holds a value of type {type(checkpoint).__name__}')
     except Exception as error:  # a damaged file can raise anything

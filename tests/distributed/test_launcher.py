@@ -90,10 +90,10 @@ def test_several_machines_with_restarts_meet_by_torchruns_rendezvous():
 @pytest.mark.parametrize(
     ('gpus', 'environ', 'sentence'),
     [
-        ('0', {}, "the number of GPUs must be a positive number, not '0'"),
-        ('two', {}, "the number of GPUs must be a positive number, not 'two'"),
-        ('2', dict(NNODES='1:4'), 'the number of machines is fixed'),
-        ('2', dict(NNODES='-1'), "NNODES must be a positive number, not '-1'"),
+        ('0', {}, "the number of GPUs must be a number of at least 1, not '0'"),
+        ('two', {}, "the number of GPUs must be a number of at least 1, not 'two'"),
+        ('2', dict(NNODES='1:4'), "NNODES must be a number of at least 1, not '1:4'"),
+        ('2', dict(NNODES='-1'), "NNODES must be a number of at least 1, not '-1'"),
         ('2', dict(NNODES='2'), 'NNODES=2 needs NODE_RANK and MASTER_ADDR'),
         ('2', SEVERAL | dict(NODE_RANK='2'), "NODE_RANK must be a number from 0 to 1, not '2'"),
         ('2', dict(PORT='70000'), "PORT must be a number from 1 to 65535, not '70000'"),

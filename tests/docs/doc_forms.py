@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
-from bce3s.arguments import parser
+from bce3s.cli import parser
 from bce3s.config import load_config
 
 MODULES = ('pytest', 'venv')  # python -m ...
