@@ -1,16 +1,47 @@
-"""The names that configs know the plain classes of this package by: the registry's own copy of
-nothing, for it registers the very classes that a loop without MMEngine imports.
+"""The names that configs know the plain classes of this package by: the very classes that a loop
+without MMEngine imports.
 """
 
-from bce3s import samplers
-from bce3s.registry import DATA_SAMPLERS
+from bce3s import augmentation, losses, models, samplers
+from bce3s.registry import BATCH_AUGMENTS, DATA_SAMPLERS, MODELS, TRANSFORMS
 
-for sampler in (
-    samplers.NaturalSampler,
-    samplers.PowerSampler,
-    samplers.ProgressiveSampler,
-    samplers.EffectiveNumberSampler,
-    samplers.GlobalBatchSampler,
-    samplers.PairedBatchSampler,
-):
-    DATA_SAMPLERS.register_module(module=sampler)
+PLAIN = {
+    DATA_SAMPLERS: (
+        samplers.NaturalSampler,
+        samplers.PowerSampler,
+        samplers.ProgressiveSampler,
+        samplers.EffectiveNumberSampler,
+        samplers.GlobalBatchSampler,
+        samplers.PairedBatchSampler,
+    ),
+    TRANSFORMS: (
+        augmentation.BatchAutoAugment,
+        augmentation.BatchColorJitter,
+        augmentation.BatchCutout,
+        augmentation.BatchFlip,
+        augmentation.BatchGrayscale,
+        augmentation.BatchPadCrop,
+        augmentation.BatchRandAugment,
+    ),
+    BATCH_AUGMENTS: (
+        augmentation.MixUpOrCutMix,
+        augmentation.PairedCutMix,
+        augmentation.PairedMixUp,
+    ),
+    MODELS: (
+        losses.BCEContrastive,
+        losses.BCEJoint,
+        losses.BCEUniformity,
+        losses.CEContrastive,
+        losses.CEJoint,
+        losses.CEUniformity,
+        models.LinearClassifier,
+        models.SampledClassifier,
+        models.SampledTripartiteHead,
+        models.TripartiteHead,
+    ),
+}
+
+for registry, classes in PLAIN.items():
+    for each in classes:
+        registry.register_module(module=each)

@@ -93,12 +93,12 @@ def known_keys(path: str, node: Any) -> tuple[set[str], bool]:
 
 
 @functools.cache
-def targets_of_type(name: str) -> tuple[Callable, ...]:
-    """What the registries have under ``name``; a registry also imports what a name like
-    ``torch.nn.Linear`` stands for.
+def targets_of_type(name: str, kind: str = '') -> tuple[Callable, ...]:
+    """What the registries (those called ``kind``) have under ``name``; a registry also imports what
+    a name like ``torch.nn.Linear`` stands for.
     """
     found = []
-    for registry in registries():
+    for registry in (r for r in registries() if kind in ('', r.name)):
         try:
             found.append(registry.get(name))
         except Exception:
@@ -144,7 +144,7 @@ def check_keys(cfg: Config) -> None:
             if path or not (key.startswith('_') or _is_used(cfg, key)):
                 raise BCE3SError(_wrong_key(cfg, path, node, key, names))
     kind = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('type', 'SGD')
-    if not callable(kind) and not targets_of_type(str(kind)):  # MMEngine says AttributeError
+    if not callable(kind) and not targets_of_type(str(kind), 'optimizer'):  # or a TypeError
         raise BCE3SError(_unknown(cfg, str(kind), 'optimizer'))
     for path, least in LEAST.items():
         name, _, key = path.partition('.')

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 
 from bce3s.datasets.frequencies import gini, imbalance_factor
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_masks
-from bce3s.evaluation.figure import COLOURS, DARK
+from bce3s.plotting import COLOURS, DASHED, DOTTED, INK, LIGHT, MUTED, new_figure, style, to_png
 from bce3s.wording import counted
 
-OTHERS = {'val': ('#555555', '--'), 'test': ('#111111', ':')}  # lines of the evaluation splits
+OTHERS = {'val': (MUTED, DASHED), 'test': (INK, DOTTED)}  # lines of the evaluation splits
 
 
+@style()
 def draw_frequencies(
     title: str, images: dict[str, Sequence[int]], thresholds: Thresholds | None = None
 ) -> bytes:
@@ -26,16 +26,12 @@ def draw_frequencies(
         thresholds: of Many and Few.
 
     Returns:
-        A PNG file. No state of pyplot is touched.
+        A PNG file.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     thresholds = thresholds or Thresholds()
     order = np.argsort(-np.asarray(images['train']), kind='stable')
     counts = np.asarray(images['train'])[order]
-    figure = Figure(figsize=(10, 4.6), dpi=130, layout='constrained')
-    axes = figure.add_subplot()
+    figure, axes = new_figure(10, 4.6)
     axes.set_yscale('log')
     axes.set_ylim(0.7, counts.max() * 2.2)
     axes.set_xlim(-0.6, len(counts) - 0.4)
@@ -43,22 +39,16 @@ def draw_frequencies(
     _draw_others(axes, images, order)
     axes.set_xlabel('classes, ordered by training frequency')
     axes.set_ylabel('images of the class')
-    axes.grid(axis='y', color='0.9', linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ('top', 'right'):
-        axes.spines[side].set_visible(False)
-    axes.set_title(title, loc='left', fontweight='bold')
+    axes.grid(axis='y')
+    axes.set_title(title)
     axes.set_title(
         f'{counts.sum():,} training images, imbalance factor {imbalance_factor(counts):,.5g}, '
         f'Gini {gini(counts):.3f}',
         loc='right',
-        fontsize=9,
-        color='0.35',
+        weight='normal',
     )
-    axes.legend(frameon=False, loc='upper right')
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return buffer.getvalue()
+    axes.legend(loc='upper right')
+    return to_png(figure, dpi=130)
 
 
 def _draw_splits(axes, counts: np.ndarray, thresholds: Thresholds) -> None:
@@ -71,11 +61,11 @@ def _draw_splits(axes, counts: np.ndarray, thresholds: Thresholds) -> None:
         edges = np.r_[classes - 0.5, classes[-1] + 0.5]
         images = counted(counts[classes].sum(), 'image')
         label = f'{name.capitalize()}: {counted(len(classes), "class", "classes")}, {images}'
-        axes.stairs(counts[classes], edges, fill=True, color=COLOURS[name], baseline=0.1)
-        axes.stairs(counts[classes], edges, color=DARK[name], linewidth=1.4, label=label)
+        axes.stairs(counts[classes], edges, fill=True, color=LIGHT[name], baseline=0.1)
+        axes.stairs(counts[classes], edges, color=COLOURS[name], linewidth=1.4, label=label)
     for limit in (thresholds.many, thresholds.few):
         if 1 <= limit <= counts.max():
-            axes.axhline(limit, color='0.6', linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
+            axes.axhline(limit, color=MUTED, linewidth=0.8, linestyle=DOTTED, zorder=0)
 
 
 def _draw_others(axes, images: dict[str, Sequence[int]], order: np.ndarray) -> None:

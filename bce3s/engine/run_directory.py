@@ -20,7 +20,7 @@ from bce3s.engine.checkpoint import compare_states, load_from_disk, survey
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.probabilities import Probabilities, Sigmoid, Softmax
 from bce3s.evaluation.report import read_report
-from bce3s.models.losses import BCEJoint
+from bce3s.losses import BCEJoint
 from bce3s.registry import DATASETS, MODELS
 
 LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}

@@ -61,7 +61,7 @@ class ExportedNetwork(nn.Module):
         self.linear = nn.Linear(weight.shape[1], weight.shape[0])
         with torch.no_grad():
             self.linear.weight.copy_(weight)
-            self.linear.bias.copy_(-bias)  # `linear` has the sign of z = W h - b
+            self.linear.bias.copy_(bias)
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:

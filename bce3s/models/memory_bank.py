@@ -5,17 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bce3s.models.targets import Targets
-
 
 class ClassMemoryBank(nn.Module):
     """Holds the feature of the last sample seen of each class; knows no loss.
 
-    Both buffers are saved with the model. Ranks gather before they write, so each holds the same.
+    Both buffers are saved with the model.
 
     Args:
         num_classes: K.
         dim: D, size of a feature.
+
+    >>> bank = ClassMemoryBank(3, 2)
+    >>> bank.update(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), torch.tensor([2, 0, 2]))
+    >>> bank.features, bank.filled
+    (tensor([[3., 4.],
+            [0., 0.],
+            [5., 6.]]), tensor([ True, False,  True]))
     """
 
     features: Tensor  # (K, D)
@@ -36,19 +41,13 @@ class ClassMemoryBank(nn.Module):
         return self.features[classes], self.filled[classes]
 
     @torch.no_grad()
-    def update(self, features: Tensor, targets: Targets) -> None:
-        """Write ``features`` (B, D) of this rank's samples; the last of each class stays.
+    def update(self, features: Tensor, labels: Tensor) -> None:
+        """Write ``features`` (B, D) of samples of classes ``labels`` (B,); the last of each stays.
 
-        "Last" is by position in the global batch. Every sample of a class writes the feature of
-        that class's last one: equal values, so the result does not depend on the order of writes.
-        O(B log B + B D), whatever K.
+        Every sample of a class writes the feature of that class's last one: equal values, so the
+        result does not depend on the order of writes. O(B log B + B D), whatever K.
         """
-        features, labels = targets.share.gather(features), targets.all_labels
         ordered, position = labels.sort(stable=True)
         last = position[torch.searchsorted(ordered, labels, right=True) - 1]  # (B,)
-        self.write(labels, features[last].to(self.features.dtype))
-
-    def write(self, labels: Tensor, features: Tensor) -> None:
-        """Features (B, D) of classes (B,), equal where classes are."""
-        self.features[labels] = features
+        self.features[labels] = features[last].to(self.features.dtype)
         self.filled.index_fill_(0, labels, True)

@@ -14,7 +14,7 @@ model = dict(
         joint=dict(_delete_=True, type='CEJoint'),
         contrastive=None,
         uniformity=None,
-        normalize_weight=False,
+        classifier=dict(normalize_weight=False),
     ),
 )
 train_cfg = dict(finetune_epochs=0)

@@ -162,7 +162,7 @@ def test_no_file_tells_where_it_was_made(exported, name):
     ],
 )
 def test_folded_weights_padding_and_colours(head, preprocessor, backbone):
-    model = small_model(head, preprocessor, **backbone)
+    model = small_model(dict(classifier=head), preprocessor, **backbone)
     images = random_images(5, (1, 8, 8))
     found = model_scores(model)(images)
     # the preprocessor as it is called in an evaluation, and the classifier by its equation

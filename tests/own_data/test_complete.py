@@ -264,7 +264,7 @@ def test_no_data_root():
 @pytest.mark.parametrize(
     ('option', 'sentence'),
     [
-        ('own_data=5', "own_data=5': it must be a dict"),
+        ('own_data=5', 'own_data=5: it must be a dict'),
         ('own_data.columns=3', 'the names of two columns'),
         ('own_data.val_fraction=much', 'val_fraction=much'),
         ('own_data.leave_out=train', 'give val, test, or both'),
