@@ -40,7 +40,7 @@ def ce(tmp_path_factory):
 @pytest.fixture(scope='module')
 def bce3s(tmp_path_factory):
     folder = tmp_path_factory.mktemp('posthoc') / 'bce3s'
-    return train('configs/bce3s/digits.py', folder, 'custom_hooks.0.finetune_epochs=1')
+    return train('configs/bce3s/digits.py', folder, 'train_cfg.finetune_epochs=1')
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool, 
     for path in ce.glob('*.pth'):
         (folder / path.name).write_bytes(path.read_bytes())
     (tmp_path / 'other_digits.py').write_text(
-        'from bce3s.datasets.in_memory import DigitsLT\n'
+        'from bce3s.registered import DigitsLT\n'
         'from bce3s.registry import DATASETS\n\n'
         '@DATASETS.register_module()\n'
         'class OtherDigits(DigitsLT):\n'
