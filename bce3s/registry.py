@@ -44,9 +44,18 @@ DATASETS = _child(
     'bce3s.registered',
 )
 DATA_SAMPLERS = _child('data sampler', _parent.DATA_SAMPLERS, 'bce3s.registered')
-TRANSFORMS = _child('transform', _parent.TRANSFORMS, 'bce3s.augmentation')
-BATCH_AUGMENTS = _child('batch augment', _parent.BATCH_AUGMENTS, 'bce3s.augmentation')
-MODELS = _child('model', _parent.MODELS, 'mmpretrain.models', 'bce3s.models')
+TRANSFORMS = _child('transform', _parent.TRANSFORMS, 'bce3s.registered')
+BATCH_AUGMENTS = _child('batch augment', _parent.BATCH_AUGMENTS, 'bce3s.registered')
+MODELS = _child(
+    'model',
+    _parent.MODELS,
+    'mmpretrain.models',
+    'bce3s.registered',
+    'bce3s.models.backbones.cifar_resnet',
+    'bce3s.models.classifier',
+    'bce3s.models.data_parallel',
+    'bce3s.models.preprocessor',
+)
 HOOKS = _child('hook', _parent.HOOKS, 'bce3s.engine')
 METRICS = _child('metric', _parent.METRICS, 'bce3s.evaluation.metrics')
 OPTIMIZERS = _child('optimizer', _parent.OPTIMIZERS, 'mmpretrain.engine', 'bce3s.engine.lazy_sgd')

@@ -17,19 +17,13 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.utils.data import BatchSampler, Sampler
 
-from bce3s.datasets.effective_number import class_balanced_weights
+from bce3s.distributed import rank_and_world_size
 from bce3s.errors import BCE3SError
+from bce3s.losses.functional import class_balanced_weights
 from bce3s.randomness import generator
-
-
-def rank_and_world_size() -> tuple[int, int]:
-    """(0, 1) without ``torch.distributed``."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
 
 
 class NaturalSampler(Sampler):

@@ -1,5 +1,6 @@
 """Shared by all tests: one thread (two cores, small tensors), and where real data may lie."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -16,6 +17,14 @@ def _one_thread():
     torch.zeros((), requires_grad=True).backward()
     # Under nohup it is ignored from the start, also in every process that a test begins.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _shared_runs(tmp_path_factory):
+    """Where ``trained_runs`` keeps what is trained once for all processes of the session."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base
+    os.environ['BCE3S_TEST_RUNS'] = str(base / 'trained_once')
 
 
 @pytest.fixture(scope='session')

@@ -84,7 +84,7 @@ def test_settings_of_table_5(path):
     head, images = cfg.model.head, cfg.model.data_preprocessor
     optimizer, augment = dict(cfg.optim_wrapper.optimizer), images.get('augment', [])
     adam = 'adamw' in path.stem or 'imagenet' in path.stem
-    assert (head.joint.type, head.normalize_weight, head.init) == (
+    assert (head.joint.type, head.classifier.normalize_weight, head.classifier.init) == (
         'BCEJoint',
         False,
         'kaiming_uniform',
@@ -117,15 +117,18 @@ def test_settings_of_table_5(path):
     'leaf', ['icml/nc/mnist_r18_sgd', 'icml/classification/cifar10_r18_sgd_da2']
 )
 def test_the_other_loss_and_the_sweeps_are_options(leaf):
-    options = ['model.head.joint.type=CEJoint', 'model.head.bias_mean=10']
+    options = ['model.head.joint.type=CEJoint', 'model.head.classifier.bias_mean=10']
     options += ['train_dataloader.batch_size=16', 'optim_wrapper.optimizer.lr=1.25e-4']
     if 'nc' in leaf:
         options += ['model.head.decay.bias=0']
     cfg = load_config(str(ROOT / f'configs/{leaf}.py'), options)
     head = built(as_json(cfg.model)).head
     assert type(head.joint).__name__ == 'CEJoint'
-    assert head.classifier.linear()[1].mean().item() == pytest.approx(10, abs=0.05)
-    assert head.decay == (dict(weight=5e-4, feature=5e-4, bias=0) if 'nc' in leaf else None)
+    assert head.classifier.linear()[1].mean().item() == pytest.approx(-10, abs=0.05)
+    if 'nc' in leaf:
+        assert head.decay.lambdas == dict(weight=5e-4, feature=5e-4, bias=0)
+    else:
+        assert head.decay is None
     assert cfg.optim_wrapper.optimizer.lr == 1.25e-4
 
 

@@ -1,5 +1,20 @@
 """What happens to the pixels of a batch: augmentation and mixing, on tensors, on their device."""
 
-from . import auto_augment, color, mixing, rand_augment, spatial
+from .auto_augment import BatchAutoAugment
+from .color import BatchColorJitter, BatchGrayscale
+from .mixing import MixUpOrCutMix, PairedCutMix, PairedMixUp
+from .rand_augment import BatchRandAugment
+from .spatial import BatchCutout, BatchFlip, BatchPadCrop
 
-__all__ = ['auto_augment', 'color', 'mixing', 'rand_augment', 'spatial']
+__all__ = [
+    'BatchAutoAugment',
+    'BatchColorJitter',
+    'BatchCutout',
+    'BatchFlip',
+    'BatchGrayscale',
+    'BatchPadCrop',
+    'BatchRandAugment',
+    'MixUpOrCutMix',
+    'PairedCutMix',
+    'PairedMixUp',
+]

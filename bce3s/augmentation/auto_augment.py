@@ -13,7 +13,6 @@ import numpy as np
 from bce3s.augmentation.draws import pick
 from bce3s.augmentation.image_ops import OPS, BatchSteps
 from bce3s.errors import BCE3SError
-from bce3s.registry import TRANSFORMS
 
 Choice = tuple[str, float, int | None]  # operation, probability, level 0..9
 
@@ -78,7 +77,6 @@ def strength(name: str, level: int | None, sign: int) -> float:
     return sign * value if name in BOTH_SIGNS else value
 
 
-@TRANSFORMS.register_module()
 class BatchAutoAugment(BatchSteps):
     """One sub-policy for each image: two operations, each applied with its own probability.
 

@@ -8,10 +8,8 @@ import numpy as np
 
 from bce3s.augmentation.draws import at_least, pick
 from bce3s.augmentation.image_ops import OPS, BatchSteps
-from bce3s.registry import TRANSFORMS
 
 
-@TRANSFORMS.register_module()
 class BatchColorJitter(BatchSteps):
     """Brightness, contrast, saturation and hue changed at random, in random order.
 
@@ -57,7 +55,6 @@ class BatchColorJitter(BatchSteps):
         return ops, np.take_along_axis(strengths, order, 1)
 
 
-@TRANSFORMS.register_module()
 class BatchGrayscale(BatchSteps):
     """The grey image, in as many channels as it had, with probability ``prob``.
 

@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 
 from bce3s.errors import BCE3SError
-from bce3s.registry import BATCH_AUGMENTS
 
 
-@BATCH_AUGMENTS.register_module()
 class PairedMixUp:
     """``lambda * image + (1 - lambda) * partner``.
 
@@ -33,7 +31,6 @@ class PairedMixUp:
         return torch.lerp(partners, images, lam), lam
 
 
-@BATCH_AUGMENTS.register_module()
 class PairedCutMix:
     """Pastes one box of the partner, the same for the whole batch, into each image.
 
@@ -73,7 +70,6 @@ class PairedCutMix:
         return tuple(sides)
 
 
-@BATCH_AUGMENTS.register_module()
 class MixUpOrCutMix:
     """MixUp, CutMix or neither for a whole batch, each image with its mirror place in the batch.
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from bce3s.augmentation.draws import at_least, pick
 from bce3s.augmentation.image_ops import OPS, BatchSteps
-from bce3s.registry import TRANSFORMS
 
 # operation: strength at magnitude 0, change up to the largest magnitude, whether of either sign
 SPACE: dict[str, tuple[float, float, bool]] = (
@@ -26,7 +25,6 @@ SPACE: dict[str, tuple[float, float, bool]] = (
 )
 
 
-@TRANSFORMS.register_module()
 class BatchRandAugment(BatchSteps):
     """``num_ops`` of 14 operations for each image, drawn with replacement, all equally likely.
 

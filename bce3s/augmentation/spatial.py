@@ -16,10 +16,8 @@ from torch import Tensor
 from bce3s.augmentation.draws import at_least, check_batch, pick
 from bce3s.devices import to_device
 from bce3s.errors import BCE3SError
-from bce3s.registry import TRANSFORMS
 
 
-@TRANSFORMS.register_module()
 class BatchPadCrop:
     """Pad with black, then cut a window out at a random place: the usual CIFAR crop.
 
@@ -67,7 +65,6 @@ def _windows(images: Tensor, top: np.ndarray, left: np.ndarray, height: int, wid
     return runs.as_strided(*window).contiguous()
 
 
-@TRANSFORMS.register_module()
 class BatchFlip:
     """Mirror an image left to right with probability ``prob``."""
 
@@ -87,7 +84,6 @@ class BatchFlip:
         return both.index_select(0, to_device(chosen, images.device))
 
 
-@TRANSFORMS.register_module()
 class BatchCutout:
     """A black square of ``size`` x ``size`` pixels, clipped at the border.
 

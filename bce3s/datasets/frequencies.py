@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from bce3s.datasets.long_tailed import Thresholds, split_masks
+from bce3s.plotting import COLOURS, DASHED, DOTTED, INK, LIGHT, MUTED, new_figure, style, to_png
 from bce3s.wording import counted
 
 NAMED = 5  # of the rarest and of the most frequent classes
 BAR = 40  # characters of the longest bar
-# distinguished by readers with any colour vision, and in grey (after Paul Tol's "bright")
-COLOURS = {'many': '#A3BFDC', 'medium': '#E6DD9F', 'few': '#F6B5BC'}
-DARK = {'many': '#2F5F93', 'medium': '#8A7A12', 'few': '#C0334A'}
 
 
 def gini(counts: Sequence[int]) -> float:
@@ -131,6 +128,7 @@ def _name(k: int, names: Sequence[str] | None) -> str:
 
 
 # ------------------------------------------------------------------------------------------- figure
+@style()
 def draw_frequencies(
     title: str, images: dict[str, Sequence[int]], thresholds: Thresholds | None = None
 ) -> bytes:
@@ -143,15 +141,12 @@ def draw_frequencies(
         thresholds: of Many and Few.
 
     Returns:
-        A PNG file. No state of pyplot is touched.
+        A PNG file.
     """
-    from matplotlib.figure import Figure
-
     thresholds = thresholds or Thresholds()
     order = np.argsort(-np.asarray(images['train']), kind='stable')
     counts = np.asarray(images['train'])[order]
-    figure = Figure(figsize=(10, 4.6), dpi=130, layout='constrained')
-    axes = figure.add_subplot()
+    figure, axes = new_figure(10, 4.6)
     axes.set_yscale('log')
     axes.set_ylim(0.7, counts.max() * 2.2)
     axes.set_xlim(-0.6, len(counts) - 0.4)
@@ -160,21 +155,17 @@ def draw_frequencies(
         if len(classes):  # a filled outline: ten thousand bars take a minute
             edges = np.r_[classes - 0.5, classes[-1] + 0.5]
             label = f'{name.capitalize()}: {counted(len(classes), "class")}'
-            axes.stairs(counts[classes], edges, fill=True, color=COLOURS[name], baseline=0.1)
-            axes.stairs(counts[classes], edges, color=DARK[name], linewidth=1.4, label=label)
-    for (split, each), style in zip(images.items(), ('', '--', ':'), strict=False):
-        if split != 'train' and sum(each):
+            axes.stairs(counts[classes], edges, fill=True, color=LIGHT[name], baseline=0.1)
+            axes.stairs(counts[classes], edges, color=COLOURS[name], linewidth=1.4, label=label)
+    for split, (colour, dashes) in dict(val=(MUTED, DASHED), test=(INK, DOTTED)).items():
+        if sum(each := images.get(split, ())):
             label = f'{split}: {counted(sum(each), "image")}'
-            axes.plot(np.asarray(each)[order], color='0.3', linestyle=style or '-.', label=label)
+            axes.plot(np.asarray(each)[order], color=colour, linestyle=dashes, label=label)
     axes.set_xlabel('classes, ordered by training frequency')
     axes.set_ylabel('images of the class')
-    axes.grid(axis='y', color='0.9', linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.set_title(title, loc='left', fontweight='bold')
+    axes.grid(axis='y')
+    axes.set_title(title)
     facts = f'{counts.sum():,} training images, imbalance factor {imbalance_factor(counts):,.5g}'
-    axes.set_title(f'{facts}, Gini {gini(counts):.3f}', loc='right', fontsize=9, color='0.35')
-    axes.legend(frameon=False, loc='upper right')
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png')
-    return buffer.getvalue()
+    axes.set_title(f'{facts}, Gini {gini(counts):.3f}', loc='right', weight='normal')
+    axes.legend(loc='upper right')
+    return to_png(figure, dpi=130)

@@ -7,7 +7,7 @@
 >>> image.shape, image.dtype, train.classes[label]
 (torch.Size([1, 8, 8]), torch.uint8, '0')
 
-Configs know the same classes, wrapped to give whole batches: :mod:`bce3s.registered`.
+Configs know the same classes, wrapped to give whole batches: :mod:`bce3s.datasets.whole_batches`.
 """
 
 from __future__ import annotations

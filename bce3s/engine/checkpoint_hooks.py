@@ -13,7 +13,6 @@ from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 
 from bce3s.engine.run_state import bare_model
-from bce3s.engine.sharded_rows import take_own_rows
 from bce3s.errors import BCE3SError
 from bce3s.registry import HOOKS
 
@@ -142,7 +141,6 @@ class CheckpointGuardHook(Hook):
         self.ignore = tuple(ignore)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        take_own_rows(runner, checkpoint)
         saved = checkpoint.get('state_dict', checkpoint)
         saved = {re.sub(r'^module\.', '', name): value for name, value in saved.items()}
         compare_states(bare_model(runner).state_dict(), saved, self.ignore)

@@ -129,7 +129,7 @@ class FeatureMeasuresHook(Hook):
         values = measure_batches(
             batches,
             weight,
-            bias,
+            -bias,  # z = W h - b, the sign of the ICML paper
             class_counts=dataset.metainfo['class_counts'],
             distributions=distributions,
             reduce=_merged if get_dist_info()[1] > 1 else None,
@@ -142,11 +142,11 @@ class FeatureMeasuresHook(Hook):
                 values['rho'],
                 num_classes=len(weight),
                 samples_per_class=_global_batch(runner) / len(weight),
-                decay_weight=head.decay['weight'],
-                decay_feature=head.decay['feature'],
+                decay_weight=head.decay.lambdas['weight'],
+                decay_feature=head.decay.lambdas['feature'],
             )
             values['alpha'] = right_side()
-            values['alpha_defined'] = right_side(decay_bias=head.decay['bias'])
+            values['alpha_defined'] = right_side(decay_bias=head.decay.lambdas['bias'])
         return values
 
 
@@ -182,7 +182,7 @@ def _write(runner: Runner, history: list[dict]) -> None:
         'config': Path(runner.cfg.filename or 'unnamed').name,
         'seed': runner.seed,
         'max_epochs': runner.max_epochs,
-        'decay': head.decay and dict(head.decay),
+        'decay': head.decay and dict(head.decay.lambdas),
         'batch_size': _global_batch(runner),
         'epochs': history,
     }

@@ -13,7 +13,6 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from bce3s.engine.sharded_rows import check_sharding
 from bce3s.errors import BCE3SError
 from bce3s.registry import OPTIMIZERS
 
@@ -67,7 +66,7 @@ class LazySGD(SGD):
     ``w - lr (g + lambda w + mu v)``). Dense gradients are PyTorch's business. With a sparse one
     (COO, over the rows of a parameter) only its rows are touched in the step; momentum and weight
     decay of the others are owed to them, and made up for before they are read again:
-    ``TripartiteHead(sample_rate=...)`` has the classifier ask for it. The result is that of SGD
+    ``SampledTripartiteHead`` has its classifier ask for it. The result is that of SGD
     with the same gradient made dense, but for rounding, whatever happens to lr, momentum and decay
     in between.
 
@@ -96,7 +95,7 @@ class LazySGD(SGD):
             if group[name]:
                 raise BCE3SError(
                     f'LazySGD: {name}={group[name]} is not offered: leave it out, or use SGD (with '
-                    'model.head.sample_rate=1).'
+                    'model.head.type=TripartiteHead).'
                 )
 
     @torch.no_grad()
@@ -158,8 +157,9 @@ class LazySGD(SGD):
             if readers is None:
                 raise BCE3SError(
                     'LazySGD has a sparse gradient of a parameter whose rows it cannot bring up to '
-                    'date before they are read; it is made for the classifier of TripartiteHead. '
-                    'Give a parameter that something else reads dense gradients.'
+                    'date before they are read; it is made for the classifier of '
+                    'SampledTripartiteHead. Give a parameter that something else reads dense '
+                    'gradients.'
                 )
             self._lags[parameter] = _Lag(parameter)
             itself, its = weakref.ref(self), weakref.ref(parameter)
@@ -210,29 +210,27 @@ class LazySGD(SGD):
 def check_sampling(
     head: nn.Module, optim_wrapper: OptimWrapper, hooks: Iterable[Hook] = ()
 ) -> None:
-    """Whether this optimiser, with these hooks, can train a head that samples its classes, or has
-    them on several ranks.
+    """Whether this optimiser, with these hooks, can train a head that samples its classes.
 
     Raises:
         BCE3SError: it cannot.
     """
-    check_sharding(head, optim_wrapper, hooks)
     if head.sample_rate == 1:
         return
     given = f'With model.head.sample_rate={head.sample_rate} the classifier has sparse gradients, '
     if not isinstance(optim_wrapper.optimizer, LazySGD):
         raise BCE3SError(
             f'{given}and {type(optim_wrapper.optimizer).__name__} is not made for them: set '
-            "optim_wrapper.optimizer.type='LazySGD', or model.head.sample_rate=1."
+            "optim_wrapper.optimizer.type='LazySGD', or model.head.type=TripartiteHead."
         )
     if getattr(optim_wrapper, 'clip_func', None) is nn.utils.clip_grad_value_:
         raise BCE3SError(
             f'{given}which PyTorch cannot clip by value: set optim_wrapper.clip_grad.type='
-            "'norm', or model.head.sample_rate=1."
+            "'norm', or model.head.type=TripartiteHead."
         )
     if any(isinstance(hook, EMAHook) for hook in hooks):
         raise BCE3SError(
             'EMAHook averages every row of the classifier after each step, which '
             f'model.head.sample_rate={head.sample_rate} is there to avoid: remove the hook from '
-            'custom_hooks, or set model.head.sample_rate=1.'
+            'custom_hooks, or set model.head.type=TripartiteHead.'
         )

@@ -38,12 +38,13 @@ class MaxNormHook(Hook):
             raise BCE3SError(
                 'MaxNormHook bounds every row of the classifier after each step, which '
                 f'model.head.sample_rate={head.sample_rate} is there to avoid: remove the hook '
-                'from custom_hooks, or set model.head.sample_rate=1.'
+                'from custom_hooks, or set model.head.type=TripartiteHead.'
             )
-        if head.classifier.normalize and not self.allow_normalized:
+        if head.classifier.normalize_weight and not self.allow_normalized:
             raise BCE3SError(
                 'MaxNormHook has no effect here, for the classifier normalises its weights: set '
-                'model.head.normalize_weight=False, or remove the hook from custom_hooks.'
+                'model.head.classifier.normalize_weight=False, or remove the hook from '
+                'custom_hooks.'
             )
 
     @torch.no_grad()

@@ -156,6 +156,7 @@ def _compute(run: RunDirectory, split: str, batch_size: int) -> Outputs:
     workers = run.config[LOADERS[split]].get('num_workers') or 0
     found = extract(model, dataset, batch_size, workers)
     weight, bias = (value.detach().cpu().numpy() for value in classifier.linear())
+    bias = -bias  # z = W h - b, the sign of the ICML paper
     meta = dataset.metainfo
     counts = [int(n) for n in meta['class_counts']]
     paths = list(map(str, getattr(dataset, 'paths', ())))

@@ -21,7 +21,7 @@ from bce3s.engine.checkpoint_hooks import compare_states
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.probabilities import Probabilities, Sigmoid, Softmax
 from bce3s.evaluation.report import read_report
-from bce3s.models.losses import BCEJoint
+from bce3s.losses import BCEJoint
 from bce3s.registry import DATASETS, MODELS
 from bce3s.strict_config import explained
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from bce3s.engine.lazy_sgd import check_sampling
 from bce3s.errors import BCE3SError
-from bce3s.models.losses.resampling import number_of_classes
+from bce3s.losses.resampling import number_of_classes
 from bce3s.randomness import Clock, derived_seed
 from bce3s.registry import HOOKS
 from bce3s.samplers import PairedBatchSampler
@@ -36,8 +36,7 @@ class RunStateHook(Hook):
 
     With several processes the preprocessor is told how the batch lies on the ranks, and buffers
     (BatchNorm's statistics) of rank 0 are everybody's at the end of an epoch: it is they that are
-    validated and saved. What ``model._ddp_params_and_buffers_to_ignore`` names belongs to its rank
-    and stays.
+    validated and saved.
     """
 
     priority = 'VERY_HIGH'
@@ -80,11 +79,8 @@ class RunStateHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         if get_world_size() == 1:
             return
-        model = bare_model(runner)
-        local = set(getattr(model, '_ddp_params_and_buffers_to_ignore', ()))
-        for name, buffer in model.named_buffers():
-            if name not in local:
-                broadcast(buffer, src=0)
+        for buffer in bare_model(runner).buffers():
+            broadcast(buffer, src=0)
 
 
 def _reseed(seed: int, *moment: str | int) -> None:

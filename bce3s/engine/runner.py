@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 import torch
-from mmengine.dist import broadcast
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
@@ -21,7 +20,6 @@ from bce3s.engine.resumed_config import (
     sentence,
     take_over_rates,
 )
-from bce3s.engine.sharded_rows import model_and_shards, whole_rows
 from bce3s.errors import BCE3SError
 from bce3s.signals import shield_workers
 
@@ -85,15 +83,6 @@ class QuietRunner(Runner):
         super().register_default_hooks(kept)
 
     # ------------------------------------------------------------ training
-    def _init_model_weights(self) -> None:
-        """As MMEngine's, but rows that lie on the ranks (``head.shard``) stay where they are."""
-        model, shards = model_and_shards(self)
-        model.init_weights()
-        own = () if shards is None else model._ddp_params_and_buffers_to_ignore
-        for name, value in model.state_dict().items():
-            if name not in own:
-                broadcast(value)
-
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         if isinstance(loop, dict) and 'type' not in loop and loop.get('by_epoch'):
             cfg = {key: value for key, value in loop.items() if key != 'by_epoch'}
@@ -114,7 +103,7 @@ class QuietRunner(Runner):
             BCE3SError: it could not be written, or another process could not go on.
         """
         self.call_hook('before_saving')
-        with all_or_none(self), whole_rows(self):
+        with all_or_none(self):
             super().save_checkpoint(*args, **kwargs)
 
     def dump_config(self) -> None:

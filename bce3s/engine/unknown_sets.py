@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import ConfigDict
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
 from bce3s.config_values import parse_value
 from bce3s.datasets.fitted import check_channels, fitted
@@ -168,13 +168,6 @@ class FittedImages(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = self.dataset[index]
         return {**sample, 'inputs': fitted(sample['inputs'][None], self.shape)[0]}
-
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
-        if hasattr(self.dataset, '__getitems__'):
-            batch = self.dataset.__getitems__(indices)
-        else:
-            batch = default_collate([self.dataset[i] for i in indices])
-        return {**batch, 'inputs': fitted(batch['inputs'], self.shape)}
 
 
 def display_name(spec: str, known_name: str) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bce3s.evaluation.feature_figure import draw_features
+from bce3s.evaluation.figures import draw_features
 from bce3s.files import written_whole
 from bce3s.tables import markdown_table, percent
 

@@ -14,7 +14,7 @@ from typing import Any
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
-from bce3s.evaluation.figure import draw_report
+from bce3s.evaluation.figures import draw_report
 from bce3s.evaluation.report_check import fault, no_constant
 from bce3s.evaluation.selection import LAST, label, other_selections, selections
 from bce3s.files import written_whole

@@ -1,18 +1,18 @@
-from . import backbones, losses
-from .classifier import LongTailedClassifier
-from .data_parallel import BCE3SDataParallel
+"""The method, which needs PyTorch alone. The network for MMEngine's Runner stands in
+:mod:`~bce3s.models.classifier`.
+"""
+
 from .head import TripartiteHead
+from .linear_classifier import LinearClassifier
 from .memory_bank import ClassMemoryBank
-from .preprocessor import LongTailedPreprocessor
+from .sampled import SampledClassifier, SampledTripartiteHead
 from .targets import Targets
 
 __all__ = [
-    'BCE3SDataParallel',
     'ClassMemoryBank',
-    'LongTailedClassifier',
-    'LongTailedPreprocessor',
+    'LinearClassifier',
+    'SampledClassifier',
+    'SampledTripartiteHead',
     'Targets',
     'TripartiteHead',
-    'backbones',
-    'losses',
 ]

@@ -67,6 +67,13 @@ class LongTailedClassifier(ImageClassifier):
                 "'batch_mix' of the data_preprocessor leaves no unmixed view for the memory bank "
                 "of the contrastive branch: use 'mix', or set model.head.contrastive=None."
             )
+        if self.data_preprocessor.label_smoothing and not getattr(
+            self.head.joint, 'soft_negatives', True
+        ):
+            raise BCE3SError(
+                'With label_smoothing no target is 0, so soft_negatives=False would leave the '
+                'joint loss without any negative: set model.head.joint.soft_negatives=True.'
+            )
         if not isinstance(micro_batches, int) or micro_batches < 1:
             raise BCE3SError(
                 'LongTailedClassifier: micro_batches must be a whole number of parts of the batch, '
@@ -83,8 +90,9 @@ class LongTailedClassifier(ImageClassifier):
             # in place: the keys of the state dict stay as they are
             self.backbone.compile(**(dict(dynamic=False) | ({} if compile is True else compile)))
         self.finetuning = self._frozen_norm = False
-        # DistributedDataParallel: these average themselves, or each rank has its own
-        self._ddp_params_and_buffers_to_ignore = [f'head.{name}' for name in self.head.local()]
+        # DistributedDataParallel: sparse gradients average themselves
+        sampled = self.head.classifier.named_parameters() if self.head.sample_rate < 1 else ()
+        self._ddp_params_and_buffers_to_ignore = [f'head.classifier.{name}' for name, _ in sampled]
 
     def dtype(self, device: torch.device) -> torch.dtype:
         """In which the backbone multiplies on ``device``."""
@@ -142,17 +150,12 @@ class LongTailedClassifier(ImageClassifier):
         Raises:
             BCE3SError: the head does not know the class counts, from which the weights follow.
         """
-        if not self.head.class_counts.any():
-            raise BCE3SError(
-                'The second stage weighs the classes by their counts, which the head was not told: '
-                'call head.set_class_counts first (RunStateHook does).'
-            )
-        self.finetuning = self.head.finetuning = self.data_preprocessor.finetuning = True
-        self._frozen_norm = freeze_norm
         for parameter in self.parameters():
             parameter.requires_grad_(False)
             parameter.grad = None  # or the optimiser would go on with the last one
-        self.head.classifier.requires_grad_(True)
+        self.head.finetune()
+        self.finetuning = self.data_preprocessor.finetuning = True
+        self._frozen_norm = freeze_norm
         self.train(self.training)
 
     def train(self, mode: bool = True) -> LongTailedClassifier:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODEL_WRAPPERS  # the one in which the Runner looks
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from bce3s.models.classifier import LongTailedClassifier
+from bce3s.models.targets import Targets
 
 
 @MODEL_WRAPPERS.register_module()
@@ -27,7 +27,7 @@ class BCE3SDataParallel(MMDistributedDataParallel):
 
 
 def step_in_parts(
-    network: nn.Module, model: LongTailedClassifier, data: dict, optim_wrapper: OptimWrapper
+    network: nn.Module, model: nn.Module, data: dict, optim_wrapper: OptimWrapper
 ) -> dict[str, Tensor]:
     """One step of the optimiser on a batch that goes through the network in parts.
 
@@ -37,7 +37,7 @@ def step_in_parts(
 
     Args:
         network: ``model``, or the wrapper that exchanges its gradients.
-        model: with ``micro_batches``.
+        model: a ``LongTailedClassifier``.
         data: of a loader.
         optim_wrapper: its ``backward`` gets the losses of all parts but the last, then
             ``update_params`` the last one, with the value of the whole batch's loss.
@@ -47,9 +47,9 @@ def step_in_parts(
     """
     with optim_wrapper.optim_context(network):
         data = model.data_preprocessor(data, training=True)
-        targets = model.head.drawn(data['data_samples'])
+        targets = model.head.prepared(data['data_samples'])
     log: dict[str, Tensor] = {}
-    for inputs, part in targets.split(data['inputs'], model.micro_batches):
+    for inputs, part in split(data['inputs'], targets, model.micro_batches):
         quiet = hasattr(network, 'no_sync') and not part.last
         # a wrapper of gradients asks in its forward pass
         with optim_wrapper.optim_context(network), network.no_sync() if quiet else nullcontext():
@@ -62,3 +62,16 @@ def step_in_parts(
         else:
             optim_wrapper.backward(optim_wrapper.scale_loss(loss))
     return log
+
+
+def split(inputs: Tensor, targets: Targets, parts: int) -> Iterator[tuple[Tensor, Targets]]:
+    """Images (V * B, ...) and their targets in contiguous parts of the samples, the same in every
+    view; as many on all ranks, at most one a sample.
+    """
+    parts, size = max(1, min(parts, *targets.share.sizes)), len(targets.labels)
+    views = targets.per_view(inputs)
+    for i in range(parts):
+        own = slice(i * size // parts, (i + 1) * size // parts)
+        partners = None if targets.partners is None else targets.partners[own]
+        part = replace(targets, labels=targets.labels[own], partners=partners, part=(i, parts))
+        yield views[:, own].flatten(0, 1), part

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import torch
-from mmengine.dist import all_gather, get_dist_info
 from torch import Tensor, distributed
 
+from bce3s.distributed import all_gather, rank_and_world_size
 from bce3s.errors import BCE3SError
 
 
@@ -39,7 +39,7 @@ class Share:
         Raises:
             BCE3SError: ``rows`` is not of the size known.
         """
-        rank, world_size = get_dist_info()
+        rank, world_size = rank_and_world_size()
         if world_size == 1:
             return cls((len(rows),))
         if sizes is None:

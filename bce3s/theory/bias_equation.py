@@ -26,45 +26,6 @@ from bce3s.theory.decays import Decays, check_classes, check_no_collapse, price
 PRECISION = dict(xtol=1e-14, rtol=1e-14, maxiter=500)
 
 
-def positive_score(rho: float, classes: int, samples: float, decays: Decays) -> float:
-    """Eq. 13: ``w_k . h_k`` without bias, of a simplex ETF with ``rho = ||W||_F^2``."""
-    return math.sqrt(decays.weight / (samples * decays.feature)) * rho / classes
-
-
-def bias_equation(b: float, rho: float, classes: int, samples: float, decays: Decays) -> float:
-    """The right-hand side of Eq. 12 (alpha(b) as Eq. 57 defines it), 0 at the root.
-
-    It is the derivative of the objective along the bias of all classes, divided by K; the same as
-    ``bce3s.evaluation.decision_scores.alpha`` with lambda_b, without that package's imports.
-    """
-    s = positive_score(rho, classes, samples, decays)
-    negative = expit(-(b + s / (classes - 1)))
-    positive = expit(b - s)
-    return float(decays.bias * b + (positive - (classes - 1) * negative) / classes)
-
-
-def bias_root(rho: float, classes: int, samples: float, decays: Decays) -> float:
-    """The root b of Eq. 12 for a given rho, by bracketing: it is the only one (Lemma C.8).
-
-    It is never negative: at b = 0 the right-hand side is at most 0, for every rho.
-
-    Raises:
-        BCE3SError: fewer than 2 classes, no sample.
-    """
-    check_classes(classes)
-    price(samples, decays)
-
-    def residual(b: float) -> float:
-        return bias_equation(b, rho, classes, samples, decays)
-
-    if residual(0.0) >= 0:
-        return 0.0
-    upper = 1.0
-    while residual(upper) <= 0:
-        upper *= 2
-    return float(brentq(residual, 0.0, upper, **PRECISION))
-
-
 def joint_root(classes: int, samples: float, decays: Decays) -> tuple[float, float]:
     """(b*, rho*): Eq. 12 and the stationarity in rho together, by bracketing in one unknown.
 

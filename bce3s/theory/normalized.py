@@ -23,6 +23,9 @@ equality just there. (For CE: Yaras et al., arXiv 2209.09211.)
 loss of ITS class: ``N`` times the gradient of L for a feature, ``K`` times for a weight or a bias,
 so they depend on neither n nor N. Near the minimum a deviation shrinks as ``exp(-rate * time)``;
 gradient descent with a small step size takes ``time / step`` steps.
+
+BCE needs its bias here: with every bias held at b the rate of ``shared`` is
+:math:`\gamma (2p - (K-2) q)`, negative at b = 0 for every gamma if K >= 4, a saddle.
 """
 
 from __future__ import annotations
@@ -161,7 +164,13 @@ def modes(loss: str, scale: float, num_classes: int, per_class: int, dim: int) -
     Raises:
         BCE3SError: another loss, gamma not positive, K < 2, n < 1, d < K - 1 (no simplex ETF fits).
     """
-    check_sizes(num_classes, per_class, dim)
+    if per_class < 1:
+        raise BCE3SError(f'There are {per_class} features per class: at least 1 is needed.')
+    if dim < num_classes - 1:
+        raise BCE3SError(
+            f'{num_classes} classes do not fit into {dim} dimensions as a simplex ETF: use at '
+            f'least {num_classes - 1} dimensions or fewer classes.'
+        )
     k, outside = num_classes, dim - num_classes + 1
     at = minimum(loss, scale, k)
     p, q = at.positive_error, at.negative_error
@@ -181,17 +190,6 @@ def modes(loss: str, scale: float, num_classes: int, per_class: int, dim: int) -
         Mode('free', 0.0, rotations + int(loss == 'ce')),
     ]
     return [mode for mode in found if mode.count]
-
-
-def check_sizes(num_classes: int, per_class: int, dim: int) -> None:
-    """Raises BCE3SError if there is no feature, or no room for a simplex ETF."""
-    if per_class < 1:
-        raise BCE3SError(f'There are {per_class} features a class: at least 1 is needed.')
-    if dim < num_classes - 1:
-        raise BCE3SError(
-            f'{num_classes} classes do not fit into {dim} dimensions as a simplex ETF: use at '
-            f'least {num_classes - 1} dimensions or fewer classes.'
-        )
 
 
 def _class_rates(loss: str, scale: float, k: int, p: float, q: float) -> np.ndarray:
@@ -235,23 +233,3 @@ def convergence_rate(
     """
     found = modes(loss, scale, num_classes, per_class, dim or num_classes)
     return min(mode.rate for mode in found if mode.name != 'free')
-
-
-def shared_rate_at_fixed_bias(scale: float, num_classes: int, bias: float) -> float:
-    r"""The lowest rate of ``shared`` for BCE if every bias is HELD at ``bias`` (needs d >= K):
-    :math:`\gamma\,(2p - (K-2)q)`, p and q at that bias.
-
-    Where it is negative the simplex ETF is a saddle and not a minimum: all weights gain by leaning
-    to one side and all features to the other, for K - 1 of K scores are negatives. At b = 0 that is
-    so for every gamma if K >= 4: in a normalised space BCE needs its bias.
-
-    Args:
-        scale: gamma. num_classes: K. bias: b.
-
-    Raises:
-        BCE3SError: gamma not positive, K < 2.
-    """
-    check('bce', scale, num_classes)
-    p = _sigmoid(-scale * (1 - bias))
-    q = _sigmoid(-scale * (1 / (num_classes - 1) + bias))
-    return scale * min(2 * p - (num_classes - 2) * q, num_classes * q)

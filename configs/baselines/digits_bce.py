@@ -14,6 +14,6 @@ model = dict(
         joint=dict(_delete_=True, type='BCEJoint'),
         contrastive=None,
         uniformity=None,
-        normalize_weight=False,
+        classifier=dict(normalize_weight=False),
     ),
 )

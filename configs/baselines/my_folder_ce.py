@@ -14,7 +14,7 @@ model = dict(
         joint=dict(_delete_=True, type='CEJoint'),
         contrastive=None,
         uniformity=None,
-        normalize_weight=False,
+        classifier=dict(normalize_weight=False),
     ),
 )
 custom_hooks = [dict(type='CosineLRHook', warmup_epochs=3)]

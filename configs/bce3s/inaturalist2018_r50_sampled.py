@@ -17,5 +17,12 @@ Not measured yet.
 
 _base_ = './inaturalist2018_r50.py'
 
-model = dict(head=dict(sample_rate=0.25, joint=dict(resample=1.0)))
+model = dict(
+    head=dict(
+        type='SampledTripartiteHead',
+        sample_rate=0.25,
+        classifier=dict(type='SampledClassifier'),
+        joint=dict(resample=1.0),
+    ),
+)
 optim_wrapper = dict(optimizer=dict(type='LazySGD'))

@@ -7,10 +7,11 @@ No published value is known to us. Not measured yet.
 
     python tools/train.py configs/normalized/cifar100lt_if100_r32.py
 
-CE: --cfg-options model.head.joint.type=CEJoint; the sweep: model.head.scale=1, 2, 4, ..., 64
+CE: --cfg-options model.head.joint.type=CEJoint
+The sweep: model.head.classifier.scale=1, 2, 4, ..., 64
 BCE's bias has far to go at small scales; from the minimum of the unconstrained-features model it
-starts with model.head.bias_mean=4.602, 2.317, 1.223, 0.793, 0.639, 0.567, 0.531 at scale 1, 2, 4,
-8, 16, 32, 64 (bce3s.theory.normalized.optimal_bias, K = 100).
+starts with model.head.classifier.bias_mean=4.602, 2.317, 1.223, 0.793, 0.639, 0.567, 0.531 at
+scale 1, 2, 4, 8, 16, 32, 64 (bce3s.theory.normalized.optimal_bias, K = 100).
 """
 
 _base_ = [
@@ -23,9 +24,7 @@ _base_ = [
 model = dict(
     head=dict(
         joint=dict(type='BCEJoint'),
-        normalize_weight=True,
-        normalize_feature=True,
-        scale=16.0,
+        classifier=dict(normalize_weight=True, normalize_feature=True, scale=16.0),
     ),
 )
 # as configs/baselines has it for this network

@@ -17,7 +17,7 @@ from bce3s import samplers
 from bce3s.datasets import image_files
 from bce3s.datasets.image_folder import ImageFolder
 from bce3s.errors import BCE3SError
-from bce3s.models import LongTailedPreprocessor
+from bce3s.models.preprocessor import LongTailedPreprocessor
 from bce3s.registry import DATASETS
 from bce3s.samplers import (
     Draws,

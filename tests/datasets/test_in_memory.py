@@ -12,8 +12,8 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from bce3s.datasets import in_memory as plain
+from bce3s.datasets.whole_batches import CIFAR100LT, MNISTLT, DigitsLT, passthrough
 from bce3s.errors import BCE3SError
-from bce3s.registered import CIFAR100LT, MNISTLT, DigitsLT, passthrough
 from bce3s.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,7 +17,8 @@ from torch import distributed, multiprocessing
 
 from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.engine.run_state import RunStateHook
-from bce3s.models import BCE3SDataParallel, LongTailedClassifier
+from bce3s.models.classifier import LongTailedClassifier
+from bce3s.models.data_parallel import BCE3SDataParallel
 from bce3s.randomness import Clock
 from bce3s.registry import DATA_SAMPLERS
 from bce3s.samplers import GlobalBatchSampler, PairedBatchSampler
@@ -26,6 +27,7 @@ K, BATCH, N, N_TINY, EPOCHS, SECOND_STAGE = 10, 12, 41, 37, 5, 3  # 4 steps an e
 NATURAL = dict(type='NaturalSampler')
 PAIRED = dict(type='PairedBatchSampler', partner=dict(type='PowerSampler', q=0.2))
 MIX = dict(mix=[dict(type='PairedMixUp'), dict(type='PairedCutMix')])
+SCALED = dict(type='LinearClassifier', normalize_feature=True, scale=4.0)
 QUIRKS = dict(soft_negatives=False, clamp=64.0)
 
 
@@ -46,7 +48,14 @@ def variant(head, views=MIX, sampler=NATURAL, batches=PAIRED, samples=N, **model
 
 
 ALONE = dict(type='GlobalBatchSampler')
-SAMPLED = head('BCE', joint=dict(type='BCEJoint'), sample_rate=0.5)
+SAMPLED = head(
+    'BCE',
+    joint=dict(type='BCEJoint'),
+    type='SampledTripartiteHead',
+    sample_rate=0.5,
+    classifier=dict(type='SampledClassifier'),
+)
+CLASSIFIER = dict(type='LinearClassifier', normalize_weight=False, bias_mean=1.0)
 DECAY = dict(weight=0.03, feature=0.002, bias=0.05)
 WITHIN = dict(batch_mix=dict(type='MixUpOrCutMix', prob=0.8), label_smoothing=0.1)
 VARIANTS = {
@@ -64,13 +73,16 @@ VARIANTS = {
     'sampled, two stages': variant(SAMPLED),
     'CE TSL, class-balanced': variant(head('CE'), sampler=dict(type='PowerSampler', q=1)),
     'CE and decay, square root': variant(
-        dict(joint=dict(type='CEJoint'), decay=DECAY, normalize_weight=False, bias_mean=1.0),
+        dict(joint=dict(type='CEJoint'), decay=DECAY, classifier=CLASSIFIER),
         views={},
         sampler=dict(type='PowerSampler', q=0.5),
         batches=ALONE,
     ),
     'mixed within, q = 0.7': variant(
-        dict(joint=dict(type='BCEJoint'), normalize_feature=True, scale=4.0),
+        dict(
+            joint=dict(type='BCEJoint'),
+            classifier=dict(type='LinearClassifier', normalize_feature=True, scale=4.0),
+        ),
         views=WITHIN,
         sampler=dict(type='PowerSampler', q=0.7),
         batches=ALONE,
@@ -107,12 +119,11 @@ def make_model(name, data):
             backbone=dict(type='CIFARResNet', depth=8, width=0.5, in_channels=1),
             neck=dict(type='GlobalAveragePooling'),
             head=dict(
-                type='TripartiteHead',
                 num_classes=K + more,
                 in_channels=32,
                 projection_dim=16,
                 beta=0.9,
-                **chosen.head,
+                **dict(type='TripartiteHead') | chosen.head,
             ),
             data_preprocessor=dict(
                 type='LongTailedPreprocessor',
@@ -153,7 +164,8 @@ def train(name, ranks=1):
         sampler.set_epoch(epoch)
         if stages and epoch == SECOND_STAGE:
             model.finetune_classifier()
-            model.head.classifier.catch_up()
+            if 'sampled' in name:
+                model.head.classifier.catch_up()
             optim.optimizer.state.clear()
         network.train()
         model.backbone.eval()
@@ -177,10 +189,8 @@ def broadcast_buffers(rank):
         mean=torch.full((3,), float(rank)),
         seen=torch.tensor([rank == 0]),
         count=torch.tensor(rank),
-        own=torch.tensor(rank),
     ).items():
         module.register_buffer(name, value)
-    module._ddp_params_and_buffers_to_ignore = ['own']
     RunStateHook().after_train_epoch(SimpleNamespace(model=module))
     return {name: value.tolist() for name, value in module.named_buffers()}
 

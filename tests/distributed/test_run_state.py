@@ -51,7 +51,7 @@ def test_the_preprocessor_is_told_how_the_batch_lies_on_the_ranks(monkeypatch):
 
 
 def test_sizes_that_are_known_need_no_exchange(monkeypatch):
-    monkeypatch.setattr(share, 'get_dist_info', lambda: (1, 2))
+    monkeypatch.setattr(share, 'rank_and_world_size', lambda: (1, 2))
     monkeypatch.setattr(share, 'all_gather', None)
     assert Share.of(torch.zeros(4), (3, 4)) == Share((3, 4), 1)
     assert Share.of(torch.zeros(1), (3, 0)).own == 0  # one stands in

@@ -10,7 +10,7 @@ import torch
 from doc_blocks import blocks_of
 
 from bce3s.models import Targets, TripartiteHead
-from bce3s.models.share import Share
+from bce3s.models.branches import joint_loss
 from bce3s.randomness import Clock
 from bce3s.registry import MODELS
 
@@ -54,13 +54,13 @@ def by_hand(logits, own):
 
 def test_the_example_is_as_short_as_it_says():
     lines = [line for line in FILES['mine/your_loss.py'].splitlines() if line.strip()]
-    assert len(lines) == 13  # as the text says
-    assert 'It is 13 lines' in (Path(__file__).parents[2] / 'docs/your_loss.md').read_text()
+    assert len(lines) == 12  # as the text says
+    assert 'It is 12 lines' in (Path(__file__).parents[2] / 'docs/your_loss.md').read_text()
 
 
 def test_hard_labels(module):
     head = head_of(module)
-    loss = head.joint(torch.tensor(LOGITS), Targets.plain(torch.tensor(LABELS), Clock()))
+    loss = head.joint(torch.tensor(LOGITS), torch.tensor(LABELS))
     one_hot = [[0, 0, 1], [0, 1, 0]]
     expected = sum(map(by_hand, LOGITS, one_hot)) / 2
     assert loss.item() == pytest.approx(expected)
@@ -75,13 +75,15 @@ def test_hard_labels(module):
 def test_mixed_labels_and_the_second_stage(module):
     head = head_of(module)
     labels, partners = torch.tensor(LABELS), torch.tensor([0, 1])
-    views, lam = ('origin', 'mixup'), torch.tensor([1.0, 0.25])
-    targets = Targets(labels, views, lam, partners, labels, Share((2,)), Clock())
+    targets = Targets.mixed(labels, partners, [1.0, 0.25], Clock())
     origin, mixed = [[0, 0, 1], [0, 1, 0]], [[0.75, 0, 0.25], [0, 1, 0]]
     expected = sum(map(by_hand, LOGITS * 2, origin + mixed)) / 4
     logits = torch.tensor(LOGITS * 2)
-    assert head.joint(logits, targets).item() == pytest.approx(expected)
-    assert head.finetune(logits, targets).item() == pytest.approx(expected)
+    for loss in (head.joint, head.second_joint):
+        soft = targets.soft(3, logits.dtype)
+        assert joint_loss(loss, logits.view(2, 2, 3), soft, targets).item() == pytest.approx(
+            expected
+        )
 
 
 def test_the_config_says_what_it_is_for():

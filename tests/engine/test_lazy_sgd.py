@@ -15,7 +15,7 @@ from torch import nn
 from bce3s.engine import lazy_sgd
 from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.errors import BCE3SError
-from bce3s.models.linear_classifier import Classifier
+from bce3s.models.sampled import SampledClassifier
 
 K, D, S = 40, 5, 6
 KINDS = [
@@ -36,14 +36,14 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.backbone = nn.Linear(3, D)
-        self.classifier = Classifier(D, K)
+        self.classifier = SampledClassifier(D, K)
         self.to(dtype)
 
     def loss(self, classes, images, sparse):
         if sparse:
-            weight, bias = self.classifier.sampled_rows(classes)
+            weight, bias = self.classifier.rows(classes)
         else:
-            weight, bias = (rows[classes] for rows in self.classifier.sampled_rows())
+            weight, bias = (rows[classes] for rows in self.classifier.rows())
         return self.classifier.scores(self.backbone(images), weight, bias).square().mean()
 
 
@@ -116,7 +116,7 @@ def test_in_float32(kind):
 def test_rows_are_behind_until_they_are_read():
     """So that the tests here compare something; and each kind of read brings up to date."""
     reads = dict(
-        rows=lambda net: net.classifier.sampled_rows(torch.arange(K))[0],
+        rows=lambda net: net.classifier.rows(torch.arange(K))[0],
         logits=lambda net: net.classifier(torch.ones(1, D, dtype=torch.float64)),
         linear=lambda net: net.classifier.linear()[0],
         state=lambda net: net.state_dict()['classifier.weight'],

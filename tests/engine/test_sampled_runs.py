@@ -14,7 +14,7 @@ from bce3s.engine import checkpoint as _atomic_backend  # noqa: F401  (registers
 from bce3s.engine.lazy_sgd import LazySGD, check_sampling
 from bce3s.engine.runner import QuietRunner
 from bce3s.errors import BCE3SError
-from bce3s.models import TripartiteHead
+from bce3s.models import SampledTripartiteHead, TripartiteHead
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +31,8 @@ def run(work_dir, resume_from=None):
     cfg.train_cfg.update(max_epochs=4, val_interval=4)
     cfg.custom_hooks[0].finetune_epochs = 2
     cfg.model.backbone.depth = 8
-    cfg.model.head.update(sample_rate=0.8)
+    cfg.model.head.update(type='SampledTripartiteHead', sample_rate=0.8)
+    cfg.model.head.classifier.type = 'SampledClassifier'
     cfg.model.head.joint.resample = 1.0
     cfg.optim_wrapper.optimizer.type = 'LazySGD'
     cfg.train_dataloader.batch_size = 4
@@ -57,7 +58,10 @@ def test_a_resumed_run_equals_one_never_stopped(tmp_path):
 
 
 def test_what_cannot_train_a_head_that_samples():
-    sampled, dense = (TripartiteHead(40, 5, dict(type='BCEJoint'), sample_rate=r) for r in (0.5, 1))
+    sampled = SampledTripartiteHead(
+        40, 5, dict(type='BCEJoint'), classifier=dict(type='SampledClassifier'), sample_rate=0.5
+    )
+    dense = TripartiteHead(40, 5, dict(type='BCEJoint'))
 
     def check(head, optimizer, **options):
         check_sampling(head, OptimWrapper(optimizer(head.parameters(), lr=0.1), **options))

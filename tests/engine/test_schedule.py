@@ -18,7 +18,7 @@ from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.engine.max_norm import MaxNormHook
 from bce3s.engine.schedule import CosineLRHook, StepLRHook, TwoStageHook, cosine_factor
 from bce3s.errors import BCE3SError
-from bce3s.models.head import Classifier
+from bce3s.models.linear_classifier import LinearClassifier
 
 
 class Model(nn.Module):
@@ -27,7 +27,7 @@ class Model(nn.Module):
     def __init__(self, normalize=True):
         super().__init__()
         self.head = nn.Module()
-        self.head.classifier = Classifier(3, 4, True, normalize)
+        self.head.classifier = LinearClassifier(3, 4, True, normalize)
         self.head.sample_rate = 1.0
         self.finetuning, self.entered = False, []
 

@@ -12,17 +12,22 @@ from mmengine.registry import DefaultScope
 from torch import distributed, multiprocessing
 
 from bce3s.engine.lazy_sgd import LazySGD
-from bce3s.models import BCE3SDataParallel, LongTailedClassifier
+from bce3s.models.classifier import LongTailedClassifier
+from bce3s.models.data_parallel import BCE3SDataParallel
 from bce3s.randomness import Clock
 from bce3s.samplers import GlobalBatchSampler, NaturalSampler, PairedBatchSampler
 
 K, N, BATCH, EPOCHS = 10, 113, 12, 2  # 9 batches of 12 and one of 5, twice
 MIX = dict(mix=[dict(type='PairedMixUp'), dict(type='PairedCutMix')])
+SCALED = dict(type='LinearClassifier', normalize_feature=True, scale=4.0)
 QUIRKS = dict(soft_negatives=False, clamp=64.0)
 BCE3S = dict(
     joint=dict(type='BCEJoint', resample=0.4),
     contrastive=dict(type='BCEContrastive'),
     uniformity=dict(type='BCEUniformity'),
+)
+SAMPLED = dict(
+    type='SampledTripartiteHead', sample_rate=0.5, classifier=dict(type='SampledClassifier')
 )
 HEADS = {
     'bce3s': BCE3S,
@@ -32,8 +37,8 @@ HEADS = {
         contrastive=dict(type='BCEContrastive', start_epoch=1, **QUIRKS),
         uniformity=dict(type='BCEUniformity', include_diagonal=True),
     ),
-    'sampled': BCE3S | dict(joint=dict(type='BCEJoint'), sample_rate=0.5),
-    'sampled, two stages': BCE3S | dict(joint=dict(type='BCEJoint'), sample_rate=0.5),
+    'sampled': BCE3S | dict(joint=dict(type='BCEJoint'), **SAMPLED),
+    'sampled, two stages': BCE3S | dict(joint=dict(type='BCEJoint'), **SAMPLED),
     'CE TSL': dict(
         joint=dict(type='CEJoint'),
         contrastive=dict(type='CEContrastive'),
@@ -41,7 +46,10 @@ HEADS = {
     ),
     'CE': dict(joint=dict(type='CEJoint')),
     'decay': BCE3S | dict(decay=dict(weight=0.03, feature=0.002, bias=0.05)),
-    'mixed': dict(joint=dict(type='BCEJoint'), normalize_feature=True, scale=4.0),
+    'mixed': dict(
+        joint=dict(type='BCEJoint'),
+        classifier=dict(type='LinearClassifier', normalize_feature=True, scale=4.0),
+    ),
 }
 
 
@@ -69,12 +77,11 @@ def make_model(variant, head=None, **options):
             backbone=dict(type='CIFARResNet', depth=8, in_channels=1),
             neck=dict(type='GlobalAveragePooling'),
             head=dict(
-                type='TripartiteHead',
                 num_classes=K + more,
                 in_channels=64,
                 projection_dim=16,
                 beta=0.9,
-                **HEADS[variant] | (head or {}),
+                **dict(type='TripartiteHead') | HEADS[variant] | (head or {}),
             ),
             data_preprocessor=dict(
                 type='LongTailedPreprocessor',
@@ -121,7 +128,8 @@ def train(model, variant, optim=None, epochs=range(EPOCHS)):
         batches.sampler.set_epoch(epoch)
         if variant.endswith('two stages') and epoch == 1:
             model.finetune_classifier()
-            model.head.classifier.catch_up()
+            if 'sampled' in variant:
+                model.head.classifier.catch_up()
             optim.optimizer.state.clear()
         network.train()
         model.backbone.eval()

@@ -1,18 +1,26 @@
 """The head and its losses under what a caller of their own may wrap around them."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
 from test_head import BCE3S, CE_TSL, COUNTS, B, D, K, build, feats, mixed_targets
 
 from bce3s.errors import BCE3SError
+from bce3s.losses import BCEContrastive, BCEJoint, BCEUniformity, CEJoint, CEUniformity
 from bce3s.models import Targets, TripartiteHead
-from bce3s.models.losses import BCEJoint, BCEUniformity, CEUniformity
+from bce3s.models.branches import joint_loss
+from bce3s.models.data_parallel import split
 from bce3s.models.share import Share
 from bce3s.randomness import Clock
 
 BRANCHES = pytest.mark.parametrize('branches', [BCE3S, CE_TSL], ids=['BCE3S', 'CE TSL'])
+
+
+def joint(loss, z, targets):
+    return joint_loss(loss, targets.per_view(z), targets.soft(K, z.dtype), targets)
 
 
 def total(head, x, targets):
@@ -22,8 +30,8 @@ def total(head, x, targets):
 def filled(branches, dtype=torch.float64):
     """A head whose bank has seen all classes but one."""
     head = build(**branches).to(dtype)
-    seen = Targets.plain(torch.arange(K - 1), Clock())
-    head.bank.update(torch.randn(K - 1, 128, generator=torch.Generator().manual_seed(3)), seen)
+    seen = torch.randn(K - 1, 128, generator=torch.Generator().manual_seed(3))
+    head.bank.update(seen, torch.arange(K - 1))
     return head
 
 
@@ -92,7 +100,7 @@ def test_a_loaded_head_weighs_the_classes_of_the_second_stage():
     other = TripartiteHead(K, D, **BCE3S).double()
     other.joint = Told()
     other.load_state_dict(head.state_dict())
-    head.finetuning = other.finetuning = True
+    head.finetune(), other.finetune()
     targets = Targets.plain(torch.tensor([1, 4, 1, 5]), Clock())
     assert torch.equal(other.class_weights, head.class_weights)
     assert head.class_weights.std() > 0.1
@@ -119,10 +127,10 @@ def test_a_loop_of_ones_own_must_tell_the_time():
     labels = torch.tensor([0])
     with pytest.raises(TypeError, match='clock'):
         Targets.plain(labels)
-    joint, logits = BCEJoint(resample=0.4), feats(1)[:, :K].requires_grad_()
+    loss, logits = BCEJoint(resample=0.4), feats(1)[:, :K].requires_grad_()
     drawn = set()
     for step in range(20):
-        joint(logits, Targets.plain(labels, Clock(0, 0, step))).backward()
+        joint(loss, logits, Targets.plain(labels, Clock(0, 0, step))).backward()
         drawn.add(tuple((logits.grad[0] != 0).tolist()))
         logits.grad = None
     assert len(drawn) > 1
@@ -134,16 +142,57 @@ def test_uneven_parts_on_uneven_ranks_make_the_mean_of_the_batch(sizes, parts):
     """What DistributedDataParallel averages over the ranks, added up over the parts."""
     z = torch.randn(7, K, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.tensor([1, 4, 1, 0, 5, 2, 2])
-    joint, ranks, counts = BCEJoint(), [], []
+    loss, ranks, counts = BCEJoint(), [], []
     for rank, own in enumerate(torch.arange(7).split(sizes)):
         share = Share(sizes, rank)
         lam = torch.ones(1, dtype=torch.float64)
         mine = Targets(labels[own], ('origin',), lam, None, labels, share, Clock())
-        done = [(len(part.labels), joint(x, part)) for x, part in mine.split(z[own], parts)]
+        done = [(len(part.labels), joint(loss, x, part)) for x, part in split(z[own], mine, parts)]
         counts.append(len(done))
-        ranks.append(sum(loss for _, loss in done))
+        ranks.append(sum(value for _, value in done))
         assert sum(n for n, _ in done) == len(own)
         assert all(n for n, _ in done)
     assert counts == [min(parts, *sizes)] * 2
-    whole = joint(z, Targets.plain(labels, Clock()))
+    whole = joint(loss, z, Targets.plain(labels, Clock()))
     assert sum(ranks).item() / 2 == pytest.approx(whole.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize('kind', [torch.nn.CrossEntropyLoss, lambda: CEJoint().forward])
+def test_a_loss_of_any_library_is_mixed_as_mixup_does(kind):
+    """Integer labels in, one number out: the soft labels' cross-entropy."""
+
+    class Foreign(torch.nn.Module):
+        def forward(self, logits, labels):
+            assert labels.dtype == torch.long
+            return kind()(logits, labels)
+
+    x, targets = feats(3 * B), mixed_targets()
+    theirs, ours = build(joint=Foreign()), build(joint=CEJoint())
+    torch.testing.assert_close(total(theirs, x, targets), total(ours, x, targets))
+    theirs.finetune()
+    with pytest.raises(BCE3SError, match='Foreign gives one number a batch, but the second stage'):
+        theirs.loss(feats(B), Targets.plain(torch.tensor([0, 1, 2, 3]), Clock()))
+
+
+def test_modules_instead_of_configs():
+    modules = dict(
+        joint=BCEJoint(), contrastive=BCEContrastive(tau=0.5), uniformity=BCEUniformity()
+    )
+    x, targets = feats(3 * B), mixed_targets()
+    assert torch.equal(total(build(**modules), x, targets), total(build(), x, targets))
+
+
+def test_losses_and_head_need_pytorch_alone():
+    """In a process of its own: what is imported, and how long the losses take beyond torch."""
+    code = """if True:
+        import sys, time
+        import numpy, torch
+        start = time.process_time()
+        import bce3s.losses
+        print(time.process_time() - start < 0.3)
+        import bce3s.models, bce3s.samplers
+        heavy = ('mmengine', 'mmpretrain', 'cv2', 'torchvision', 'PIL', 'scipy', 'matplotlib')
+        print([name for name in heavy if name in sys.modules])
+    """
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.split('\n') == ['True', '[]', '']

@@ -10,7 +10,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 
 from bce3s.errors import BCE3SError
-from bce3s.models import LongTailedClassifier, classifier
+from bce3s.models import classifier
+from bce3s.models.classifier import LongTailedClassifier
 from bce3s.randomness import Clock
 
 B, K = 12, 10

@@ -21,7 +21,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 
 from bce3s.errors import BCE3SError
-from bce3s.models import LongTailedClassifier
+from bce3s.models.classifier import LongTailedClassifier
+from bce3s.models.data_parallel import split
 from bce3s.models.share import Share
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
@@ -103,7 +104,7 @@ def targets(sizes=(7,), rank=0):
 def test_the_parts_are_contiguous_and_alike_in_every_view(parts, expected):
     whole = targets()
     images = torch.arange(14.0).view(14, 1, 1, 1)
-    pieces = list(whole.split(images, parts))
+    pieces = list(split(images, whole, parts))
     assert [len(part.labels) for _, part in pieces] == expected
     assert torch.cat([part.labels for _, part in pieces]).tolist() == list(range(7))
     assert [part.last for _, part in pieces] == [False] * (len(pieces) - 1) + [True]
@@ -118,7 +119,7 @@ def test_the_parts_are_contiguous_and_alike_in_every_view(parts, expected):
 
 def test_ranks_have_as_many_parts():
     """For each may end in an exchange with the others."""
-    counts = [len(list(targets((2, 3), r).split(torch.zeros(2 * (2 + r), 1), 4))) for r in (0, 1)]
+    counts = [len(list(split(torch.zeros(2 * (2 + r), 1), targets((2, 3), r), 4))) for r in (0, 1)]
     assert counts == [2, 2]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bce3s.engine.lazy_sgd import LazySGD
-from bce3s.models import TripartiteHead
+from bce3s.models import SampledTripartiteHead
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
 from benchmarks.timing import peak_memory
@@ -24,12 +24,13 @@ def test_it_trains_in_the_memory_of_its_parameters():
     gen = torch.Generator().manual_seed(1)
     classes = torch.randperm(K, generator=gen)[:SEEN]
     centres = torch.randn(SEEN, D, generator=gen)
-    head = TripartiteHead(
+    head = SampledTripartiteHead(
         K,
         D,
         joint=dict(type='BCEJoint'),
         contrastive=dict(type='BCEContrastive'),
         uniformity=dict(type='BCEUniformity'),
+        classifier=dict(type='SampledClassifier'),
         sample_rate=0.001,
     )
     sgd = LazySGD(head.parameters(), lr=20.0, momentum=0.9, weight_decay=1e-4)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bce3s.errors import BCE3SError
-from bce3s.models import LongTailedPreprocessor
+from bce3s.models.preprocessor import LongTailedPreprocessor
 from bce3s.models.share import Share
 from bce3s.randomness import Clock
 from bce3s.registry import TRANSFORMS

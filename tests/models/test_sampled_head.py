@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.errors import BCE3SError
-from bce3s.models import TripartiteHead
-from bce3s.models.losses.resampling import sample_classes
+from bce3s.losses.resampling import sample_classes
+from bce3s.models import SampledTripartiteHead, TripartiteHead
 from bce3s.models.share import Share
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
@@ -39,14 +39,22 @@ CE_TSL = dict(
 CASES = [BCE3S, OFFICIAL, CE_TSL, dict(joint=dict(type='CEJoint'))]
 
 
+def head_of(num_classes, r, dim=D, **options):
+    options['classifier'] = dict(options.get('classifier', {}), type='LinearClassifier')
+    if r == 1:
+        return TripartiteHead(num_classes, dim, **options)
+    options['classifier']['type'] = 'SampledClassifier'
+    return SampledTripartiteHead(num_classes, dim, sample_rate=r, **options)
+
+
 def build(num_classes=K, r=1.0, config=BCE3S, **options):
     torch.manual_seed(0)
-    head = TripartiteHead(num_classes, D, sample_rate=r, **config, **options).double()
+    head = head_of(num_classes, r, **config, **options).double()
     head.set_class_counts(range(1, num_classes + 1))
     if head.contrastive is not None:  # every third class has been seen
         seen = torch.arange(0, num_classes, 3)
         rows = torch.randn(len(seen), D, dtype=torch.float64)
-        head.bank.update(head.projector(rows), Targets.plain(seen, Clock()))
+        head.bank.update(head.projector(rows), seen)
     return head
 
 
@@ -100,11 +108,11 @@ def same_losses_and_gradients(head, small, classes, ours, theirs, x):
 @pytest.mark.parametrize('config', CASES)
 @pytest.mark.parametrize('r', [0.05, 0.3, 0.999])
 @pytest.mark.parametrize('smoothing', [0.0, 0.1])
-def test_it_is_the_head_of_the_sampled_classes(config, r, smoothing):
+def test_it_is_the_head_of_thesampled_classes(config, r, smoothing):
     """r = 0.05: int(K r) = 3 classes, fewer than the 8 labels and partners."""
     if smoothing and config is OFFICIAL:
         config = BCE3S
-    options = dict(normalize_feature=True, scale=3.0)
+    options = dict(classifier=dict(normalize_feature=True, scale=3.0))
     head, classes, x = build(K, r, config, **options), drawn(r), feats()
     small = restricted(head, classes, config, **options)
     assert len(classes) == max(8, int(K * r))
@@ -132,7 +140,7 @@ def test_the_second_stage_and_a_batch_without_partners(finetune):
     head, x = build(K, r, finetune=finetune), feats(B)
     classes = drawn(r, LABELS)
     small = restricted(head, classes, BCE3S, finetune=finetune)
-    head.finetuning = small.finetuning = True
+    head.finetune(), small.finetune()
     place = {k: i for i, k in enumerate(classes.tolist())}
     same_losses_and_gradients(
         head,
@@ -181,14 +189,14 @@ def test_ranks_sample_the_same_classes(sizes, monkeypatch):
         own = whole.labels.split(sizes)[rank]
         share = Share(sizes, rank)
         part = replace(whole, labels=own, partners=partners[rank], share=share)
-        assert torch.equal(head._sampled_classes(part), drawn(0.3))
+        assert torch.equal(head.sampled_classes(part), drawn(0.3))
 
 
 def test_a_step_is_a_function_of_seed_and_step():
     head = build(K, 0.3)
 
     def classes(*moment):
-        return head._sampled_classes(targets(clock=Clock(*moment))).tolist()
+        return head.sampled_classes(targets(clock=Clock(*moment))).tolist()
 
     assert classes(1, 0, 2) == classes(1, 7, 2)
     assert classes(1, 0, 2) != classes(1, 0, 3)
@@ -225,7 +233,7 @@ def test_nothing_as_large_as_the_classes_is_made(config):
     """
     classes = 100_000
     torch.manual_seed(0)
-    head = TripartiteHead(classes, D, sample_rate=3e-4, projection_dim=D, **config)
+    head = head_of(classes, 3e-4, projection_dim=D, **config)
     optimizer = LazySGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
     batch = targets([99_999, 4, 4, 0], [3, 4, 55_555, 9])
 
@@ -245,7 +253,7 @@ def test_nothing_as_large_as_the_classes_is_made(config):
 
 @pytest.mark.parametrize('config', CASES)
 def test_a_step_does_not_wait_for_a_gpu(config):
-    head = TripartiteHead(K, D, sample_rate=0.3, **config)
+    head = head_of(K, 0.3, **config)
     with fake_gpu():
         to_fake_gpu(head)
         labels, partners, lam = (torch.zeros(B, device='cuda', dtype=t) for t in (int, int, float))
@@ -254,7 +262,7 @@ def test_a_step_does_not_wait_for_a_gpu(config):
         optimizer = LazySGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
         for _ in range(3):
             for row in (head.classifier.weight, head.classifier.bias):
-                rows, values = head._sampled_classes(batch), row.detach()[:18]
+                rows, values = head.sampled_classes(batch), row.detach()[:18]
                 grad = SimpleNamespace(_indices=lambda r=rows: r[None], _values=lambda v=values: v)
                 with torch.no_grad():
                     optimizer._sparse_step(row, grad, optimizer.param_groups[0])
@@ -266,7 +274,7 @@ def test_a_step_does_not_wait_for_a_gpu(config):
 @pytest.mark.parametrize('config', CASES)
 def test_a_whole_step_on_a_gpu(config):
     torch.manual_seed(0)
-    head = TripartiteHead(K, D, sample_rate=0.3, **config).cuda()
+    head = head_of(K, 0.3, **config).cuda()
     optimizer = LazySGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
     on_gpu = {k: getattr(targets(), k).cuda() for k in ('labels', 'partners', 'all_labels', 'lam')}
     batch, x = replace(targets(), **on_gpu), feats().float().cuda()
@@ -288,7 +296,7 @@ def test_classes_are_learned():
     """Features that carry their class: the loss falls, and the classes are told apart."""
     torch.manual_seed(0)
     classes, centres = 500, torch.randn(500, 32)
-    head = TripartiteHead(classes, 32, sample_rate=0.05, projection_dim=16, **BCE3S)
+    head = head_of(classes, 0.05, dim=32, projection_dim=16, **BCE3S)
     optimizer = LazySGD(head.parameters(), lr=1.0, momentum=0.9, weight_decay=1e-4)
     losses = []
     for number in range(300):
@@ -308,7 +316,7 @@ def test_refuses():
     for config in (dict(joint=dict(type='BCEJoint', resample=0.4)), BCE3S):
         finetune = dict(type='BCEJoint', resample=0.4)
         with pytest.raises(BCE3SError, match="'resample' would sample among them again"):
-            TripartiteHead(K, D, sample_rate=0.5, finetune=finetune, **config)
+            head_of(K, 0.5, finetune=finetune, **config)
     for decay in (dict(weight=0.1), dict(bias=0.1, feature=0.1)):
         with pytest.raises(BCE3SError, match='use the weight_decay of LazySGD'):
             build(K, 0.5, decay=decay)

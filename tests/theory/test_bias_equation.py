@@ -7,23 +7,16 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import brentq, minimize, minimize_scalar
 
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.decision_scores import alpha
-from bce3s.theory.bias_equation import (
-    bias_cap,
-    bias_equation,
-    bias_root,
-    joint_root,
-    positive_score,
-    theorem_holds,
-)
+from bce3s.theory.bias_equation import bias_cap, joint_root, theorem_holds
 from bce3s.theory.closed_form import bce_minimum, ce_minimum, theorem_point
 from bce3s.theory.decays import Decays, check_no_collapse, price
 from bce3s.theory.imbalance import collapse_ratio
 from bce3s.theory.unconstrained import Problem, bce, minimise
-from studies.published import BATCH_SIZES, BIAS_DECAYS, CIFAR100, FINAL_BIAS
+from studies.published import published
 
 PAPER = Decays.equal(5e-4)
 SETTINGS = [
@@ -46,6 +39,19 @@ def etf_value(rho, b, classes, samples, decays):
     s = math.sqrt(decays.weight / (samples * decays.feature)) * rho / classes
     loss = softplus(b - s) + (classes - 1) * softplus(-s / (classes - 1) - b)
     return loss + decays.weight * rho + decays.bias * classes * b**2 / 2
+
+
+def bias_equation(b, rho, classes, samples, decays):
+    """Eq. 12: 0 at the bias of the lowest simplex ETF with ||W||^2 = rho."""
+    return alpha(b, rho, classes, samples, decays.weight, decays.feature, decays.bias)
+
+
+def bias_root(rho, classes, samples, decays):
+    """By bracketing: it is the only one (Lemma C.8), and never negative."""
+    args = (rho, classes, samples, decays)
+    if bias_equation(0.0, *args) >= 0:
+        return 0.0
+    return brentq(bias_equation, 0.0, 1e3, args=args, xtol=1e-14, rtol=1e-14)
 
 
 def search(classes, samples, decays, nonnegative=False):
@@ -75,23 +81,13 @@ def search(classes, samples, decays, nonnegative=False):
 
 # ------------------------------------------------------------ the root
 @pytest.mark.parametrize(('classes', 'samples', 'decays'), SETTINGS)
-def test_right_hand_side_is_alpha_and_a_derivative(classes, samples, decays):
+def test_the_bias_equation_is_a_derivative_with_one_root(classes, samples, decays):
     rho = 30.0 * classes
     for b in (-1.0, 0.0, 0.7, 4.0):
-        value = bias_equation(b, rho, classes, samples, decays)
-        paper = alpha(b, rho, classes, samples, decays.weight, decays.feature, decays.bias)
-        assert value == pytest.approx(paper, abs=1e-15)
         up, down = (etf_value(rho, b + e, classes, samples, decays) for e in (1e-5, -1e-5))
+        value = bias_equation(b, rho, classes, samples, decays)
         assert value == pytest.approx((up - down) / 2e-5 / classes, abs=1e-8)
-
-
-@pytest.mark.parametrize(('classes', 'samples', 'decays'), SETTINGS)
-@pytest.mark.parametrize('rho', [0.0, 1.0, 200.0])
-def test_root_for_a_given_rho(classes, samples, decays, rho):
-    """It is a root, and the only one on a grid (Lemma C.8)."""
-    root = bias_root(rho, classes, samples, decays)
-    assert abs(bias_equation(root, rho, classes, samples, decays)) < 1e-13
-    grid = np.linspace(-30, 30, 401)
+    root, grid = bias_root(rho, classes, samples, decays), np.linspace(-30, 30, 401)
     values = np.array([bias_equation(b, rho, classes, samples, decays) for b in grid])
     assert (values[grid < root - 0.01] < 0).all()
     assert (values[grid > root + 0.01] > 0).all()
@@ -118,7 +114,6 @@ def test_published_facts():
     assert not theorem_holds(10, 12, PAPER)
     assert theorem_holds(10, 100, PAPER)
     assert bias_cap(12, Decays(5e-4, 5e-4, 0)) == math.inf
-    assert positive_score(10.0, 5, 4, Decays(4, 1, 0)) == 2.0
 
 
 def test_tiny_and_large_bias_decay():
@@ -224,37 +219,43 @@ def test_ce_minimum_is_stationary():
 def test_table_11_obeys_the_cap():
     """AdamW's b at batch 16, 32, 64 is the cap, not the root; SGD stays below it everywhere."""
     for batch in (16, 32, 64):
-        row = BATCH_SIZES['bce', 'AdamW'][batch]
+        b, *others = published(11)['bce', 'adamw', str(batch)]
         minimum = bce_minimum(10, batch / 10, PAPER)
         assert minimum.regime == 'shifted'
-        assert row.b == pytest.approx(math.sqrt(batch / 10), abs=0.004)
-        assert joint_root(10, batch / 10, PAPER)[0] > row.b + 2
-        ours = (minimum.rho, minimum.s_pos, minimum.s_neg)
-        np.testing.assert_allclose(ours, row[:3], rtol=0.006)
-    for (loss, _), rows in BATCH_SIZES.items():
+        assert b == pytest.approx(math.sqrt(batch / 10), abs=0.004)
+        assert joint_root(10, batch / 10, PAPER)[0] > b + 2
+        np.testing.assert_allclose((minimum.rho, minimum.s_pos, minimum.s_neg), others, rtol=0.006)
+    for (loss, _, batch), (b, *_) in published(11).items():
         if loss == 'bce':
-            assert all(row.b < bias_cap(batch / 10, PAPER) + 0.001 for batch, row in rows.items())
+            assert b < bias_cap(int(batch) / 10, PAPER) + 0.001
+
+
+def held(form, samples, decays=PAPER):
+    found = form(10, samples, decays, nonnegative=True)
+    return found.bias, found.rho, found.s_pos, found.s_neg
 
 
 def test_features_after_a_relu_explain_the_tables():
     """Every published number within 2 %, where training had converged, by the form with H >= 0."""
     for batch in (256, 512):
-        row = BATCH_SIZES['bce', 'AdamW'][batch]
-        held = bce_minimum(10, batch / 10, PAPER, nonnegative=True)
-        free = bce_minimum(10, batch / 10, PAPER)
-        np.testing.assert_allclose((held.rho, held.s_pos, held.s_neg, held.bias), row, rtol=0.02)
-        assert abs(free.bias - row.b) > 10 * abs(held.bias - row.b)
-    for decay, row in BIAS_DECAYS.items():
-        held = bce_minimum(10, 12.8, Decays(5e-4, 5e-4, decay), nonnegative=True)
-        ours = (held.rho, held.s_pos, held.s_neg, held.bias)
+        row = published(11)['bce', 'adamw', str(batch)]
+        ours, free = held(bce_minimum, batch / 10), bce_minimum(10, batch / 10, PAPER)
         np.testing.assert_allclose(ours, row, rtol=0.02)
+        assert abs(free.bias - row[0]) > 10 * abs(ours[0] - row[0])
+    for (loss, optimiser, decay), row in published(10).items():
+        if (loss, optimiser) == ('bce', 'adamw'):
+            ours = held(bce_minimum, 12.8, Decays(5e-4, 5e-4, float(decay)))
+            np.testing.assert_allclose(ours, row, rtol=0.02)
     for batch in (16, 32, 64, 128, 256, 512):
-        row = BATCH_SIZES['ce', 'AdamW'][batch]
-        held = ce_minimum(10, batch / 10, PAPER, nonnegative=True)
-        np.testing.assert_allclose((held.rho, held.s_pos, held.s_neg), row[:3], rtol=0.01)
-    assert CIFAR100['ResNet-18'].b == pytest.approx(bias_cap(1.28, PAPER), abs=4e-4)
-    held = bce_minimum(10, 12.8, Decays(5e-4, 5e-4, 0), nonnegative=True)
-    np.testing.assert_allclose(FINAL_BIAS['bce', 'AdamW'], held.bias, atol=5e-4)
+        row = published(11)['ce', 'adamw', str(batch)]
+        np.testing.assert_allclose(held(ce_minimum, batch / 10)[1:], row[1:], rtol=0.01)
+    assert published(8)['r18', 'bce', 'adamw'][0] == pytest.approx(bias_cap(1.28, PAPER), abs=4e-4)
+    free_bias = Decays(5e-4, 5e-4, 0)
+    for (loss, optimiser, _), row in published(9).items():
+        if (loss, optimiser) == ('bce', 'adamw'):
+            ours = held(bce_minimum, 12.8, free_bias)
+            assert row[0] == pytest.approx(ours[0], abs=5e-4)
+            np.testing.assert_allclose(ours, row, rtol=0.02)
 
 
 # ------------------------------------------------------------ minority collapse

@@ -39,12 +39,11 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog='benchmark.py',
         description='Measures this package against the recipe as public code writes it, on this '
-        'machine; prints a table or more a section.',
+        'machine; prints a table or more per section.',
         epilog='sections: ' + '; '.join(f'{name}: {what}' for name, (_, what) in SECTIONS.items()),
     )
     p.add_argument('sections', nargs='*', metavar='SECTION', help='which (all)')
     p.add_argument('--json', type=Path, metavar='FILE', help='write everything to FILE')
-    p.add_argument('--markdown', type=Path, metavar='FILE', help='write the tables, for a README')
     p.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     p.add_argument('--threads', type=positive(int), metavar='N', help="of the CPU (torch's choice)")
     p.add_argument('--quick', action='store_true', help='tiny sizes: shows that it runs')
@@ -58,11 +57,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 after an error, 130 after Ctrl-C."""
     args = parser().parse_args(argv)
-    return run_tool(lambda: show(args), 'What was measured before is kept.')
+    folder = args.json.parent if args.json else ''
+    return run_tool(lambda: show(args), 'What was measured before is kept.', folder)
 
 
 def show(args: argparse.Namespace) -> int:
-    """Runs the sections, prints their tables as they come, writes the files.
+    """Runs the sections, prints their tables as they come, writes the file.
 
     Raises:
         BCE3SError: an unknown section, a device that is not there, a file that cannot be written.
@@ -87,13 +87,8 @@ def _check(args: argparse.Namespace, names: list[str]) -> None:
     for name in names:
         if name not in SECTIONS:
             raise BCE3SError(f'No section is called {name!r}; there are {", ".join(SECTIONS)}.')
-    for path in (args.json, args.markdown):
-        if path is None:
-            continue
-        if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
-            raise BCE3SError(f'{path} cannot be written: make the folder {path.parent} first.')
-        if path.exists() and not path.is_file():  # a folder, a device: not to be replaced
-            raise BCE3SError(f'{path} is no ordinary file: give another name.')
+    if args.json and not (args.json.parent.is_dir() and os.access(args.json.parent, os.W_OK)):
+        raise BCE3SError(f'{args.json} cannot be written: make its folder first.')
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -121,7 +116,7 @@ def _run(name: str, options: Options, results: dict[str, Any], args: argparse.Na
     try:
         for table in importlib.import_module(f'benchmarks.{module}').run(options):
             tables.append(table)
-            print(CLEAR + table.text() + '\n', flush=True)
+            print(f'{CLEAR}{table.text()}\n', flush=True)
             _write(args, results)  # in case the process is killed
     except BCE3SError as error:
         section['error'] = str(error)
@@ -176,25 +171,8 @@ def _header(results: dict[str, Any]) -> str:
     return '; '.join(filter(None, parts))
 
 
-# ------------------------------------------------------------ the files
+# ------------------------------------------------------------ the file
 def _write(args: argparse.Namespace, results: dict[str, Any]) -> None:
     if args.json is not None:
-        text = json.dumps(results, indent=1, allow_nan=False, default=Table.json)
-        _write_file(args.json, text)
-    if args.markdown is not None:
-        blocks = [_header(results), f'    {results["command"]}']
-        for name, section in results['sections'].items():
-            blocks += [f'### {name}: {SECTIONS[name][1]}']
-            blocks += [table.markdown() for table in section['tables']]
-            blocks += [f'error: {section["error"]}'] if 'error' in section else []
-        if not results['complete']:
-            blocks += ['Incomplete: stopped before the end.']
-        _write_file(args.markdown, '\n\n'.join(blocks))
-
-
-def _write_file(path: Path, text: str) -> None:
-    try:
-        with written_whole(path) as file:
-            file.write(text.encode() + b'\n')
-    except OSError as error:
-        raise BCE3SError(f'{path} cannot be written: {error}') from error
+        with written_whole(args.json) as file:
+            file.write(json.dumps(results, indent=1, default=Table.json).encode() + b'\n')

@@ -5,16 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from bce3s.augmentation.auto_augment import LEVELS, strength
-from bce3s.augmentation.image_ops import apply_op
 from bce3s.randomness import Clock
 from bce3s.registry import DATASETS, MODELS
 from benchmarks import plain, runs
@@ -24,11 +20,11 @@ from benchmarks.timing import Options, compare, measuring, one_thread
 CONFIG = 'baselines/cifar100lt_if100_ce_r32.py'  # augments as BCE3S does, and mixes nothing
 TRAINING_BATCH = 128  # 64 and their partners
 BATCHES = (64, TRAINING_BATCH, 256, 1024)
-AT_ONCE = 16  # images a call of the plain way
+AT_ONCE = 16  # images a call of the reference implementation
 
 
 def run(options: Options) -> Iterator[Table]:
-    """Images a second; then where our time goes, operation by operation."""
+    """Images per second; then where our time goes, operation by operation."""
     with one_thread():
         cfg = runs.config(CONFIG, options)
         preprocessor = MODELS.build(cfg.model.data_preprocessor).to(options.device)
@@ -38,7 +34,6 @@ def run(options: Options) -> Iterator[Table]:
         note = runs.dataset_config(options.data_root, options.quick)[1]
         yield throughput(preprocessor, images, options, note)
         yield operations(preprocessor, images, options)
-        yield auto_augment(images, options)
 
 
 def plain_calls(images: Tensor, function: Callable[[Any], Any]) -> Callable[[], None]:
@@ -68,8 +63,8 @@ def throughput(preprocessor: Any, images: Tensor, options: Options, note: str) -
         notes=[
             note,
             f'{TRAINING_BATCH} is the training batch: 64 images and their partners.',
-            'The plain way decodes nothing either: its images are arrays in memory.',
-            'Medians. Ratio: to the plain way; spread: relative interquartile range.',
+            'The reference implementation decodes nothing either: its images are arrays in memory.',
+            'Medians. Ratio: to the reference; spread: relative interquartile range.',
         ],
     )
     for name, timing in times.items():
@@ -146,29 +141,6 @@ def _repeat(function: Callable[[], Any]) -> Callable[[], None]:
 
 def _draw_and_apply(op: Any, batch: Tensor, draws: Iterator[Tensor]) -> Tensor:
     return op(batch, next(draws))
-
-
-def auto_augment(images: Tensor, options: Options) -> Table:
-    """Each of AutoAugment's operations on a whole batch, at level 6."""
-    size = 16 if options.quick else TRAINING_BATCH
-    batch, level = images[:size].to(options.device), 6
-    ours, theirs = {}, {}
-    for name in plain.OPERATIONS:
-        value = strength(name, level if name in LEVELS else None, 1)
-        ours[name] = functools.partial(apply_op, batch, name, np.full(size, value))
-        their_value = plain.RANGES[name][level] if name in plain.RANGES else 0
-        theirs[name] = plain_calls(images, functools.partial(_pillow, name, their_value))
-    table = Table(
-        f'The operations of AutoAugment, batch {size}, level {level}: us an image, one thread',
-        ('operation', 'ours', 'plain', 'ratio'),
-        notes=['Every image gets the operation; plain includes Image.fromarray.'],
-    )
-    _compare_each(table, ours, theirs, size, replace(options, seconds=options.seconds / 8))
-    return table
-
-
-def _pillow(name: str, value: float, image: Image.Image) -> Image.Image:
-    return plain.OPERATIONS[name](image, value)
 
 
 def _compare_each(

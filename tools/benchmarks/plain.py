@@ -1,9 +1,9 @@
-"""The plain way: the BCE3S recipe as public code writes it, to measure against.
+"""The reference implementation: the BCE3S recipe as public code writes it, to measure against.
 
 One image at a time through Pillow in worker processes, a natural and a partner loader, pageable
 copies, NCHW float32, concatenated views, ``log(1 + exp)`` behind a clamp, a loop over the samples
 that fill the bank, ``.item()`` on every loss of every step. It computes what our model computes
-(tests/tools/benchmarks/test_plain.py), and nothing here imports what it is compared with.
+(tests/tools/benchmarks/test_benchmark_plain.py), and nothing here imports what it is compared with.
 """
 
 from __future__ import annotations

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from torch.utils.flop_counter import FlopCounterMode
 
 from bce3s.processes import cores
 from bce3s.registry import MODELS
-from benchmarks import ceilings, plain, runs, step_parts
+from benchmarks import plain, runs, step_parts
 from benchmarks.tables import Table
 from benchmarks.timing import Options, Timing, compare, measuring, synchronize
 
@@ -22,8 +25,8 @@ BLOCK = 0.3  # seconds that a turn of steps takes at least
 
 
 def run(options: Options) -> Iterator[Table]:
-    """Steps a second of all six; then of a BCE3S step what each choice is worth, where it goes, and
-    what its branches cost.
+    """Steps per second of all six; then of a BCE3S step what each choice is worth, where it goes,
+    and what its branches cost.
     """
     yield steps(options)
     yield step_parts.choices(options)
@@ -31,11 +34,56 @@ def run(options: Options) -> Iterator[Table]:
     yield step_parts.branches(options)
 
 
+# ------------------------------------------------------------ the floor of every time
+@dataclass(frozen=True)
+class Ceilings:
+    """What the machine does at most.
+
+    Attributes:
+        flops: FLOP/s of a large square matrix product by precision: ``fp32`` (on a GPU: TF32, as
+            convolutions run there), ``bf16``.
+        bandwidth: bytes/s of a large copy, read and written ones counted.
+    """
+
+    flops: dict[str, float]
+    bandwidth: float
+
+
+def ceilings(options: Options) -> Ceilings:
+    """The ceilings of this device at its present number of threads; measured once a process."""
+    return _ceilings(options.device, torch.get_num_threads(), options.quick, options.seconds)
+
+
+@functools.cache
+def _ceilings(device: str, threads: int, quick: bool, seconds: float) -> Ceilings:
+    measuring('the ceilings: a large matrix product, a large copy')
+    on_gpu = device.startswith('cuda')
+    size = 256 if quick else 8192 if on_gpu else 2048
+    length = 2**20 if quick else 2**30 if on_gpu else 2**28
+    functions = {}
+    for name, dtype in (('fp32', torch.float32), ('bf16', torch.bfloat16)):
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        functions[name] = functools.partial(_product, a, b, torch.empty_like(a))
+    source = torch.ones(length, dtype=torch.uint8, device=device)
+    functions['copy'] = functools.partial(torch.empty_like(source).copy_, source)
+    options = replace(Options(device, threads, quick), seconds=min(seconds, 2.0))
+    best = {name: timing.best for name, timing in compare(functions, options).items()}
+    flops = {name: 2 * size**3 / best[name] for name in ('fp32', 'bf16')}
+    return Ceilings(flops, 2 * length / best['copy'])
+
+
+def _product(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision('high' if a.is_cuda else before)
+    torch.mm(a, b, out=out)
+    torch.set_float32_matmul_precision(before)
+
+
 # ------------------------------------------------------------ whole steps
 def steps(options: Options) -> Table:
-    ceiling = ceilings.measured(options)
+    ceiling = ceilings(options)
     table = Table(
-        'Whole training steps a second, data included',
+        'Whole training steps per second, data included',
         (
             'network', 'method', 'images', 'precision', 'ours', 'ours fp32', 'plain', 'ratio',
             'ratio fp32', 'GFLOP', 'GFLOP/s', 'MFU', 'plain MFU', 'spread',
@@ -49,7 +97,7 @@ def steps(options: Options) -> Table:
     return table
 
 
-def _notes(ceiling: ceilings.Ceilings, options: Options) -> list[str]:
+def _notes(ceiling: Ceilings, options: Options) -> list[str]:
     flops = ', '.join(f'{name} {value / 1e9:.0f}' for name, value in ceiling.flops.items())
     return [
         runs.dataset_config(options.data_root, options.quick)[1],
@@ -66,7 +114,7 @@ def _notes(ceiling: ceilings.Ceilings, options: Options) -> list[str]:
 
 
 def _row(
-    network: str, method: str, path: str, ceiling: ceilings.Ceilings, options: Options
+    network: str, method: str, path: str, ceiling: Ceilings, options: Options
 ) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         ours, fp32 = (
@@ -102,7 +150,7 @@ def _row(
 def plain_training(
     cfg: Config, ours: runs.Run, method: str, options: Options
 ) -> plain.PlainTraining:
-    """The plain way of a config: its backbone, images, batch size and optimiser."""
+    """The reference implementation of a config: its backbone, images, batch size and optimiser."""
     data, head = cfg.model.data_preprocessor, cfg.model.head
     images = ours.dataset.images.permute(0, 2, 3, 1).contiguous().numpy()
     dataset = plain.ImageDataset(

@@ -5,7 +5,8 @@ were published for them, and the columns these numbers stand in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 LAST = 'last'
@@ -38,8 +39,7 @@ class Column:
         measure: where a run has it: ``report.all`` (of ``report.json``), ``test.accuracy`` or
             ``train.nc1`` (of ``measures.json``).
         digits: decimals shown.
-        better: ``'higher'`` or ``'lower'`` where the paper compares CE and BCE by it; None where
-            neither is better.
+        better: ``'higher'`` or ``'lower'`` where the paper compares CE and BCE by it.
         loss: of the rows that it is defined for; None: of all.
     """
 
@@ -52,9 +52,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A cell in a table: what it is called there, and its published numbers by measure, as they are
-    printed.
-    """
+    """A cell in a table: its labels there, and its published numbers by measure, as printed."""
 
     cell: Cell
     labels: Mapping[str, str]
@@ -62,7 +60,6 @@ class Row:
 
     @property
     def published(self) -> dict[str, float]:
-        """The printed numbers."""
         return {measure: float(text) for measure, text in self.printed.items()}
 
 
@@ -74,7 +71,7 @@ class Drawing:
         kind: ``dots`` (published and measured values), ``curves`` (measures over epochs) or
             ``violins`` (distributions of the biases and scores).
         measures: what is drawn; violins need none.
-        panel: labels that tell panels apart.
+        panel: labels that distinguish panels.
         across: the label along the axis.
     """
 
@@ -91,32 +88,51 @@ class Table:
     Args:
         name: as on the command line.
         title: what it shows.
-        source: paper and place.
+        paper, place: its source.
         rows, columns: its contents.
-        selections: which epoch is reported; the first is the headline.
         drawing: its figure.
+        selections: which epoch is reported; the first is the headline.
         notes: what a reader has to know.
     """
 
     name: str
     title: str
-    source: str
+    paper: str
+    place: str
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]
+    drawing: Drawing
     selections: tuple[str, ...] = (LAST,)
-    drawing: Drawing | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def cells(self) -> tuple[Cell, ...]:
         return tuple(row.cell for row in self.rows)
 
-    @property
-    def paper(self) -> str:
-        """The source without the place."""
-        return self.source.rpartition(', ')[0] or self.source
 
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """The names of the rows' labels."""
-        return tuple(self.rows[0].labels) if self.rows else ()
+@dataclass(frozen=True)
+class Scale:
+    """At which size cells are trained.
+
+    Args:
+        name: as on the command line.
+        label: what is written beside everything; empty for nothing.
+        rules: (pattern of keys, overrides); all that fit are applied in this order. A cell that
+            none fits is not part of the scale. None: every cell as it is.
+        note: for every table.
+        options: the user's own overrides, of every cell.
+    """
+
+    name: str = 'full'
+    label: str = ''
+    rules: tuple[tuple[str, Mapping[str, Any]], ...] | None = None
+    note: str = ''
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def cell(self, cell: Cell) -> Cell | None:
+        """The cell at this scale; None if it is not part of it."""
+        fitting = [rule for pattern, rule in self.rules or () if fnmatchcase(cell.key, pattern)]
+        if self.rules is not None and not fitting:
+            return None
+        changes = {name: value for rule in fitting for name, value in rule.items()}
+        return replace(cell, overrides={**cell.overrides, **changes, **self.options})

@@ -6,21 +6,20 @@ import argparse
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bce3s.arguments import positive
 from bce3s.cli import run_tool
 from bce3s.errors import BCE3SError
 from bce3s.processes import cores
-from reproduction.cells import Cell, Table
-from reproduction.scales import SCALES, Scale, parse_options
+from reproduction.cells import Scale, Table
+from reproduction.small import SCALES
 from reproduction.tables import TABLES, find_table
 
 if TYPE_CHECKING:
-    from reproduction.cost import Costs
-    from reproduction.plan import Job
-    from reproduction.run import Outcome
+    from reproduction.jobs import Job
 
 EXAMPLES = """examples:
   python tools/reproduce.py --list
@@ -60,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--budget',
         type=positive(float),
+        default=float('inf'),
         metavar='MINUTES',
         help='halts the runs at its end and starts no more; the next call resumes them',
     )
@@ -90,178 +90,140 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 after an error or a failed run, 130 after Ctrl-C."""
     args = parser().parse_args(argv)
-    return run_tool(lambda: _main(args), 'The same command goes on from here.')
+    return run_tool(
+        lambda: _main(args), 'The same command goes on from here.', folder=args.work_dir
+    )
 
 
 def _main(args: argparse.Namespace) -> int:
-    scale = SCALES[args.scale]
-    if args.cfg_options:
-        scale = scale.with_options(parse_options(args.cfg_options))
-    if args.list:
-        return _list(args, scale)
-    if not args.tables:
+    # imported before what takes hours: meanwhile the files may change
+    from reproduction.collect import collect
+    from reproduction.jobs import jobs_of
+    from reproduction.render import write
+
+    scale = replace(SCALES[args.scale], options=parse_options(args.cfg_options))
+    if not args.tables and not args.list:
         raise BCE3SError(f'Name a table or figure: {", ".join(TABLES)}. --list says more.')
     every = any(name.lower() == 'all' for name in args.tables)
-    tables = list(TABLES.values()) if every else [find_table(name) for name in args.tables]
-    tables = list({table.name: table for table in tables}.values())
-    jobs, skipped = _jobs(args, scale, tables)
+    tables = [find_table(name) for name in args.tables if not every] or list(TABLES.values())
+    jobs = jobs_of(tables, scale, args.seeds, args.work_dir, args.only)
+    if args.list:
+        return _list(args, scale, tables, jobs)
     if not jobs:
         raise BCE3SError(f'Nothing of {", ".join(args.tables)} is part of the {scale.name} scale.')
     if scale.label:
         print(f'Scale {scale.label}.')
-    costs = _costs(args, scale)
     if args.dry_run:
-        return _dry_run(args, jobs, skipped, costs)
-    # imported before what takes hours: meanwhile the files may change
-    from reproduction.collect import collect
-    from reproduction.render import write
-
-    outcomes, interrupted = _train(args, scale, jobs, skipped, costs)
+        return _dry_run(args, jobs)
+    status = _train(args, scale, jobs)
     for table in tables:
         collected = collect(table, scale, args.seeds, args.work_dir)
         path = write(collected, args.out or args.work_dir / scale.name / 'tables')
-        print(f'{table.name}: {collected.summary()}, {path}')
-    return _close(outcomes, interrupted)
+        print(f'{table.name}: {collected.summary}, {path}')
+    if status == 130:
+        raise KeyboardInterrupt
+    return status
 
 
-def _jobs(
-    args: argparse.Namespace, scale: Scale, tables: Sequence[Table]
-) -> tuple[list[Job], list[Cell]]:
-    from reproduction.plan import jobs_of
+def _list(
+    args: argparse.Namespace, scale: Scale, tables: Sequence[Table], jobs: Sequence[Job]
+) -> int:
+    from reproduction.jobs import DONE
 
-    return jobs_of(tables, scale, args.seeds, args.work_dir, args.only)
-
-
-def _costs(args: argparse.Namespace, scale: Scale) -> Costs:
-    """Learns from every run of the scale that lies in the work dir, of whichever table."""
-    from reproduction.cost import Costs, machine
-    from reproduction.plan import jobs_of
-
-    jobs, _ = jobs_of(TABLES.values(), scale, args.seeds, args.work_dir)
-    timed = [job for job in jobs if (job.folder / 'cell.json').is_file()]
-    return Costs(timed, _threads(args), machine())
-
-
-def _threads(args: argparse.Namespace) -> int:
-    """Of each run: OMP_NUM_THREADS, else the cores shared out."""
-    asked = os.environ.get('OMP_NUM_THREADS', '')
-    return int(asked) if asked.isdigit() and int(asked) else max(cores() // args.jobs, 1)
-
-
-def _skipped_sentence(scale_name: str, skipped: Sequence[Cell]) -> str:
-    keys = ', '.join(cell.key for cell in skipped[:3])
-    more = f' and {len(skipped) - 3} more' if len(skipped) > 3 else ''
-    return f'Not part of the {scale_name} scale: {keys}{more}.'
-
-
-# ------------------------------------------------------------ --list, --dry-run
-def _list(args: argparse.Namespace, scale: Scale) -> int:
-    from reproduction.plan import DONE
-
-    every, _ = _jobs(args, scale, list(TABLES.values()))
-    label = f' ({scale.label})' if scale.label else ''
-    print(f'Scale {scale.name}{label}, {args.seeds} seed(s), runs in {args.work_dir}\n')
+    print(f'Scale {scale.label or scale.name}, {args.seeds} seed(s), runs in {args.work_dir}\n')
     print(f'{"table":15} {"cells":>5} {"runs":>5} {"done":>5}  shows')
-    named = [find_table(name) for name in args.tables if name.lower() != 'all']
     paper = ''
-    for table in named or TABLES.values():
+    for table in tables:
         if table.paper != paper:
             paper = table.paper
             print(f'\n{paper}')
         keys = {cell.key for cell in table.cells}
-        jobs = [job for job in every if job.cell.key in keys]
-        done = sum(job.state == DONE for job in jobs)
-        print(f'{table.name:15} {len(table.rows):5} {len(jobs):5} {done:5}  {table.title}')
-    if scale.rules is not None:
-        print('\nRuns: those of the cells that are part of this scale.')
+        own = [job for job in jobs if job.cell.key in keys]
+        done = sum(job.state == DONE for job in own)
+        print(f'{table.name:15} {len(table.rows):5} {len(own):5} {done:5}  {table.title}')
     return 0
 
 
-def _dry_run(
-    args: argparse.Namespace, jobs: Sequence[Job], skipped: Sequence[Cell], costs: Costs
-) -> int:
-    from reproduction.configuration import check, missing_data
-    from reproduction.cost import duration, progress
-    from reproduction.plan import CHANGED, DONE
+def _dry_run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
+    """The state of each run; what the rest would take by finished runs of the same network and
+    data; folders of data that are not there.
+    """
+    from reproduction.jobs import DONE
 
-    known, unknown, changed = 0.0, 0, False
+    timed = {
+        _alike(job): job.note['seconds'] / job.max_epochs
+        for job in jobs
+        if job.state == DONE and 'seconds' in job.note
+    }
+    total, unknown, missing = 0.0, 0, set()
     for job in jobs:
-        check(job.cell)
-        state = job.state
-        runs = state != DONE and (state != CHANGED or args.overwrite)
-        changed = changed or (state == CHANGED and not runs)
-        done = progress(job)[1]
-        text = ''
-        if runs:
-            seconds = costs.seconds(job)
-            known, unknown = known + (seconds or 0.0), unknown + (seconds is None)
-            text = f'about {duration(seconds)}' if seconds is not None else ''
-        print(f'{job.name:45} {state:9} {done:20} {text}'.rstrip())
+        job.check()
+        state, text = job.state, ''
+        if state != DONE:
+            seconds = timed.get(_alike(job))
+            unknown += seconds is None
+            if seconds is not None:
+                total += seconds * job.max_epochs
+                text = f'at most {duration(seconds * job.max_epochs)}'
+            roots = (job.config[f'{name}_dataloader'].dataset for name in ('train', 'val'))
+            missing |= {data.get('data_root', 'data') for data in roots if data.type != 'DigitsLT'}
+        print(f'{job.name:45} {state:9} {job.last_checkpoint or "":12} {text}'.rstrip())
     print()
-    if known:
-        print(
-            f'In all about {duration(known / args.jobs)} with --jobs {args.jobs} ({costs.device}).'
-        )
+    if total:
+        print(f'In all at most {duration(total / args.jobs)} with --jobs {args.jobs}.')
     if unknown:
-        print(f'- runs without an estimate, for none like them was timed here: {unknown}')
-    if changed:
-        print('- changed: trained with another config; --overwrite trains it again')
-    for text in missing_data([job.config for job in jobs if job.state != DONE]):
-        print(f'- data that a run would look for: {text}')
-    if skipped:
-        print(_skipped_sentence(args.scale, skipped))
+        print(f'- runs without an estimate, for none like them has finished here: {unknown}')
+    for root in sorted(root for root in missing if not Path(root).expanduser().exists()):
+        print(f'- data that a run would look for: {root} does not exist')
     return 0
 
 
-# ------------------------------------------------------------ training, writing
-def _train(
-    args: argparse.Namespace,
-    scale: Scale,
-    jobs: Sequence[Job],
-    skipped: Sequence[Cell],
-    costs: Costs,
-) -> tuple[list[Outcome], bool]:
-    """What became of the jobs; and whether Ctrl-C ended it. Then the tables are still written."""
-    from reproduction.plan import DONE
-    from reproduction.run import Session, Settings
+def _alike(job: Job) -> str:
+    """Equal for runs that take as long: network, data and views."""
+    model = job.config.model
+    return repr((model.backbone, job.config.train_dataloader, model.data_preprocessor.get('mix')))
 
-    if skipped:
-        print(_skipped_sentence(args.scale, skipped))
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 90 * 60 else f'{seconds / 3600:.1f} h'
+
+
+def _train(args: argparse.Namespace, scale: Scale, jobs: Sequence[Job]) -> int:
+    """The exit status; after Ctrl-C, too, tables are written."""
+    from reproduction.jobs import DONE
+    from reproduction.pool import FAILED, WAITING, Pool
+
     todo = [job for job in jobs if job.state != DONE]
     print(f'{len(jobs) - len(todo)} of {len(jobs)} runs are done.')
-    if not todo:
-        return [], False
-    settings = Settings(
-        parallel=args.jobs,
-        threads=_threads(args),
-        budget=args.budget and 60 * args.budget,
-        overwrite=args.overwrite,
-        heading=scale.label,
-        options=scale.options,
-    )
-    session = Session(settings, costs)
+    asked = os.environ.get('OMP_NUM_THREADS', '')
+    threads = int(asked) if asked.isdigit() and int(asked) else max(cores() // args.jobs, 1)
+    pool = Pool(args.jobs, threads, 60 * args.budget, args.overwrite, scale.label)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        session.run(todo)
+        outcomes = list(pool.run(todo).values())
     except KeyboardInterrupt:
-        return session.outcomes, True
-    return session.outcomes, False
+        return 130
+    if waiting := outcomes.count(WAITING):
+        print(f'{WAITING}: {waiting} runs, for the budget of time was spent')
+    return int(FAILED in outcomes)
 
 
-def _close(outcomes: Sequence[Outcome], interrupted: bool) -> int:
-    from reproduction.plan import CHANGED
-    from reproduction.run import FAILED, HALTED, WAITING
+def parse_options(options: list[str]) -> dict[str, Any]:
+    """``['a.b=1']`` -> ``{'a.b': 1}``, values read as those of ``--cfg-options``.
 
-    for outcome in outcomes:
-        if outcome.what == CHANGED:
-            print(f'{outcome.what}: {outcome.text}')
-    for what in (FAILED, HALTED):  # each has said why when it ended
-        if number := sum(outcome.what == what for outcome in outcomes):
-            print(f'{what}: {number} of {len(outcomes)} runs, see above')
-    if waiting := [outcome for outcome in outcomes if outcome.what == WAITING]:
-        more = f' And so {len(waiting) - 1} more.' if len(waiting) > 1 else ''
-        print(f'{WAITING}: {waiting[0].text}{more}')
-    if interrupted:
-        raise KeyboardInterrupt
-    return 1 if any(outcome.what == FAILED for outcome in outcomes) else 0
+    Raises:
+        BCE3SError: no ``=``.
+    """
+    values = {}
+    for option in options:
+        from mmengine.config import DictAction
+
+        key, equals, text = option.partition('=')
+        if not equals or not key:
+            raise BCE3SError(f'--cfg-options {option}: write KEY=VALUE.')
+        values[key] = DictAction._parse_iterable(text)
+    return values

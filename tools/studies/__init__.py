@@ -1,1 +1,5 @@
-"""Studies of the theory, shown by ``tools/unconstrained.py`` and ``tools/normalized_space.py``."""
+"""What ``tools/unconstrained.py`` shows, one section a module.
+
+Each has ``run(options) -> dict`` (numbers that JSON can hold) and ``text(result) -> str`` (tables);
+some have ``draw(result) -> Figure``.
+"""

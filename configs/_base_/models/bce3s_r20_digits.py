@@ -15,6 +15,7 @@ model = dict(
         type='TripartiteHead',
         num_classes=10,
         in_channels=64,
+        classifier=dict(type='LinearClassifier'),
         joint=dict(type='BCEJoint', resample=0.8),
         contrastive=dict(type='BCEContrastive', tau=1.0),
         uniformity=dict(type='BCEUniformity'),

@@ -26,6 +26,7 @@ model = dict(
         type='TripartiteHead',
         num_classes=100,
         in_channels=64,
+        classifier=dict(type='LinearClassifier'),
         joint=dict(type='BCEJoint', resample=0.4),
         contrastive=dict(type='BCEContrastive', tau=1.0),
         uniformity=dict(type='BCEUniformity'),

@@ -31,6 +31,7 @@ model = dict(
         type='TripartiteHead',
         num_classes=1000,
         in_channels=2048,
+        classifier=dict(type='LinearClassifier'),
         joint=dict(type='BCEJoint', resample=0.4),
         contrastive=dict(type='BCEContrastive', tau=1.0),
         uniformity=dict(type='BCEUniformity'),

@@ -19,7 +19,6 @@ model = dict(
         num_classes=10,
         in_channels=512,
         joint=dict(type='BCEJoint'),
-        normalize_weight=False,
-        init='kaiming_uniform',
+        classifier=dict(type='LinearClassifier', normalize_weight=False, init='kaiming_uniform'),
     ),
 )

@@ -21,7 +21,6 @@ model = dict(
         num_classes=1000,
         in_channels=2048,
         joint=dict(type='BCEJoint'),
-        normalize_weight=False,
-        init='kaiming_uniform',
+        classifier=dict(type='LinearClassifier', normalize_weight=False, init='kaiming_uniform'),
     ),
 )

@@ -8,6 +8,6 @@ model = dict(
         joint=dict(_delete_=True, type='CEJoint'),
         contrastive=None,
         uniformity=None,
-        normalize_weight=False,
+        classifier=dict(normalize_weight=False),
     ),
 )

@@ -43,7 +43,8 @@ def both(quirks, method='BCE3S'):
             uniformity=dict(type='BCEUniformity', include_diagonal=official),
         )
     joint = dict(type='CEJoint') if method == 'CE' else dict(type='BCEJoint', **ours)
-    head = TripartiteHead(K, D, joint, normalize_weight=method == 'BCE3S', **branches).double()
+    classifier = dict(type='LinearClassifier', normalize_weight=method == 'BCE3S')
+    head = TripartiteHead(K, D, joint, classifier=classifier, **branches).double()
     model = plain.PlainModel(
         nn.Identity(), D, K, method, soft_negatives=not official, diagonal=official
     ).double()
@@ -104,7 +105,9 @@ def test_sampled_classes_count_on_the_origin_view_only(quirks):
     targets = copy.copy(targets)
     object.__setattr__(targets, 'labels', targets.labels % 3)
     object.__setattr__(targets, 'all_labels', targets.labels)
-    classes = head.joint._classes(features.new_zeros(3, B, K), targets)[0, 0]
+    classes = head.joint.counted(
+        features.new_zeros(3, B, K), targets.all_labels, targets.clock.numpy('negatives')
+    )[0, 0]
     assert classes.sum() == 5
     ours = head.loss(features, targets)['loss_joint']
     theirs = model.losses(features, targets.labels, targets.partners, LAMS, classes)['joint']

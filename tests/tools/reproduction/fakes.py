@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
+import subprocess
 from pathlib import Path
 
 from reproduction.cells import BEST, LAST, Cell, Column, Drawing, Row, Table
-from reproduction.plan import Job
+from reproduction.jobs import Job
 
 CONFIG = 'configs/baselines/digits_ce.py'
 CE = Cell('digits/ce', CONFIG, {'train_cfg.max_epochs': 4})
@@ -15,7 +15,8 @@ BCE = Cell('digits/bce', CONFIG, {'train_cfg.max_epochs': 4, 'model.head.joint.t
 TABLE = Table(
     name='table1',
     title='Digits',
-    source='Nowhere',
+    paper='Nowhere',
+    place='Table 1',
     rows=(
         Row(CE, {'data': 'digits', 'loss': 'CE'}, {'report.all': '92.8', 'test.accuracy': '90.5'}),
         Row(BCE, {'data': 'digits', 'loss': 'BCE'}, {'report.all': '93.0'}),
@@ -72,52 +73,33 @@ def checkpoint(job: Job, epoch: int, name: str = '') -> None:
     (job.folder / (name or f'epoch_{epoch}.pth')).write_bytes(b'')
 
 
-class Trainer:
-    """Starts children that need ``polls`` looks to end and then leave a finished report.
-
-    ``fail``: keys of cells that end with status 3; ``begun``: the arguments of every child;
-    ``saves``: the checkpoint of one that is stopped.
+class Child:
+    """Of :class:`subprocess.Popen` what a pool needs: ends after ``polls`` looks with ``status``
+    and then has finished its job; asked to end, it saves ``saved``; ``deaf``, it has to be killed.
     """
 
-    def __init__(
-        self, jobs: list[Job], polls: int = 1, fail: tuple[str, ...] = (), saves: str = ''
-    ) -> None:
-        self.jobs = {str(job.folder): job for job in jobs}
-        self.polls, self.fail, self.saves = polls, fail, saves
-        self.begun: list[list[str]] = []
-        self.alive = self.most_alive = 0
-
-    def __call__(self, arguments, log: Path, threads: int) -> Trained:
-        self.begun.append(list(arguments))
-        self.alive += 1
-        self.most_alive = max(self.most_alive, self.alive)
-        return Trained(self, self.jobs[arguments[arguments.index('--work-dir') + 1]], log)
-
-
-class Trained:
-    def __init__(self, trainer: Trainer, job: Job, log: Path) -> None:
-        self.trainer, self.job, self.log = trainer, job, log
-        self.left, self.status = trainer.polls, None
+    def __init__(self, job: Job, polls=1, status=0, saved='epoch_2.pth', deaf=False) -> None:
+        self.job, self.left, self.status, self.saved, self.deaf = job, polls, status, saved, deaf
+        self.told: list[object] = []
 
     def poll(self) -> int | None:
         self.left -= 1
-        if self.status is None and self.left <= 0:
-            failed = self.job.cell.key in self.trainer.fail
-            if failed:
-                self.log.write_text('step 1\nerror: the loss is not finite.\n')
-            else:
-                put(self.job, report=report(self.job, self.job.max_epochs))
-            self._end(3 if failed else 0)
+        if self.left > 0:
+            return None
+        if self.status == 0:
+            put(self.job, report=report(self.job, self.job.max_epochs))
         return self.status
 
     def send_signal(self, number: int) -> None:
-        assert number == signal.SIGINT
-        checkpoint(self.job, 2, self.trainer.saves)
-        self._end(130)
+        self.told.append(number)
+        if self.saved:
+            checkpoint(self.job, 0, self.saved)
+
+    def kill(self) -> None:
+        self.told.append('kill')
 
     def wait(self, timeout: float | None = None) -> int:
-        return self.status
-
-    def _end(self, status: int) -> None:
-        self.status = status
-        self.trainer.alive -= 1
+        self.told.append('wait')
+        if self.deaf and timeout is not None:
+            raise subprocess.TimeoutExpired('train.py', timeout)
+        return 130

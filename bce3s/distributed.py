@@ -1,0 +1,33 @@
+"""What the processes of a run do together, in PyTorch's words; alone, nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, distributed
+
+
+def rank_and_world_size() -> tuple[int, int]:
+    """(0, 1) without ``torch.distributed``."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def all_gather(tensor: Tensor) -> list[Tensor]:
+    """That of each rank, in order; all have one shape."""
+    world_size = rank_and_world_size()[1]
+    if world_size == 1:
+        return [tensor]
+    gathered = [torch.empty_like(tensor) for _ in range(world_size)]
+    distributed.all_gather(gathered, tensor.contiguous())
+    return gathered
+
+
+def all_mean(tensor: Tensor) -> Tensor:
+    """The mean over the ranks."""
+    world_size = rank_and_world_size()[1]
+    if world_size == 1:
+        return tensor
+    tensor = tensor.clone(memory_format=torch.contiguous_format)  # autograd may share the memory
+    distributed.all_reduce(tensor)
+    return tensor.div_(world_size)
