@@ -165,7 +165,7 @@ def _check_labels(train: ImageEntries, own: ImageEntries, least: int, problems: 
     """Notes classes without a training image, of ``least`` or more, and unknown ones."""
     known = set(train.labels)
     size = max(least, max(known) + 1)
-    absent = np.setdiff1d(np.arange(size), list(known))
+    absent = np.flatnonzero(np.bincount(train.labels, minlength=size) == 0)
     if len(absent):
         named = ', '.join(map(str, absent[:10])) + (', ...' if len(absent) > 10 else '')
         problems.add(

@@ -146,16 +146,6 @@ def test_later_images_that_cannot_be_used(run, tmp_path, capsys):
     assert 'was not trained on image files' in capsys.readouterr().err
 
 
-def test_a_test_dataloader_alone(run, tmp_path):
-    """The evaluator and the loop are those of the validation."""
-    cfg = cli.load_config(str(run / 'my_folder.py'), [])
-    cfg.test_dataloader = cfg.val_dataloader
-    cfg.dump(str(tmp_path / 'with_test.py'))
-    arguments = [str(tmp_path / 'with_test.py'), str(run / 'epoch_4.pth')]
-    assert cli.main('test', [*arguments, '--work-dir', str(tmp_path / 'out')]) == 0
-    assert report(tmp_path / 'out')['per_class'] == report(run)['per_class']
-
-
 def test_cross_entropy_on_the_same_images(run, pictures, tmp_path):
     assert train(pictures, tmp_path, config=CE) == 0
     for split in ('train', 'val'):
