@@ -1,94 +1,23 @@
-"""The arguments of ``tools/train.py`` and ``tools/test.py``; nothing here imports torch."""
+"""What every command shares: arguments that mean the same everywhere, and errors as sentences.
+
+Nothing here imports torch, so that ``--help`` answers at once.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
-EXAMPLES = {
-    'train': 'example: python tools/train.py configs/bce3s/digits.py --seed 1 --work-dir runs/1\n\n'
-    'exit status: 0 done, or stopped by SIGTERM, SIGUSR1 or SIGHUP with all of it saved (continue\n'
-    'with --resume); 1 an error, in one sentence; 2 wrong arguments; 130 stopped by Ctrl-C,\n'
-    'everything saved (a second Ctrl-C stops at once)',
-    'test': 'examples: python tools/test.py configs/bce3s/digits.py runs/1/epoch_130.pth\n'
-    '          python tools/test.py work_dirs/my_folder --data NEW_PICTURES',
-}
+from bce3s.errors import BCE3SError
+from bce3s.files import DISK_ERRORS, PATH_ERRORS, reason
 
 
-def parser(tool: str) -> argparse.ArgumentParser:
-    """The argument parser of ``tool`` ('train' or 'test')."""
-    what = {
-        'train': 'Train a config, validate it and write its report.',
-        'test': 'Evaluate a checkpoint of a config and write its report.',
-    }[tool]
-    p = argparse.ArgumentParser(
-        prog=f'{tool}.py',
-        description=what,
-        epilog=EXAMPLES[tool],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    own = '; or a folder, or list, of your own images'
-    own = own if tool == 'train' else '; or the work dir of a run'
-    p.add_argument('config', help=f'config file{own}')
-    if tool == 'train':
-        p.add_argument('--work-dir', help='where everything is written (work_dirs/<config name>)')
-        p.add_argument(
-            '--resume',
-            nargs='?',
-            const='auto',
-            metavar='CKPT',
-            help='continue: from CKPT, or else from the newest valid checkpoint in the work dir, '
-            'with the config that the run was begun with and the --cfg-options given now',
-        )
-        p.add_argument(
-            '--changed',
-            action='store_true',
-            help='resume although the config has another length or rate than the checkpoint',
-        )
-        p.add_argument('--amp', action='store_true', help='bfloat16 autocast in the model')
-        p.add_argument(
-            '--auto-scale-lr',
-            action='store_true',
-            help='scale the learning rate with the global batch (auto_scale_lr.base_batch_size)',
-        )
-        p.add_argument('--seed', type=int, help='seed of the run (the config says 0)')
-        p.add_argument(
-            '--overwrite',
-            action='store_true',
-            help='start again in a work dir that holds checkpoints; they are deleted',
-        )
-        p.add_argument(
-            '--dry-run',
-            action='store_true',
-            help='show settings and class counts, and what looks wrong with your own images; '
-            'nothing is trained or written',
-        )
-    else:
-        p.add_argument(
-            'checkpoint', nargs='?', help='checkpoint file (of a work dir: its newest valid one)'
-        )
-        p.add_argument(
-            '--data',
-            metavar='PATH',
-            help='evaluate on these labelled images instead: a folder of class folders, or a list',
-        )
-        p.add_argument(
-            '--work-dir',
-            help='where the report is written (<folder of the checkpoint>/test; of --data PATH: '
-            'test_<name of PATH>)',
-        )
-    p.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='change the config: train_cfg.max_epochs=2 model.head.contrastive.tau=0.5',
-    )
-    p.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
-    p.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
-    return p
-
-
+# ------------------------------------------------------------ arguments
 def positive(kind: type) -> Callable[[str], int | float]:
     """A type of arguments: positive, finite numbers of ``kind`` (int or float)."""
 
@@ -99,3 +28,95 @@ def positive(kind: type) -> Callable[[str], int | float]:
         return value
 
     return number
+
+
+def add_run(parser: argparse.ArgumentParser, positional: bool = False) -> None:
+    """``run`` and ``checkpoint``: the work dir of a run, or a config and a checkpoint; for
+    :meth:`RunDirectory.open <bce3s.engine.run_directory.RunDirectory.open>`.
+
+    Args:
+        parser: to which they are added.
+        positional: whether the checkpoint is the second argument; else it is ``--checkpoint``.
+    """
+    parser.add_argument('run', metavar='RUN', help='work dir of a run, or config file')
+    what = 'checkpoint file; of a work dir its newest valid one unless given'
+    if positional:
+        parser.add_argument('checkpoint', metavar='CHECKPOINT', nargs='?', help=what)
+    else:
+        parser.add_argument('--checkpoint', metavar='CHECKPOINT', help=what)
+
+
+def add_data_root(parser: argparse.ArgumentParser) -> None:
+    """``--data-root``, for ``load_config`` and ``RunDirectory.open``."""
+    parser.add_argument(
+        '--data-root', metavar='DIR', help='where the images are, instead of where the config says'
+    )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """``--cfg-options``, for ``load_config`` and ``RunDirectory.open``."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='change the config: train_cfg.max_epochs=2 model.head.contrastive.tau=0.5',
+    )
+
+
+# ------------------------------------------------------------ exit status
+def run_tool(action: Callable[[], int | None], hint: str = '', folder: Path | str = '') -> int:
+    """The exit status of a command whose arguments are parsed: that of ``action``, see
+    :func:`status_of`, which takes ``folder``; 130 after Ctrl-C, with ``hint`` on what is left of
+    the work.
+    """
+    # mmcv-lite is what the requirements ask for; its advice to install mmcv does not apply.
+    warnings.filterwarnings('ignore', 'Fail to import', UserWarning)
+    # The name of a class may have signs that the font of a figure lacks.
+    warnings.filterwarnings('ignore', 'Glyph .* missing', UserWarning)
+    # A loader that pins memory is for GPUs and does no harm without one.
+    warnings.filterwarnings('ignore', "'pin_memory' argument is set as true", UserWarning)
+    try:
+        return status_of(action, folder)
+    except KeyboardInterrupt:
+        print_error(f'Interrupted. {hint}'.strip())
+        return 130
+
+
+def status_of(action: Callable[[], int | None], folder: Path | str = '') -> int:
+    """What ``action`` returns (None: 0); or 1 after a :class:`BCE3SError`, or where ``folder``
+    cannot be written, which is printed as a sentence.
+    """
+    try:
+        status = action() or 0
+        sys.stdout.flush()
+        return status
+    except BCE3SError as error:
+        # without the traceback that a loader's worker process puts before it
+        print_error(str(error).rsplit('bce3s.errors.BCE3SError: ', 1)[-1].strip())
+        return 1
+    except BrokenPipeError:  # `| head` has read enough
+        _drop_output()
+    except OSError as error:
+        if folder:
+            print_error(f'cannot write to {folder}: {error}')
+        elif error.errno in DISK_ERRORS | PATH_ERRORS:
+            print_error(f'{reason(error)}.')
+        else:
+            raise
+        _drop_output()
+    return 1
+
+
+def _drop_output() -> None:
+    """Nothing more is written to the terminal, or its file: not even what Python holds back."""
+    with suppress(OSError, ValueError):  # without a file descriptor: in a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_error(text: str) -> None:
+    """``error: TEXT`` on stderr, with the rank of a process that is not the first."""
+    sys.stdout.flush()
+    rank = os.environ.get('RANK', '0')
+    where = f'rank {rank}: ' if rank != '0' else ''
+    print(f'error: {where}{text}', file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` share: config, processes, errors as sentences.
+"""``train`` and ``test``: config, work dir, processes, and the run itself.
 
 Nothing here imports torch before the arguments are parsed, so ``--help`` answers at once.
 """
@@ -8,17 +8,17 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import sys
-import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bce3s.arguments import parser
+from bce3s.arguments import add_data_root, add_options, add_run, run_tool
+from bce3s.config import apply_options, check_keys, explain, explained, load_config
 from bce3s.datasets.workers import not_fetched, worker_death
 from bce3s.errors import BCE3SError
-from bce3s.files import DISK_ERRORS, PATH_ERRORS, checkpoints_in, exclusive, hush_writers, reason
+from bce3s.files import DISK_ERRORS, checkpoints_in, exclusive, hush_writers, reason
+from bce3s.packaged import OWN_IMAGES
 from bce3s.processes import (
     abandon_processes,
     adopt_environment,
@@ -26,98 +26,159 @@ from bce3s.processes import (
     start_processes,
     stop_processes,
 )
-from bce3s.run_config import load_config, train_config, with_own_data
 from bce3s.signals import FailedElsewhere, Preempted, StopSignals
 
 if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
+    from bce3s.own_data.found import FoundImages
 
-# ------------------------------------------------------------ exit status
+TRAIN = """example: bce3s train configs/bce3s/digits.py --seed 1 --work-dir runs/1
+
+exit status: 0 done, or stopped by SIGTERM, SIGUSR1 or SIGHUP with all of it saved (continue
+with --resume); 1 an error, in one sentence; 2 wrong arguments; 130 stopped by Ctrl-C,
+everything saved (a second Ctrl-C stops at once)"""
+TEST = """examples: bce3s test runs/1
+          bce3s test configs/bce3s/digits.py runs/1/epoch_130.pth
+          bce3s test work_dirs/my_folder --data NEW_IMAGES"""
+
+
+# ------------------------------------------------------------ arguments
 def main(tool: str, argv: list[str] | None = None) -> int:
     """Parses, runs, and prints a :class:`BCE3SError` as one sentence. Returns the exit status."""
     args = parser(tool).parse_args(argv)
     run = {'train': train, 'test': test}[tool]
     hint = '--resume continues from the last checkpoint.' if tool == 'train' else ''
-    return run_tool(lambda: run(args), hint)
-
-
-def run_tool(action: Callable[[], int | None], hint: str = '', folder: Path | str = '') -> int:
-    """The exit status of a tool whose arguments are parsed: that of ``action``, see
-    :func:`status_of`, which takes ``folder``; 130 after Ctrl-C, with ``hint`` on what is left of
-    the work.
-    """
-    prepare_process()
-    try:
-        status = status_of(action, folder)
-    except KeyboardInterrupt:
-        _print_error(f'Interrupted. {hint}'.strip())
-        status = 130
+    status = run_tool(lambda: run(args), hint)
     abandon_processes()
     return status
 
 
-def prepare_process() -> None:
-    """What holds for every tool, before torch and MMEngine are imported."""
-    # Every torch.load of this process, MMEngine's too, reads tensors and plain types only.
-    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
-    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
-    # mmcv-lite is what the requirements ask for; its advice to install mmcv does not apply.
-    warnings.filterwarnings('ignore', 'Fail to import', UserWarning)
-    # The name of a class may have signs that the font of a figure lacks.
-    warnings.filterwarnings('ignore', 'Glyph .* missing', UserWarning)
-    # A loader that pins memory is for GPUs and does no harm without one.
-    warnings.filterwarnings('ignore', "'pin_memory' argument is set as true", UserWarning)
+def parser(tool: str) -> argparse.ArgumentParser:
+    """The argument parser of ``tool`` ('train' or 'test')."""
+    p = argparse.ArgumentParser(
+        prog=f'bce3s {tool}', formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if tool == 'train':
+        p.description, p.epilog = 'Train a config, validate it and write its report.', TRAIN
+        p.add_argument('config', help='config file; or a folder, or list, of your own images')
+        p.add_argument('--work-dir', help='where everything is written (work_dirs/<config name>)')
+        p.add_argument(
+            '--resume',
+            nargs='?',
+            const='auto',
+            metavar='CKPT',
+            help='continue: from CKPT, or else from the newest valid checkpoint in the work dir, '
+            'with the config that the run was begun with and the --cfg-options given now',
+        )
+        p.add_argument(
+            '--changed',
+            action='store_true',
+            help='resume although the config has another length or rate than the checkpoint',
+        )
+        p.add_argument('--amp', action='store_true', help='bfloat16 autocast in the model')
+        p.add_argument(
+            '--auto-scale-lr',
+            action='store_true',
+            help='scale the learning rate with the global batch (auto_scale_lr.base_batch_size)',
+        )
+        p.add_argument('--seed', type=int, help='seed of the run (the config says 0)')
+        p.add_argument(
+            '--overwrite',
+            action='store_true',
+            help='start again in a work dir that holds checkpoints; they are deleted',
+        )
+        p.add_argument(
+            '--dry-run',
+            action='store_true',
+            help='show settings and class counts, and what looks wrong with your own images; '
+            'nothing is trained or written',
+        )
+    else:
+        p.description, p.epilog = 'Evaluate a checkpoint and write its report.', TEST
+        add_run(p, positional=True)
+        p.add_argument(
+            '--data',
+            metavar='PATH',
+            help='evaluate on these labelled images instead: a folder of class folders, or a list',
+        )
+        p.add_argument(
+            '--work-dir',
+            help='where the report is written (<folder of the checkpoint>/test; of --data PATH: '
+            'test_<name of PATH>)',
+        )
+    add_data_root(p)
+    add_options(p)
+    p.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
+    p.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
+    return p
 
 
-def status_of(action: Callable[[], int | None], folder: Path | str = '') -> int:
-    """The exit status of a tool: what ``action`` returns (None: 0); or 1 after a
-    :class:`BCE3SError`, or where ``folder`` cannot be written, which is printed as a sentence.
+# ------------------------------------------------------------ the config of a training run
+def train_config(args: argparse.Namespace) -> Config:
+    """The config with its flags; own data are still to be looked for. In the place of a config
+    there may be a folder or list of somebody's own images. A run that is resumed takes the config
+    that it wrote into its work dir, and options that are given now.
     """
-    try:
-        status = action() or 0
-        sys.stdout.flush()
-        return status
-    except BCE3SError as error:
-        _print_error(_sentence(error))
-        return 1
-    except BrokenPipeError:  # `| head` has read enough
-        _drop_output()
-    except RuntimeError as error:
-        if 'Symlink loop' not in str(error):  # of Path.resolve
-            raise
-        _print_error(f'{error}.')
-    except OSError as error:
-        if folder:
-            _print_error(f'cannot write to {folder}: {error}')
-        elif error.errno in DISK_ERRORS | PATH_ERRORS:
-            _print_error(f'{reason(error)}.')
-        else:
-            raise
-        _drop_output()
-    return 1
+    if Path(args.config).is_dir() or Path(args.config).suffix in ('.csv', '.tsv', '.txt'):
+        args.cfg_options = [f'data_root={args.config}', *args.cfg_options]
+        args.config = str(OWN_IMAGES)
+    cfg = load_config(args.config, args.cfg_options, args.data_root)
+    default = cfg.get('work_dir') or Path('work_dirs', Path(args.config).stem)
+    work_dir = str(args.work_dir or default)
+    own, name = Path(work_dir, Path(args.config).name), cfg.filename
+    resumed = args.resume is not None or cfg.get('resume')
+    # some options are read while own images are looked for, which is over when a run is begun
+    of_images = any(option.startswith(('data_root=', 'own_data.')) for option in args.cfg_options)
+    if resumed and own.is_file() and not of_images:
+        if os.environ.get('RANK', '0') == '0':
+            print(f'Resuming with {own}, the config that this run was begun with.')
+        cfg = load_config(str(own), args.cfg_options, args.data_root)
+        object.__setattr__(cfg, '_filename', name)  # which the report has
+    cfg.work_dir = work_dir
+    if args.amp:
+        if not isinstance(cfg.get('model'), dict):
+            raise BCE3SError(f'--amp sets model.precision, but {args.config} has no model.')
+        cfg.model.precision = 'bf16'
+    if args.auto_scale_lr:
+        if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
+            raise BCE3SError(
+                f'--auto-scale-lr: {args.config} does not say for which batch its rate is meant: '
+                'set auto_scale_lr.base_batch_size.'
+            )
+        cfg.auto_scale_lr.enable = True
+    if args.seed is not None:
+        cfg.setdefault('randomness', {})
+        cfg.randomness.seed = args.seed
+    return cfg
 
 
-def _drop_output() -> None:
-    """Nothing more is written to the terminal, or its file: not even what Python holds back."""
-    with suppress(OSError, ValueError):  # without a file descriptor: in a test
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def with_own_data(
+    cfg: Config, options: list[str], keep: bool = False, write: bool = True
+) -> FoundImages | None:
+    """Completes a config for somebody's own images (:mod:`bce3s.own_data.complete`), after which
+    the options have the last word; None and nothing for another config.
+
+    Args:
+        cfg: with its flags and options.
+        options: ``--cfg-options``, applied once more.
+        keep: whether splits that the work dir has stay as they are.
+        write: whether splits are written down.
+    """
+    if 'own_data' not in cfg:
+        return None
+    from bce3s.own_data.complete import KEYS, complete
+
+    enabled = (cfg.get('auto_scale_lr') or {}).get('enable', False)
+    found = complete(cfg, cfg.work_dir, keep, write)
+    cfg.auto_scale_lr.enable = enabled
+    apply_options(cfg, [o for o in options if o.partition('=')[0].split('.')[0] not in KEYS])
+    check_keys(cfg)
+    return found
 
 
-def _sentence(error: BCE3SError) -> str:
-    """The message; without the traceback that a loader's worker process puts before it."""
-    return str(error).rsplit('bce3s.errors.BCE3SError: ', 1)[-1].strip()
-
-
-def _print_error(text: str) -> None:
-    sys.stdout.flush()
-    rank = os.environ.get('RANK', '0')
-    where = f'rank {rank}: ' if rank != '0' else ''
-    print(f'error: {where}{text}', file=sys.stderr, flush=True)
-
-
-# ------------------------------------------------------------ tools
+# ------------------------------------------------------------ train
 def train(args: argparse.Namespace) -> int:
     """``tools/train.py``; returns its exit status."""
     adopt_environment(args.launcher)
@@ -139,11 +200,13 @@ def train(args: argparse.Namespace) -> int:
 
 
 def _dry_run(cfg: Config, args: argparse.Namespace) -> int:
+    from mmengine.registry import init_default_scope
+
     from bce3s.own_data.dry_run import dry_run
-    from bce3s.strict_config import explained
 
     with explained(cfg):
-        return dry_run(cfg, args.cfg_options)
+        init_default_scope(cfg.default_scope)
+        return dry_run(cfg, with_own_data(cfg, args.cfg_options, write=False))
 
 
 def _train_in(cfg: Config, args: argparse.Namespace) -> int:
@@ -231,36 +294,31 @@ def _agreed_checkpoint(work_dir: Path, resume: str | None) -> str | None:
     return found[0]
 
 
+# ------------------------------------------------------------ test
 def test(args: argparse.Namespace) -> int:
     """``tools/test.py``: on the images that ``--data`` names, or else on ``test_dataloader`` if the
     config has one, or else on ``val_dataloader``.
     """
     adopt_environment(args.launcher)
-    if Path(args.config).is_dir():
-        from bce3s.engine.run_directory import RunDirectory
+    from bce3s.engine.run_directory import RunDirectory
 
-        run = RunDirectory.open(args.config, args.checkpoint)
-        args.config, args.checkpoint = str(run.config.filename), str(run.checkpoint)
-    elif args.checkpoint is None:
-        raise BCE3SError(f'{args.config} is no work dir of a run: give CONFIG CHECKPOINT.')
     of_data = [o for o in args.cfg_options if args.data and o.startswith('own_data.')]
-    cfg = load_config(args.config, [o for o in args.cfg_options if o not in of_data])
+    options = [o for o in args.cfg_options if o not in of_data]
+    run = RunDirectory.open(args.run, args.checkpoint, options, args.data_root)
+    cfg, checkpoint = run.config, str(run.checkpoint)
     default = f'test_{Path(args.data).resolve().stem}' if args.data else 'test'
-    cfg.work_dir = str(args.work_dir or Path(args.checkpoint).parent / default)
-    if not Path(args.checkpoint).is_file():
-        raise BCE3SError(f'Checkpoint {args.checkpoint} does not exist. Check the path.')
+    cfg.work_dir = str(args.work_dir or run.checkpoint.parent / default)
     if 'own_data' in cfg:
         raise BCE3SError(
-            f'{args.config} does not say which images a run was trained on; the config that the '
-            f'run wrote does: python tools/test.py {Path(args.checkpoint).parent}/'
-            f'{Path(args.config).name} {args.checkpoint}'
+            f'{args.run} does not say which images a run was trained on; the run does: give '
+            f'{run.checkpoint.parent}.'
         )
     if args.data:
         from bce3s.own_data.later import evaluate_on
 
-        evaluate_on(cfg, args.data, args.checkpoint, of_data)
-    _complete_test(cfg, args.config)
-    cfg.load_from, cfg.resume = args.checkpoint, False
+        evaluate_on(cfg, args.data, checkpoint, of_data)
+    _complete_test(cfg, args.run)
+    cfg.load_from, cfg.resume = checkpoint, False
 
     def begin(runner: Runner) -> None:
         runner.load_or_resume()  # a checkpoint that does not fit is found before data are fetched
@@ -302,9 +360,7 @@ def _delete(files: list[Path]) -> None:
 # ------------------------------------------------------------ running
 def _run(cfg: Config, launcher: str, action: Callable[[Runner], None]) -> None:
     """Builds the runner and calls ``action`` on it; a mistake in the config ends as a sentence."""
-    from bce3s.engine import checkpoint as checkpoint  # the atomic backend, the safe loader
     from bce3s.engine.runner import QuietRunner
-    from bce3s.strict_config import explain
 
     start_processes(cfg, launcher)
     stop = runner = None

@@ -1,9 +1,8 @@
 """Starts a tool in several processes through torchrun, and hands signals on to them.
 
-torchrun by itself takes SIGTERM for the end: it kills its processes after 30 s and fails. Here it
-runs as a child of the launcher, which sends SIGTERM, SIGUSR1, SIGHUP and the first Ctrl-C to the
-processes themselves; they save and end, and torchrun ends as they do. Nothing here imports torch
-but torchrun's own process.
+torchrun by itself takes SIGTERM for the end: it kills its processes and fails. Here it runs in a
+thread, where it listens for no signals, while the main thread hands SIGTERM, SIGUSR1, SIGHUP and
+the first Ctrl-C to the processes: they save and end, and torchrun ends as they do.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from bce3s.processes import cores
 from bce3s.signals import STOPPING
 
 ROOT = Path(__file__).resolve().parents[1]
-AGENT = '--agent'
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -33,8 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     read from the environment.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    if argv[:1] == [AGENT]:
-        return agent(argv[1:])
     if argv[:1] in (['-h'], ['--help']):
         print('usage: launch.py train|test GPUS CONFIG [arguments]; see tools/dist_train.sh')
         return 0
@@ -44,16 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, BCE3SError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    script = [str(ROOT / 'tools' / f'{tool}.py'), *arguments, '--launcher', 'pytorch']
-    environ = dict(os.environ)
     # torch would take all cores in every process (or, under torchrun, one)
-    threads = environ.setdefault('OMP_NUM_THREADS', str(max(1, cores() // int(gpus))))
+    threads = os.environ.setdefault('OMP_NUM_THREADS', str(max(1, cores() // int(gpus))))
+    os.environ.setdefault('MKL_NUM_THREADS', threads)  # or MMEngine would set it, and say so
     # A store for each start: in one that is kept, processes that begin again find the addresses of
     # those before them.
-    environ.setdefault('TORCH_DISABLE_SHARE_RDZV_TCP_STORE', '1')
-    environ.setdefault('MKL_NUM_THREADS', threads)  # or MMEngine would set it, and say so
-    command = [sys.executable, str(ROOT / 'tools' / 'launch.py'), AGENT, *options, *script]
-    return supervise(command, environ)
+    os.environ.setdefault('TORCH_DISABLE_SHARE_RDZV_TCP_STORE', '1')
+    script = [str(ROOT / 'tools' / f'{tool}.py'), *arguments, '--launcher', 'pytorch']
+    return supervise([*options, *script])
 
 
 # ------------------------------------------------------------ what torchrun is told
@@ -68,11 +62,6 @@ def torchrun_options(gpus: str, environ: Mapping[str, str]) -> list[str]:
         BCE3SError: a value is wrong, or one is missing.
     """
     here = _number('the number of GPUs', gpus, 1)
-    if ':' in environ.get('NNODES', ''):
-        raise BCE3SError(
-            f'NNODES={environ["NNODES"]}: the number of machines is fixed, for with another number '
-            'of processes the batches, and so the steps, would be others. Give one number.'
-        )
     nodes = _number('NNODES', environ.get('NNODES', '1'), 1)
     restarts = _number('MAX_RESTARTS', environ.get('MAX_RESTARTS', '0'), 0)
     if nodes > 1 and (absent := [k for k in ('NODE_RANK', 'MASTER_ADDR') if not environ.get(k)]):
@@ -98,12 +87,11 @@ def torchrun_options(gpus: str, environ: Mapping[str, str]) -> list[str]:
     return [*options, f'--node_rank={node}', f'--master_addr={address}', f'--master_port={port}']
 
 
-def _number(name: str, text: str, least: int, most: int | None = None) -> int:
+def _number(name: str, text: str, least: int, most: int = 10**9) -> int:
     value = int(text) if re.fullmatch('[0-9]{1,9}', text) else -1
-    if value < least or (most is not None and value > most):
-        kind = 'a positive number' if least == 1 else f'a number of at least {least}'
-        bounds = kind if most is None else f'a number from {least} to {most}'
-        raise BCE3SError(f'{name} must be {bounds}, not {text!r}')
+    if not least <= value <= most:
+        bounds = f'of at least {least}' if most == 10**9 else f'from {least} to {most}'
+        raise BCE3SError(f'{name} must be a number {bounds}, not {text!r}')
     return value
 
 
@@ -115,15 +103,49 @@ def _free_port() -> str:
 
 
 # ------------------------------------------------------------ torchrun, and who watches it
-def agent(arguments: Sequence[str]) -> int:
-    """Runs torchrun here; a failure ends as one sentence, after those of the processes."""
+def supervise(arguments: Sequence[str]) -> int:
+    """Runs torchrun until it ends, handing signals on to its processes; returns the exit status."""
+    running: list = []  # torch's handle on the processes, of each start one
+    interrupted = 0
+
+    def hand_on(number: int, _: object) -> None:
+        nonlocal interrupted
+        interrupted += number == signal.SIGINT
+        pids = running[-1].pids().values() if running else ()
+        for pid in pids:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, signal.SIGKILL if interrupted > 1 else number)
+        if interrupted > 1 or not pids:
+            os._exit(128 + number)
+
+    for number in STOPPING:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # under nohup
+            signal.signal(number, hand_on)
+    status = [1]
+    torchrun = threading.Thread(
+        target=lambda: status.append(_torchrun(arguments, running)), daemon=True
+    )
+    torchrun.start()
+    torchrun.join()
+    return status[-1]
+
+
+def _torchrun(arguments: Sequence[str], running: list) -> int:
+    """torchrun in this thread; a failure ends as one sentence, after those of the processes."""
     from torch.distributed import run
-    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.agent.server import local_elastic_agent
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous.api import RendezvousError
 
     # it would say what is said below, at length
     logging.getLogger('torch.distributed.elastic.multiprocessing.api').setLevel(logging.CRITICAL)
+    start = local_elastic_agent.start_processes
+
+    def started(*args, **kwargs):
+        running.append(start(*args, **kwargs))
+        return running[-1]
+
+    local_elastic_agent.start_processes = started
     args = run.parse_args(list(arguments))
     try:
         run.run(args)
@@ -139,66 +161,9 @@ def agent(arguments: Sequence[str]) -> int:
             f'the {args.nnodes} machine(s) did not come together ({text}). Are NNODES, MASTER_ADDR '
             'and PORT the same on all of them, and is the port free and open?'
         )
-    except SignalException as stopped:
-        return 128 + stopped.sigval
     return 0
 
 
 def _failed(text: str) -> int:
     print(f'error: {text}', file=sys.stderr, flush=True)
     return 1
-
-
-def supervise(command: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Runs torchrun's process until it ends, handing signals on; returns its exit status."""
-    torchrun: list[subprocess.Popen] = []
-    interrupted = 0
-
-    def hand_on(number: int, _: object) -> None:
-        nonlocal interrupted
-        interrupted += number == signal.SIGINT
-        agents = [process.pid for process in torchrun]
-        pids = [pid for agent in agents for pid in children(agent)]
-        if interrupted > 1 or not pids:
-            pids = agents  # to end, with all its processes
-            number = signal.SIGTERM if number != signal.SIGINT else number
-        for pid in pids:
-            with suppress(ProcessLookupError):  # it has just ended
-                os.kill(pid, number)
-
-    for number in STOPPING:
-        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
-            continue  # under nohup
-        signal.signal(number, hand_on)
-    # A session of its own: what its group is sent (Ctrl-C, `timeout`, Slurm) comes through here.
-    start = dict(start_new_session=True, preexec_fn=_end_with_the_launcher)
-    torchrun.append(subprocess.Popen(list(command), env=dict(environ), **start))
-    status = torchrun[0].wait()
-    return status if status >= 0 else 128 - status
-
-
-def _end_with_the_launcher() -> None:
-    """On Linux torchrun gets SIGTERM when its launcher is killed, and ends its processes."""
-    if sys.platform == 'linux':
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
-def children(pid: int) -> list[int]:
-    """The processes that ``pid`` started."""
-    return [child for child, parent in _processes() if parent == pid]
-
-
-def _processes() -> Iterator[tuple[int, int]]:
-    """(process, parent) of all."""
-    if not Path('/proc/self/stat').is_file():
-        command = ['ps', '-A', '-o', 'pid=', '-o', 'ppid=']
-        table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        yield from ((int(a), int(b)) for a, b in map(str.split, table.splitlines()))
-        return
-    for folder in Path('/proc').glob('[0-9]*'):
-        try:  # "pid (name) state parent ...", and the name may hold anything
-            yield int(folder.name), int((folder / 'stat').read_text().rsplit(')', 1)[1].split()[1])
-        except OSError:  # it has just ended
-            continue

@@ -9,8 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bce3s.arguments import positive
-from bce3s.cli import run_tool
+from bce3s.arguments import positive, run_tool
 
 EXAMPLES = """example:
   python tools/posthoc.py work_dirs/digits
@@ -46,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def posthoc_tool(args: argparse.Namespace, out: Path) -> None:
     """Raises BCE3SError where something is missing or wrong, OSError where it cannot write."""
+    from bce3s.config import explained
     from bce3s.engine.posthoc_run import posthoc
     from bce3s.engine.run_directory import RunDirectory
     from bce3s.evaluation.posthoc_report import how_chosen, posthoc_table, write_posthoc
-    from bce3s.strict_config import explained
 
     run = RunDirectory.open(args.run, args.checkpoint)
     out.mkdir(parents=True, exist_ok=True)  # or the work would be in vain

@@ -15,8 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bce3s.arguments import positive
-from bce3s.cli import run_tool
+from bce3s.arguments import positive, run_tool
 from bce3s.datasets.benchmarks import IN_MEMORY, ON_DISK, read_manifest
 from bce3s.datasets.tables import OPTION
 from bce3s.errors import BCE3SError

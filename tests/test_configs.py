@@ -1,6 +1,7 @@
 """Every config is whole: it passes the strict key check, and its parts fit together."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torchvision import models
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.datasets.long_tailed import class_counts
 from bce3s.registry import DATASETS, MODELS
 
@@ -78,6 +79,12 @@ def test_config_is_whole(path):
         assert num_classes == len(dataset.classes)
 
 
+@pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+def test_the_options_in_its_docstring_are_options(path):
+    for line in re.findall(r'--cfg-options (.*)', path.read_text()):
+        load_config(str(path), re.findall(r'[\w.]+=[\w./]+', line))
+
+
 @pytest.mark.parametrize('path', ICML, ids=lambda path: path.stem)
 def test_settings_of_table_5(path):
     cfg = config(path)
@@ -91,7 +98,8 @@ def test_settings_of_table_5(path):
     )
     assert cfg.train_dataloader.batch_sampler.type == 'GlobalBatchSampler'
     assert cfg.default_hooks.measures.type == 'FeatureMeasuresHook'
-    assert cfg.custom_hooks[0].type == ('CosineLRHook' if adam else 'StepLRHook')
+    schedule = cfg.default_hooks.schedule
+    assert schedule.type == ('CosineLRHook' if adam else 'StepLRHook')
     assert optimizer['type'] == ('AdamW' if adam else 'SGD')
     assert ('momentum' in optimizer) == (not adam)
     if 'imagenet' in path.stem:
@@ -135,10 +143,9 @@ def test_the_other_loss_and_the_sweeps_are_options(leaf):
 def test_published_values_stand_in_the_reproduction_config():
     """method.md's recipe, line by line, as the R34 config has it."""
     cfg = load_config(str(ROOT / 'configs/bce3s/cifar100lt_if100.py'), [])
-    assert cfg.train_cfg.max_epochs == 330
-    assert cfg.custom_hooks[0].finetune_epochs == 10
-    assert cfg.custom_hooks[0].freeze_norm is False
-    assert cfg.custom_hooks[0].shift == 1
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.finetune_epochs) == (330, 10)
+    assert cfg.default_hooks.schedule.freeze_norm is False
+    assert cfg.default_hooks.schedule.shift == 1
     assert dict(cfg.optim_wrapper.optimizer) == dict(
         type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-3, fused=True
     )
@@ -165,7 +172,7 @@ def test_only_the_published_recipe_trains_its_last_epoch_at_rate_0(path):
     """ResNet-34 on CIFAR-LT: BCE3S, its ablation, and its baselines."""
     of_bce3s = path.parts[-2] in ('bce3s', 'baselines', 'ablation')
     published = of_bce3s and path.stem.startswith('cifar')
-    shift = config(path).custom_hooks[0].get('shift', 0)
+    shift = config(path).default_hooks.schedule.get('shift', 0)
     assert shift == (1 if published and '_r32' not in path.stem else 0)
 
 
@@ -196,10 +203,10 @@ def test_data_and_batches_of_lists_of_images(path):
     batch = 128 if 'r152' in name else 256
     assert dict(cfg.auto_scale_lr) == dict(enable=False, base_batch_size=batch)
     assert cfg.train_dataloader.batch_size == batch
-    hook, long = cfg.custom_hooks[0], '180e' in name
-    first = cfg.train_cfg.max_epochs - hook.get('finetune_epochs', 0)
-    assert first == (30 if 'r152' in name else 180 if long else 100 if 'vit' in name else 90)
-    assert hook.get('warmup_epochs', 0) == (5 if 'vit' in name or 'r152' in name else 0)
+    first = cfg.train_cfg.max_epochs - cfg.train_cfg.get('finetune_epochs', 0)
+    assert first == (30 if 'r152' in name else 100 if 'vit' in name else 90)
+    warmup = cfg.default_hooks.schedule.get('warmup_epochs', 0)
+    assert warmup == (5 if 'vit' in name or 'r152' in name else 0)
     colours = (0.466, 0.471, 0.380) if 'inat' in name else (0.485, 0.456, 0.406)
     assert cfg.model.data_preprocessor.mean == colours
 

@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import nn
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.datasets.whole_batches import DigitsLT
 from bce3s.engine.feature_extraction import extract, feature_batches
 from bce3s.engine.feature_quality import _checked_ks, feature_quality

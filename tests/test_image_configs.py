@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.engine import checkpoint as _atomic_backend  # noqa: F401  (registers it)
 from bce3s.engine.runner import QuietRunner
 
@@ -26,12 +26,10 @@ LEAVES = sorted(
     if path.stem.startswith(BENCHMARKS)
 )
 FAST = (
-    'bce3s/imagenet_lt_x50',
     'bce3s/places_lt_vit_b16',
     'bce3s/places_lt_r152',
     'bce3s/inaturalist2018_r50_sampled',
-    'baselines/imagenet_lt_ce_vit_b16',
-    'baselines/inaturalist2018_bce_r50',
+    'baselines/inaturalist2018_ce_r50',
 )
 TRAIN = [4, 3, 2, 1]  # images of each class; batches of 4, 4 and 2
 TEST = [2, 2, 2, 2]
@@ -59,13 +57,13 @@ def images(tmp_path_factory):
 def small(leaf, images, work_dir):
     """The config with tiny images, four classes, four epochs and thin networks."""
     options = [f'model.head.num_classes={len(TRAIN)}', 'train_cfg.max_epochs=4']
-    options += ['train_dataloader.batch_size=4', 'custom_hooks.0.warmup_epochs=0']
+    options += ['train_dataloader.batch_size=4', 'default_hooks.schedule.warmup_epochs=0']
     for loader in ('train_dataloader', 'val_dataloader'):
         options += [f'{loader}.num_workers=0', f'{loader}.pin_memory=False']
         options += [f'{loader}.dataset.{key}' for key in ('size=32', 'resize=36', 'manifest=None')]
         options += [f'{loader}.dataset.data_root={images}']
     if leaf.startswith('bce3s'):
-        options += ['custom_hooks.0.finetune_epochs=2']
+        options += ['train_cfg.finetune_epochs=2']
     cfg = load_config(str(ROOT / f'configs/{leaf}.py'), options)
     backbone = cfg.model.backbone
     if backbone.type == 'VisionTransformer':
@@ -107,14 +105,3 @@ def test_config_trains_and_evaluates(leaf, images, tmp_path):
     assert report['class_counts'] == TRAIN
     assert len(report['per_class']) == len(TRAIN)
     assert 0 <= report['all'] <= 100
-
-
-def test_every_config_for_images_is_known_here():
-    assert set(FAST) <= set(LEAVES)
-    nets = ('r50', 'x50', 'vit_b16')
-    expected = {f'bce3s/{b}_{n}{e}' for b in BENCHMARKS for n in nets for e in ('', '_180e')}
-    expected |= {
-        f'baselines/{b}_{loss}_{n}' for b in BENCHMARKS for n in nets for loss in ('ce', 'bce')
-    }
-    assert set(LEAVES) - expected == {'bce3s/places_lt_r152', 'bce3s/inaturalist2018_r50_sampled'}
-    assert expected <= set(LEAVES)

@@ -61,7 +61,7 @@ def installed(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_wheel_trains_digits_in_another_folder(installed, tmp_path):
-    options = ['train_cfg.max_epochs=2', 'custom_hooks.0.finetune_epochs=1']
+    options = ['train_cfg.max_epochs=2', 'train_cfg.finetune_epochs=1']
     command = [installed, 'train', 'configs/bce3s/digits.py', '--cfg-options', *options]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

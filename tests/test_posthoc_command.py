@@ -40,7 +40,7 @@ def ce(tmp_path_factory):
 @pytest.fixture(scope='module')
 def bce3s(tmp_path_factory):
     folder = tmp_path_factory.mktemp('posthoc') / 'bce3s'
-    return train('configs/bce3s/digits.py', folder, 'custom_hooks.0.finetune_epochs=1')
+    return train('configs/bce3s/digits.py', folder, 'train_cfg.finetune_epochs=1')
 
 
 @pytest.fixture

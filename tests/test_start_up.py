@@ -88,7 +88,7 @@ def test_a_table_of_jobs_needs_no_framework_but_torch(tmp_path):
 
 def test_a_training_imports_only_what_it_uses(tmp_path):
     """The digits come with scikit-learn; torch looks which of its neighbours are there."""
-    options = ['train_cfg.max_epochs=2', 'custom_hooks.0.finetune_epochs=1']
+    options = ['train_cfg.max_epochs=2', 'train_cfg.finetune_epochs=1']
     options += ['visualizer.vis_backends=[]', 'default_hooks.report=None']
     status, modules = call(
         'train.py',

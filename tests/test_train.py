@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHORT = (
     'train_cfg.max_epochs=4',
     'train_cfg.val_interval=2',
-    'custom_hooks.0.finetune_epochs=2',
+    'train_cfg.finetune_epochs=2',
     'default_hooks.checkpoint.interval=1',
 )
 
@@ -144,7 +144,7 @@ def test_the_test_tool_gives_the_report_of_training(undisturbed, tmp_path):
 
 
 def test_second_stage_alone_needs_a_first(tmp_path):
-    options = ('train_cfg.max_epochs=2', 'custom_hooks.0.finetune_epochs=2')
+    options = ('train_cfg.max_epochs=2', 'train_cfg.finetune_epochs=2')
     args = ['train', 'configs/bce3s/digits.py', '--work-dir', tmp_path, '--cfg-options', *options]
     process = start(*args)
     output = process.communicate(timeout=100)[0]
@@ -157,7 +157,7 @@ def test_second_stage_alone_equals_the_one_run(undisturbed, tmp_path):
     first = undisturbed.parent / 'first_stage' / 'epoch_2.pth'
     if not first.exists():
         train_first_stage(undisturbed)
-    options = ('train_cfg.max_epochs=2', 'custom_hooks.0.finetune_epochs=2', f'load_from={first}')
+    options = ('train_cfg.max_epochs=2', 'train_cfg.finetune_epochs=2', f'load_from={first}')
     train_short(tmp_path, options=options)
     before, after = load(first)['state_dict'], load(tmp_path / 'epoch_2.pth')['state_dict']
     changed = {k for k in before if not torch.equal(before[k], after[k])}

@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.engine import checkpoint as _atomic_backend  # noqa: F401  (registers it)
 from bce3s.engine.runner import QuietRunner
 

@@ -11,8 +11,8 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bce3s.arguments import positive
-from bce3s.cli import load_config, run_tool
+from bce3s.arguments import positive, run_tool
+from bce3s.config import load_config
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,10 +63,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
+    from bce3s.config import explained
     from bce3s.engine.feature_quality import feature_quality
     from bce3s.engine.unknown_sets import unknown_options
     from bce3s.evaluation.feature_report import format_tables, write_features
-    from bce3s.strict_config import explained
 
     config, checkpoint = _files(args)
     cfg = load_config(config, args.cfg_options)

@@ -17,7 +17,7 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bce3s.cli import run_tool
+from bce3s.arguments import run_tool
 
 SCALES = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 ALIGNED = 0.1  # root mean square of ||h - w|| below which features count as aligned

@@ -10,7 +10,7 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bce3s.cli import run_tool
+from bce3s.arguments import run_tool
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bce3s.cli import run_tool
+from bce3s.arguments import run_tool
 
 # The products are small: threads would wait for each other most of the time. Read by NumPy's
 # libraries when they are imported, which is in the functions below.

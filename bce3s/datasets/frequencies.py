@@ -132,8 +132,7 @@ def _name(k: int, names: Sequence[str] | None) -> str:
 def draw_frequencies(
     title: str, images: dict[str, Sequence[int]], thresholds: Thresholds | None = None
 ) -> bytes:
-    """Counts on a logarithmic axis, the most frequent class first, coloured by Many, Medium, Few;
-    the other splits as lines.
+    """Counts on a logarithmic axis, coloured by Many, Medium, Few; the other splits as lines.
 
     Args:
         title: the name of the data set.
@@ -157,6 +156,9 @@ def draw_frequencies(
             label = f'{name.capitalize()}: {counted(len(classes), "class")}'
             axes.stairs(counts[classes], edges, fill=True, color=LIGHT[name], baseline=0.1)
             axes.stairs(counts[classes], edges, color=COLOURS[name], linewidth=1.4, label=label)
+    for limit in (thresholds.many, thresholds.few):
+        if 1 <= limit <= counts.max():
+            axes.axhline(limit, color=MUTED, linewidth=0.8, linestyle=DOTTED, zorder=0)
     for split, (colour, dashes) in dict(val=(MUTED, DASHED), test=(INK, DOTTED)).items():
         if sum(each := images.get(split, ())):
             label = f'{split}: {counted(sum(each), "image")}'

@@ -7,8 +7,8 @@ from . import (
     non_finite,
     progress,
     report_hook,
-    run_checkpoint,
     run_state,
+    saving,
     schedule,
     skipped_images,
 )
@@ -22,8 +22,8 @@ __all__ = [
     'non_finite',
     'progress',
     'report_hook',
-    'run_checkpoint',
     'run_state',
+    'saving',
     'schedule',
     'skipped_images',
 ]

@@ -1,157 +1,112 @@
-"""Checkpoints that are read without unpickling code, and refused where they do not fit.
+"""What is read: checkpoints without code, the newest valid one, whether it fits the model and is of
+this config.
 
-Importing this module makes every checkpoint that MMEngine loads from this machine or by http go
-through :func:`load_from_disk`, every ``torch.load`` of the process read tensors and plain types
-only, and registers the storage backend ``atomic`` (:mod:`bce3s.engine.atomic`).
+Importing this module makes every ``torch.load`` of the process read tensors and plain types only,
+and every checkpoint that MMEngine loads from this machine or by http go through
+:func:`load_from_disk`.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import pickle
 import re
 import sys
 import zipfile
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import CheckpointLoader
-from mmengine.utils import apply_to
+from torch import Tensor
+from torch.optim import Optimizer
 
-from bce3s.engine.atomic import AtomicLocalBackend
-from bce3s.engine.checkpoint_content import checked
-from bce3s.engine.checkpoint_hooks import (
-    CheckpointGuardHook,
-    ResumedValidationHook,
-    SafeCheckpointHook,
-)
-from bce3s.engine.pickle_check import check_file
+from bce3s.config import experiment
+from bce3s.engine.run_state import bare_model
 from bce3s.errors import BCE3SError
+from bce3s.registry import HOOKS
 
-__all__ = [
-    'AtomicLocalBackend',
-    'CheckpointGuardHook',
-    'ResumedValidationHook',
-    'SafeCheckpointHook',
-    'load_for_mmengine',
-    'load_from_disk',
-    'read_whole',
-    'resolve_checkpoint',
-    'survey',
-]
+RATE = 'optim_wrapper.optimizer.lr'
+# keys of the length and of the learning rate
+COURSE = re.compile(
+    rf'{re.escape(RATE)}|optim_wrapper\.paramwise_cfg\..*|param_scheduler\b.*|'
+    r'default_hooks\.schedule\..*|train_cfg\.(max_epochs|max_iters|finetune_epochs)'
+)
+MOST = 20  # keys that are written out
+NOTHING = 'nothing'
 
-
+os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
 os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'  # for what others load, torchvision's weights
 
 
 # ------------------------------------------------------------ reading
+@CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_disk(filename: str | Path, map_location: Any = 'cpu') -> dict:
-    """``torch.load`` of a local file that holds tensors and plain types only; no code in it is ever
-    run.
+    """A checkpoint that holds tensors and plain types only; no code in it is ever run.
 
-    Before it is read, its pickle is followed by :mod:`bce3s.engine.pickle_check`; after that its
-    content is checked and copied by :mod:`bce3s.engine.checkpoint_content`, which also leaves out
-    ``meta.config``, the text that MMEngine would run on a resume.
+    Weights are under ``state_dict``, wherever the file has them: there, under ``model`` (DeiT), or
+    at the top.
 
     Raises:
-        BCE3SError: no such file; truncated or not a checkpoint; it holds objects that would have to
-            be unpickled; or what it holds has not the form of a checkpoint.
+        BCE3SError: no such file; damaged, or not a checkpoint; or it holds other objects.
     """
     path = Path(filename).expanduser()
+    checkpoint = _read(path, map_location=map_location)
+    weights = checkpoint
+    for key in ('model', 'state_dict'):
+        weights = checkpoint.get(key, weights)
+    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise BCE3SError(
+            f'{path} holds no weights, which would be tensors by name, at the top, under '
+            f'state_dict or under model; it has {", ".join(map(str, [*checkpoint][:5]))}.'
+        )
+    rest = {} if weights is checkpoint else checkpoint
+    return {**rest, 'state_dict': weights}
+
+
+def _read(path: Path, **options: Any) -> dict:
+    """``torch.load`` of what has the checksums with which it was written, and is a dict."""
     if not path.is_file():
         raise BCE3SError(f'Checkpoint {path} does not exist. Check the path.')
     try:
-        check_file(path)
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r'(?:GLOBAL|[Gg]lobal|class|function) ([\w.]+\.[\w.]+)', str(error))
-        what = found[1].rstrip('.') if found else str(error).splitlines()[0][:200]
-        raise BCE3SError(
-            f'{path} is refused: it is no checkpoint of tensors and plain values ({what}). Nothing '
-            'of it was run. Use a checkpoint written by this project, or one that holds weights '
-            'only.'
-        ) from error
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise BCE3SError(
-            f'{path} does not fit into the memory ({path.stat().st_size / 1e6:.1f} MB).'
-        ) from error
+        if zipfile.is_zipfile(path) and (record := zipfile.ZipFile(path).testzip()):
+            raise ValueError(f'the checksum of its record {record} is wrong')
+        checkpoint = torch.load(path, weights_only=True, **options)
+        if not isinstance(checkpoint, dict):
+            raise TypeError(f'it holds a value of type {type(checkpoint).__name__}')
     except Exception as error:  # a damaged file can raise anything
-        reason = f'{type(error).__name__}: {error}'.splitlines()[0][:200]
+        unsafe = re.search(r'GLOBAL ([\w.]+\w)', str(error))
+        text = (str(error) or type(error).__name__).splitlines()[0][:200]
+        reason = f'it names {unsafe[1]}' if unsafe else text
         raise BCE3SError(
-            f'{path} cannot be read as a checkpoint ({reason}): it is truncated or another kind of '
-            'file. Use an earlier checkpoint.'
+            f'{path} cannot be read as a checkpoint of tensors and plain values ({reason}); '
+            'nothing of it was run. It is damaged, or another kind of file: use an earlier '
+            'checkpoint, or a file of weights.'
         ) from error
-    if not isinstance(checkpoint, dict):
-        raise BCE3SError(
-            f'{path} holds a value of type {type(checkpoint).__name__}, not a checkpoint.'
-        )
-    return checked(str(path), path.stat().st_size, checkpoint)
-
-
-def read_whole(path: Path) -> dict:
-    """:func:`load_from_disk`, and every record has the checksum with which it was written, which
-    ``torch.load`` does not look at.
-
-    Raises:
-        BCE3SError: as :func:`load_from_disk`; a record was changed.
-    """
-    checkpoint = load_from_disk(path)
-    if name := _changed_record(path):
-        raise BCE3SError(
-            f'{path} is damaged: its record {name} has another checksum than when it was written. '
-            'Use another checkpoint.'
-        )
     return checkpoint
 
 
-def _changed_record(path: Path) -> str | None:
-    """The first record of a torch file whose CRC-32 is wrong."""
-    if not zipfile.is_zipfile(path):  # before torch 1.6: without checksums
-        return None
+def is_damaged(path: Path) -> bool:
+    """Whether a file is not, or no longer, what ``torch.save`` has written."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        return str(error)
-
-
-# What was read to see whether a run can be resumed from it, until the runner asks for it.
-_held: dict[tuple[Path, int, int], dict] = {}
-
-
-def _identity(path: Path) -> tuple[Path, int, int]:
-    state = path.stat()
-    return path.resolve(), state.st_mtime_ns, state.st_size
-
-
-@CheckpointLoader.register_scheme(prefixes='', force=True)
-def load_for_mmengine(filename: str | Path, map_location: Any = 'cpu') -> dict:
-    """What every load of a local file by MMEngine comes to: :func:`read_whole`. A file that
-    :func:`resolve_checkpoint` has just read is not read again; its tensors are on the CPU then,
-    from where models and optimisers copy them.
-    """
-    path = Path(filename).expanduser()
-    if path.is_file() and (held := _held.pop(_identity(path), None)) is not None:
-        return held
-    checkpoint = read_whole(path)
-    if map_location != 'cpu':
-        checkpoint = apply_to(
-            checkpoint, lambda x: isinstance(x, torch.Tensor), lambda x: x.to(map_location)
-        )
-    return checkpoint
+        return zipfile.ZipFile(path).testzip() is not None
+    except (zipfile.BadZipFile, EOFError, OSError):
+        return True
 
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
 def load_from_http(url: str, map_location: Any = 'cpu') -> dict:
-    """Weights at an address (``load_from``), fetched once to torch's cache, then as of
-    :func:`load_from_disk`.
+    """Weights at an address (``load_from``), fetched once to torch's cache.
 
     Raises:
-        BCE3SError: they cannot be fetched, or what was fetched is refused.
+        BCE3SError: they cannot be fetched, or see :func:`load_from_disk`.
     """
     path = Path(torch.hub.get_dir(), 'checkpoints', Path(urlparse(url).path).name or 'weights')
     try:
@@ -163,95 +118,44 @@ def load_from_http(url: str, map_location: Any = 'cpu') -> dict:
     return load_from_disk(path, map_location)
 
 
-def _check_resumable(path: Path) -> None:
-    """Loads ``path`` and looks for what a resume needs."""
-    checkpoint = read_whole(path)
-    missing = [
-        k for k in ('meta', 'state_dict', 'message_hub', 'optimizer') if not checkpoint.get(k)
-    ]
-    if missing:
-        raise BCE3SError(
-            f'{path} has no {", ".join(missing)}, so training cannot be resumed from it (a best_* '
-            'checkpoint holds weights only). Resume from an epoch_*.pth, or start from its weights '
-            f'with --cfg-options load_from={path}.'
-        )
-    _held.clear()
-    _held[_identity(path)] = checkpoint
-
-
 # ------------------------------------------------------------ which one
-def _candidates(work_dir: Path) -> list[Path]:
-    """Files of ``work_dir`` that look like checkpoints to resume from."""
-    found = {
-        path
-        for kind in ('epoch', 'iter')
-        for path in work_dir.glob(f'{kind}_*.pth')
-        if re.fullmatch(rf'{kind}_\d+\.pth', path.name) and path.is_file()
-    }
-    pointer = work_dir / 'last_checkpoint'
-    if pointer.is_file() and (text := pointer.read_text(errors='replace').strip()):
-        # It holds an absolute path, stale once the folder was moved or copied: only the name
-        # counts. It names a file of another name_tmpl; which one is newest it does not decide.
-        named = work_dir / Path(text).name
-        if named.is_file():
-            found.add(named)
-    return sorted(found)
+def survey(folder: str | Path) -> tuple[list[tuple[Path, tuple[int, int]]], dict[Path, BCE3SError]]:
+    """The valid checkpoints of a run's folder, oldest first, each with its (serial, iteration); and
+    of the others why they are not.
 
-
-def _order(path: Path) -> tuple[int, int]:
-    """When a checkpoint was written: its number in the run's folder (files of earlier versions have
-    none: 0), then the iterations it holds. Tensors are not read where that can be helped.
-
-    Raises:
-        BCE3SError: it cannot be read.
+    ``serial`` counts the saves of a run, for no clock and no name tells which is newest: after
+    ``--resume`` from an older file, those of the branch that was left hold more iterations.
     """
-    try:
-        check_file(path)
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-        meta = checkpoint['meta']
-        order = (meta.get('serial', 0), meta['iter'])
-    except Exception:  # damaged in any way, or of an old kind: this one finds the words for it
-        meta = load_from_disk(path).get('meta') or {}
-        order = (meta.get('serial', 0), meta.get('iter', -1))
-    return order if all(type(number) is int for number in order) else (0, -1)
-
-
-def _by_age(work_dir: Path) -> tuple[list[tuple[Path, tuple[int, int]]], dict[Path, BCE3SError]]:
-    """Candidates that can be opened with their :func:`_order`, ascending; and why not the others.
-
-    After ``--resume`` from an older file, those of the branch that was left are older than what is
-    written from then on, although they hold more iterations: ``serial`` counts saves, no clock.
-    """
-    readable, broken = {}, {}
-    for path in _candidates(work_dir):
+    valid, unfit = {}, {}
+    for path in _candidates(Path(folder)):
         try:
-            readable[path] = _order(path)
+            meta = _read(path, map_location='cpu', mmap=zipfile.is_zipfile(path)).get('meta')
+            valid[path] = int(meta.get('serial', 0)), int(meta['iter'])
         except BCE3SError as error:
-            broken[path] = error
-    return sorted(readable.items(), key=lambda item: item[1]), broken
+            unfit[path] = error
+        except (AttributeError, KeyError, TypeError, ValueError):
+            unfit[path] = BCE3SError(f'{path} does not say at which iteration it was written.')
+    return sorted(valid.items(), key=itemgetter(1)), unfit
 
 
-def survey(folder: str | Path) -> tuple[list[tuple[Path, tuple[int, int]]], list[Path]]:
-    """Checkpoints of ``folder`` that are sound, oldest first, each with its number and iteration;
-    and those that are damaged (not those that are merely no checkpoints to resume from).
+def _candidates(folder: Path) -> list[Path]:
+    """Files that look like checkpoints to resume from, and the one that the run saved last, which
+    may have another name. Its path may be stale, for folders are moved: only the name counts.
     """
-    readable, broken = _by_age(Path(folder))
-    sound = [item for item in readable if _changed_record(item[0]) is None]
-    changed = [path for path, _ in readable if path not in dict(sound)]
-    torn = [path for path in broken if not zipfile.is_zipfile(path)]
-    return sound, changed + torn
+    found = {path for path in folder.glob('*.pth') if re.match(r'(epoch|iter)_\d+\.pth', path.name)}
+    if (pointer := folder / 'last_checkpoint').is_file():
+        found.add(folder / Path(pointer.read_text(errors='replace').strip()).name)
+    return sorted(path for path in found if path.is_file())
 
 
 def resolve_checkpoint(work_dir: str | Path, resume: str | None) -> Path | None:
     """The checkpoint to resume from.
 
-    ``resume`` is None (don't), ``'auto'`` (the one written last in ``work_dir`` among those that
-    are sound, at the end of an epoch or within one; None if it holds none) or a path. What is
-    passed over is logged with the reason.
+    ``resume`` is None (don't), a path, or ``'auto'``: the newest valid one in ``work_dir``, None if
+    that holds none at all. What is passed over is logged with the reason.
 
     Raises:
-        BCE3SError: the named file is missing or unfit; or ``work_dir`` holds checkpoints, none of
-            which can be used.
+        BCE3SError: the named file is missing or unfit; or all in ``work_dir`` are.
     """
     if resume is None:
         return None
@@ -259,20 +163,261 @@ def resolve_checkpoint(work_dir: str | Path, resume: str | None) -> Path | None:
         path = Path(resume).expanduser()
         _check_resumable(path)
         return path
-    readable, broken = _by_age(Path(work_dir))
-    for error in broken.values():
-        print_log(f'Passed over: {error}', 'current', level=logging.WARNING)
-    for path, _ in reversed(readable):
+    valid, unfit = survey(work_dir)
+    for path, _ in reversed(valid):
         try:
             _check_resumable(path)
         except BCE3SError as error:
-            print_log(f'Passed over: {error}', 'current', level=logging.WARNING)
+            unfit[path] = error
         else:
-            return path
-    if readable or broken:
-        names = ', '.join(path.name for path in [*(path for path, _ in readable), *broken])
+            break
+    else:
+        path = None
+    for error in unfit.values():
+        print_log(f'Passed over: {error}', 'current', level=logging.WARNING)
+    if path is None and unfit:
         raise BCE3SError(
-            f'None of the checkpoints in {work_dir} can be resumed from ({names}). Name another '
-            'with --resume PATH, or start again with --overwrite.'
+            f'None of the checkpoints in {work_dir} can be resumed from '
+            f'({", ".join(sorted(p.name for p in unfit))}). Name another with --resume PATH, or '
+            'start again with --overwrite.'
         )
-    return None
+    return path
+
+
+def _check_resumable(path: Path) -> None:
+    checkpoint = load_from_disk(path)
+    needed = ('meta', 'state_dict', 'message_hub', 'optimizer')
+    held = {key for key, value in checkpoint.items() if isinstance(value, dict) and value}
+    if missing := [key for key in needed if key not in held]:
+        raise BCE3SError(
+            f'{path} has no {", ".join(missing)}, so training cannot be resumed from it (a best_* '
+            'checkpoint holds weights only). Resume from an epoch_*.pth, or start from its weights '
+            f'with --cfg-options load_from={path}.'
+        )
+
+
+# ------------------------------------------------------------ does it fit
+@HOOKS.register_module()
+class CheckpointGuardHook(Hook):
+    """Stops where a checkpoint does not fit the model; MMEngine loads what fits and warns.
+
+    Args:
+        ignore: prefixes of parameter and buffer names that may be missing, left over or of another
+            shape.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, ignore: tuple[str, ...] | list[str] = ()) -> None:
+        self.ignore = tuple(ignore)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        compare_states(bare_model(runner).state_dict(), checkpoint['state_dict'], self.ignore)
+
+
+def compare_states(model: dict, saved: dict, ignore: tuple[str, ...] = ()) -> None:
+    """Compares names and shapes of two state dicts; ``module.`` before a saved name counts not.
+
+    Raises:
+        BCE3SError: another number of classes (both are named), or another architecture (what
+            differs is named).
+    """
+    saved = {name.removeprefix('module.'): value.shape for name, value in saved.items()}
+    model = {name: value.shape for name, value in model.items()}
+    names = [name for name in {**model, **saved} if not name.startswith(ignore)]
+    missing = [name for name in names if name not in saved]
+    extra = [name for name in names if name not in model]
+    shapes = {
+        name: (tuple(saved[name]), tuple(model[name]))
+        for name in names
+        if name in saved and name in model and saved[name] != model[name]
+    }
+    if not (missing or extra or shapes):
+        return
+    rows = {(*was[:1], *now[:1]) for was, now in shapes.values()}
+    only_rows = all(was[1:] == now[1:] for was, now in shapes.values())
+    in_head = not any(name.startswith(('backbone.', 'neck.')) for name in shapes)
+    if only_rows and len(rows) == 1 and in_head and not (missing or extra):
+        ((was, now),) = rows
+        name, (old, new) = next(iter(shapes.items()))
+        raise BCE3SError(
+            f'The checkpoint was trained with {was} classes, this config has {now} ({name}: {old} '
+            f'in the checkpoint, {new} in the model). Use the config it was trained with.'
+        )
+    differs = [
+        f'{name}: {old} in the checkpoint, {new} here' for name, (old, new) in shapes.items()
+    ]
+    parts = [
+        _named('missing in the checkpoint', missing),
+        _named('unknown to the model', extra),
+        _named('of another shape', differs),
+    ]
+    raise BCE3SError(
+        'The checkpoint is of another architecture than this config: '
+        f'{"; ".join(filter(None, parts))}. Use the config it was trained with.'
+    )
+
+
+def _named(what: str, names: list[str], most: int = 3) -> str:
+    more = f', ... ({len(names)} in all)' if len(names) > most else ''
+    return f'{what}: {", ".join(names[:most])}{more}' if names else ''
+
+
+def check_optimizer(optimizer: Optimizer, saved: dict) -> None:
+    """Whether ``saved`` is the state of ``optimizer`` on these parameters. torch looks at no
+    shapes, and a fused step would read moments of another shape past their end.
+
+    Raises:
+        ValueError: a moment of another shape than its parameter, or other numbers of parameters.
+        KeyError, TypeError: ``saved`` is no state of an optimiser.
+    """
+    for own, group in zip(optimizer.param_groups, saved['param_groups'], strict=True):
+        for number, parameter in zip(group['params'], own['params'], strict=True):
+            for key, value in saved['state'].get(number, {}).items():
+                shape = getattr(value, 'shape', parameter.shape)  # None: without momentum
+                if key != 'step' and shape != parameter.shape:
+                    raise ValueError(
+                        f'{key} of parameter {number} has the shape {tuple(shape)}, the parameter '
+                        f'{tuple(parameter.shape)}'
+                    )
+
+
+@HOOKS.register_module()
+class ResumedValidationHook(Hook):
+    """Runs, after a resume, the validation due at the end of the epoch that the checkpoint holds.
+
+    MMEngine saves an epoch's checkpoint before it validates, so a run stopped in between would
+    never have that epoch's figures, and one stopped after its last epoch no report. A checkpoint
+    within an epoch was written after the validation of the one before.
+    """
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner) -> None:
+        epoch, loop = runner.epoch, runner.train_loop
+        if epoch == 0 or runner.val_loop is None or epoch < loop.val_begin:
+            return
+        if getattr(loop, 'batches_done', 0):
+            return
+        if epoch % loop.val_interval == 0 or epoch >= loop.max_epochs:
+            runner.val_loop.run()
+
+
+# ------------------------------------------------------------ with which config
+def changes(cfg: Config, meta: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Dotted key -> (value in the checkpoint, value here), as text, of what makes the experiment;
+    ``meta.experiment`` has it as JSON, see :func:`as_json`.
+    """
+    if not meta.get('experiment'):  # of MMEngine, or without a config
+        return {}
+    was, now = (_flat(json.loads(text)) for text in (meta['experiment'], as_json(cfg)))
+    keys = dict.fromkeys([*now, *was])
+    pairs = {key: (was.get(key, NOTHING), now.get(key, NOTHING)) for key in keys}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def as_json(cfg: Config) -> str:
+    """What makes the experiment of a config, to be kept in a checkpoint."""
+    return json.dumps(
+        experiment(cfg), default=lambda value: getattr(value, '__qualname__', type(value).__name__)
+    )
+
+
+def _flat(node: Any, path: str = '') -> dict[str, str]:
+    """Dotted key -> text of the value; lists without dicts are values."""
+    if isinstance(node, list) and any(isinstance(item, dict) for item in node):
+        node = dict(enumerate(node))
+    if not isinstance(node, dict) or not node:
+        return {path: repr(node)}
+    found = {}
+    for key, child in node.items():
+        found |= _flat(child, f'{path}.{key}' if path else str(key))
+    return found
+
+
+def take_over_rates(
+    optim_wrapper: OptimWrapper,
+    schedulers: Any,
+    configured: list[float],
+    constant: bool = False,
+) -> bool:
+    """A learning rate that was changed takes effect: what the schedule has made of the former is
+    multiplied by the ratio of the new one to it.
+
+    Args:
+        optim_wrapper: after ``load_state_dict``; its groups know the rate they began with
+            (``initial_lr``) where a schedule, ours or MMEngine's, changes it.
+        schedulers: MMEngine's, or None.
+        configured: of each group, as the config has it.
+        constant: whether a group without ``initial_lr`` takes the configured rate too.
+
+    Returns:
+        Whether one was changed.
+    """
+    changed = False
+    for i, (group, rate) in enumerate(zip(optim_wrapper.param_groups, configured, strict=True)):
+        former = group.get('initial_lr', group['lr'] if constant else rate)
+        if former == rate or not former:
+            continue
+        changed = True
+        group['lr'] *= rate / former
+        if 'initial_lr' in group:
+            group['initial_lr'] = rate
+        for scheduler in schedulers if isinstance(schedulers, list) else []:
+            if scheduler.param_name == 'lr':
+                scheduler.base_values[i] *= rate / former
+    return changed
+
+
+def check_course(changed: dict[str, tuple[str, str]], asked: list[str]) -> None:
+    """Another length or learning rate must have been asked for by an option.
+
+    Args:
+        changed: as of :func:`changes`.
+        asked: the ``--cfg-options`` of this call.
+
+    Raises:
+        BCE3SError: it was not; names the first such key, and both values.
+    """
+    keys = {option.partition('=')[0] for option in asked}
+    if any(key.startswith('own_data.') for key in keys):  # from which much follows
+        return
+    for key, (was, now) in changed.items():
+        if COURSE.fullmatch(key) and not any(key == k or key.startswith(f'{k}.') for k in keys):
+            raise BCE3SError(
+                f'The checkpoint was trained with {key}={was}, but this config has {now}: repeat '
+                'the options that the run was begun with, resume in its own work dir, or say '
+                '--changed to go on with this config.'
+            )
+
+
+def sentence(
+    changed: dict[str, tuple[str, str]], seeds: tuple[Any, Any], rates_changed: bool
+) -> str:
+    """What to warn of, '' if nothing: ``changed`` as of :func:`changes`; seeds of the checkpoint
+    and of this config.
+    """
+    parts = []
+    for key, (was, now) in changed.items():
+        note = ''
+        if key == RATE or key.startswith('optim_wrapper.paramwise_cfg'):
+            note = ' (takes effect)' if rates_changed else ''
+        elif key.startswith('optim_wrapper.optimizer.'):
+            note = " (the checkpoint's stays in force)"
+        parts.append(f'{key}: {_short(was)} -> {_short(now)}{note}')
+    if len(parts) > MOST:
+        parts[MOST:] = [f'... ({len(parts)} in all)']
+    if None not in seeds and seeds[0] != seeds[1]:
+        parts.append(f"seed: {seeds[0]} -> {seeds[1]} (the checkpoint's stays in force)")
+    if rates_changed and RATE not in changed:
+        parts.append('the learning rate, scaled for another number of processes (takes effect)')
+    if not parts:
+        return ''
+    return (
+        'This run goes on with another config than its checkpoint has (there -> here): '
+        f'{"; ".join(parts)}.'
+    )
+
+
+def _short(text: str, most: int = 80) -> str:
+    return text if len(text) <= most else f'{text[: most - 3]}...'

@@ -37,7 +37,16 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     loaded and dropped. What worker processes draw from a global generator of their own, as
     mmpretrain's pipelines do, is another draw after a resume within an epoch; data sets of this
     project draw by the batch sampler's places (:class:`~bce3s.samplers.Draws`).
+
+    Args:
+        *args, **kwargs: of ``EpochBasedTrainLoop``.
+        finetune_epochs: how many of the epochs, the last ones, are the second stage of
+            ``TwoStageHook``.
     """
+
+    def __init__(self, *args, finetune_epochs: int = 0, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.finetune_epochs = finetune_epochs
 
     @property
     def batches_done(self) -> int:

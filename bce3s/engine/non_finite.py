@@ -13,8 +13,7 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from bce3s.engine.preemption import all_or_none
-from bce3s.engine.run_state import bare_model
+from bce3s.engine.run_state import all_or_none, bare_model
 from bce3s.errors import BCE3SError
 from bce3s.registry import HOOKS
 

@@ -18,6 +18,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
 import bce3s
+from bce3s.config import experiment
 from bce3s.engine.run_state import bare_model
 from bce3s.engine.schedule import TwoStageHook
 from bce3s.engine.skipped_images import SKIPPED
@@ -30,12 +31,6 @@ from bce3s.registry import HOOKS
 
 HISTORY = 'report_history'  # its name in the message hub, which checkpoints keep
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmpretrain', 'numpy')
-# What may differ between runs of one experiment: where it runs and what it prints, and the seed.
-NOT_THE_EXPERIMENT = {
-    *('work_dir', 'resume', 'load_from', 'launcher', 'randomness', 'experiment_name', 'env_cfg'),
-    *('log_level', 'log_processor', 'default_hooks', 'visualizer', 'vis_backends'),
-    'model_wrapper_cfg',
-}
 
 
 @HOOKS.register_module()
@@ -228,8 +223,7 @@ def config_name(filename: str | None) -> str:
 
 def config_digest(config: dict[str, Any]) -> str:
     """SHA-256 of what makes the experiment: the config with its options, without seed and paths."""
-    kept = {key: value for key, value in config.items() if key not in NOT_THE_EXPERIMENT}
-    text = json.dumps(kept, sort_keys=True, default=str)
+    text = json.dumps(experiment(config), sort_keys=True, default=str)
     if config.get('work_dir'):  # the lists of one's own images lie in it
         text = text.replace(f'{Path(config["work_dir"]).resolve()}/', '')
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""What a training run left in its folder: config, newest sound checkpoint, report."""
+"""What a training run left in its folder: config, newest valid checkpoint, report."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +14,14 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.utils.data import Dataset
 
-from bce3s.cli import load_config
+from bce3s.config import explained, load_config
 from bce3s.datasets.long_tailed import Thresholds
-from bce3s.engine.checkpoint import load_from_disk, survey
-from bce3s.engine.checkpoint_hooks import compare_states
+from bce3s.engine.checkpoint import compare_states, load_from_disk, survey
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.probabilities import Probabilities, Sigmoid, Softmax
 from bce3s.evaluation.report import read_report
 from bce3s.losses import BCEJoint
 from bce3s.registry import DATASETS, MODELS
-from bce3s.strict_config import explained
 
 LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 
@@ -35,7 +33,7 @@ class RunDirectory:
     Attributes:
         folder: its work dir.
         config: the one that it was trained with, options included.
-        checkpoint: the newest sound one, or the one asked for.
+        checkpoint: the newest valid one, or the one asked for.
     """
 
     folder: Path
@@ -43,23 +41,36 @@ class RunDirectory:
     checkpoint: Path
 
     @classmethod
-    def open(cls, folder: str | Path, checkpoint: str | Path | None = None) -> RunDirectory:
+    def open(
+        cls,
+        run: str | Path,
+        checkpoint: str | Path | None = None,
+        options: Iterable[str] = (),
+        data_root: str | None = None,
+    ) -> RunDirectory:
         """Finds config and checkpoint; reads neither weights nor data.
 
         Args:
-            folder: work dir of the run.
-            checkpoint: file to be used instead of the newest sound one; its path, or its name in
-                ``folder``.
+            run: work dir of the run; or a config file, and then ``checkpoint`` is needed, whose
+                folder is taken for the work dir.
+            checkpoint: file to be used instead of the newest valid one; its path, or its name in
+                the work dir.
+            options: ``--cfg-options``.
+            data_root: ``--data-root``, where the images are.
 
         Raises:
-            BCE3SError: no such folder, no config in it, no sound checkpoint.
+            BCE3SError: no such folder, no config in it, no valid checkpoint.
         """
-        folder = Path(folder).expanduser()
-        if not folder.is_dir():
-            raise BCE3SError(f'{folder} is no folder: give the work dir of a training run.')
-        config = load_config(str(_config_in(folder)), [])
-        path = _newest(folder) if checkpoint is None else _named(folder, checkpoint)
-        return cls(folder, config, path)
+        folder = Path(run).expanduser()
+        if folder.is_dir():
+            config = load_config(str(_config_in(folder)), options, data_root)
+            path = _newest(folder) if checkpoint is None else _named(folder, checkpoint)
+            return cls(folder, config, path)
+        if checkpoint is None:
+            raise BCE3SError(f'{folder} is no work dir of a run: give one, or CONFIG CHECKPOINT.')
+        config = load_config(str(folder), options, data_root)
+        path = _named(Path(checkpoint).expanduser().parent, checkpoint)
+        return cls(path.parent, config, path)
 
     def report(self) -> dict[str, Any]:
         """``report.json`` of the run; see :func:`~bce3s.evaluation.report.read_report`."""
@@ -132,12 +143,12 @@ def _named(folder: Path, checkpoint: str | Path) -> Path:
 
 
 def _newest(folder: Path) -> Path:
-    sound, damaged = survey(folder)
-    if sound:
-        return sound[-1][0]
-    names = ', '.join(path.name for path in damaged)
+    valid, unfit = survey(folder)
+    if valid:
+        return valid[-1][0]
+    names = ', '.join(path.name for path in unfit)
     raise BCE3SError(
-        f'{folder} holds no sound checkpoint{f" (damaged: {names})" if names else ""}: the run has '
+        f'{folder} holds no valid checkpoint{f" (damaged: {names})" if names else ""}: the run has '
         'not saved one yet, or they were removed.'
     )
 
@@ -165,8 +176,7 @@ def load_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict[str
     init_default_scope(cfg.get('default_scope', 'bce3s'))
     saved = load_from_disk(checkpoint)
     model = MODELS.build(deepcopy(cfg.model))  # mmpretrain writes into it
-    weights = saved.get('state_dict', saved)
-    weights = {re.sub(r'^module\.', '', name): value for name, value in weights.items()}
+    weights = {name.removeprefix('module.'): v for name, v in saved['state_dict'].items()}
     compare_states(model.state_dict(), weights)
     model.load_state_dict(weights)
     model.to('cuda' if torch.cuda.is_available() else 'cpu')

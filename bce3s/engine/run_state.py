@@ -1,8 +1,11 @@
-"""What the model has to know of the run, and what must agree before it starts."""
+"""What the model has to know of the run, and what its processes agree on."""
 
 from __future__ import annotations
 
 import random
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -10,7 +13,7 @@ from mmengine.dist import broadcast, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
+from torch import distributed, nn
 
 from bce3s.engine.lazy_sgd import check_sampling
 from bce3s.errors import BCE3SError
@@ -18,6 +21,7 @@ from bce3s.losses.resampling import number_of_classes
 from bce3s.randomness import Clock, derived_seed
 from bce3s.registry import HOOKS
 from bce3s.samplers import PairedBatchSampler
+from bce3s.signals import FailedElsewhere, requested
 
 
 def bare_model(runner: Runner) -> nn.Module:
@@ -131,3 +135,49 @@ def _check_pairing(paired: bool, batch_sampler) -> None:
             f'The preprocessor {has}, but the batch sampler is {type(batch_sampler).__name__}: set '
             f"train_dataloader.batch_sampler.type='{wants}', or change data_preprocessor.mix."
         )
+
+
+# ------------------------------------------------------------ what the processes agree on
+def highest(runner: Runner, *values: int) -> tuple[int, ...]:
+    """The highest of each value over all processes; every one of them has to call this.
+
+    Through gloo, also where gradients go through NCCL: the device's queue is not touched.
+    """
+    if get_world_size() == 1:
+        return values
+    column = torch.tensor(values, dtype=torch.int64)
+    distributed.all_reduce(column, distributed.ReduceOp.MAX, group=_group(runner))
+    return tuple(column.tolist())
+
+
+def _group(runner: Runner) -> distributed.ProcessGroup | None:
+    if not hasattr(runner, '_control_group'):
+        gloo = distributed.get_backend() == 'gloo'
+        runner._control_group = None if gloo else distributed.new_group(backend='gloo')
+    return runner._control_group
+
+
+def stop_requested(runner: Runner, *values: int) -> tuple[str, ...]:
+    """The name of the signal by which any process was asked to stop ('': none), then the highest of
+    ``values``; every process has to call this.
+    """
+    number, *rest = highest(runner, requested(), *values)
+    return (signal.Signals(number).name if number else '', *rest)
+
+
+@contextmanager
+def all_or_none(runner: Runner) -> Iterator[None]:
+    """Every process runs the block; where it fails in one of them, it fails in all.
+
+    Otherwise those that wait for that one in the next step would wait until they are killed.
+
+    Raises:
+        FailedElsewhere: another process failed; that one has the reason.
+    """
+    try:
+        yield
+    except Exception:
+        highest(runner, 1)
+        raise
+    if highest(runner, 0) != (0,):
+        raise FailedElsewhere('Another process could not go on; its message says why.')

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from bce3s.engine.lazy_sgd import LazySGD
@@ -48,7 +47,7 @@ class EpochLRHook(Hook):
     """
 
     def __init__(self, warmup_epochs: int = 0) -> None:
-        self.warmup_epochs = warmup_epochs
+        self.warmup_epochs = int(warmup_epochs)
 
     def factor(self, epoch: int, epochs: int) -> float:
         """The factor of epoch = 0 .. epochs - 1."""
@@ -61,15 +60,21 @@ class EpochLRHook(Hook):
     def before_train(self, runner: Runner) -> None:
         if runner.param_schedulers:
             raise BCE3SError(
-                f'{type(self).__name__} and param_scheduler both set the learning rate: remove one '
-                'of them from the config.'
+                f'{type(self).__name__} and param_scheduler both set the learning rate: leave one '
+                'of them out, default_hooks.schedule=None or param_scheduler=None.'
+            )
+        if finetune_epochs(runner) and not isinstance(self, TwoStageHook):
+            raise BCE3SError(
+                f'train_cfg.finetune_epochs is the length of a second stage, which '
+                f"{type(self).__name__} has not: set it to 0, or use default_hooks.schedule.type='"
+                "TwoStageHook'."
             )
         warmup, epochs = self.warmup_epochs, self.epochs(runner)
         if warmup < 0 or 0 < epochs <= warmup:
             raise BCE3SError(
                 f'{type(self).__name__}: warmup_epochs is {warmup}, but the schedule has '
                 f'{counted(epochs, "epoch")} in all: set both so that 0 <= warmup_epochs < epochs, '
-                'for example --cfg-options custom_hooks.0.warmup_epochs=0.'
+                'for example --cfg-options default_hooks.schedule.warmup_epochs=0.'
             )
         for group in _groups(runner):
             group.setdefault('initial_lr', group['lr'])
@@ -81,7 +86,7 @@ class EpochLRHook(Hook):
         if epochs > 0 and not any(self.factor(epoch, epochs) for epoch in range(epochs)):
             runner.logger.warning(
                 f'{type(self).__name__}: the learning rate is 0 throughout the {stage}, which '
-                'trains nothing: give it more epochs, or set --cfg-options custom_hooks.0.shift=0.'
+                'trains nothing: give it more epochs, or set default_hooks.schedule.shift=0.'
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -115,7 +120,7 @@ class CosineLRHook(EpochLRHook):
 
     def __init__(self, shift: float = 0.0, warmup_epochs: int = 0) -> None:
         super().__init__(warmup_epochs)
-        self.shift = shift
+        self.shift = float(shift)
 
     def factor(self, epoch: int, epochs: int) -> float:
         return cosine_factor(epoch, epochs, self.shift)
@@ -160,16 +165,15 @@ class StepLRHook(EpochLRHook):
 
 @HOOKS.register_module()
 class TwoStageHook(CosineLRHook):
-    """The last ``finetune_epochs`` of the run train the classifier alone, class-balanced.
+    """The last ``train_cfg.finetune_epochs`` train the classifier alone, class-balanced. The public
+    implementation names 10, 20 and 40 of them; its log has 10.
 
     At the start of that stage the feature extractor is frozen, the head switches to its
     class-balanced loss on the origin view, the optimiser's momentum is forgotten, and a cosine of
-    its own begins. With ``max_epochs == finetune_epochs`` there is the second stage only; it then
-    needs ``load_from``, a checkpoint of a first stage.
+    its own begins. With ``finetune_epochs=0`` there is the first stage only; with ``max_epochs ==
+    finetune_epochs`` the second only, which needs ``load_from``, a checkpoint of a first stage.
 
     Args:
-        finetune_epochs: of the second stage. The public implementation names 10, 20 and 40; its log
-            has 10.
         lr, weight_decay: of the second stage; ``auto_scale_lr`` scales this rate too.
         freeze_norm: see ``LongTailedClassifier.finetune_classifier``; False as in the public
             implementation.
@@ -179,7 +183,6 @@ class TwoStageHook(CosineLRHook):
 
     def __init__(
         self,
-        finetune_epochs: int = 10,
         lr: float = 1e-4,
         weight_decay: float = 0.0,
         freeze_norm: bool = True,
@@ -187,8 +190,7 @@ class TwoStageHook(CosineLRHook):
         warmup_epochs: int = 0,
     ) -> None:
         super().__init__(shift, warmup_epochs)
-        self.finetune_epochs = finetune_epochs
-        self.lr, self.weight_decay, self.freeze_norm = lr, weight_decay, freeze_norm
+        self.lr, self.weight_decay, self.freeze_norm = float(lr), float(weight_decay), freeze_norm
         self._loaded_stage = 1
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -198,23 +200,17 @@ class TwoStageHook(CosineLRHook):
         self._loaded_stage = checkpoint.get('meta', {}).get('stage', 1)
 
     def epochs(self, runner: Runner) -> int:
-        return runner.max_epochs - self.finetune_epochs
+        return runner.max_epochs - finetune_epochs(runner)
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         first = self.epochs(runner)
-        if not 0 <= first < runner.max_epochs:
+        if not 0 <= first <= runner.max_epochs:
             raise BCE3SError(
-                f'TwoStageHook: finetune_epochs is {self.finetune_epochs}, but the run has '
-                f'{counted(runner.max_epochs, "epoch")} in all, both stages counted: set both so '
-                'that 1 <= finetune_epochs <= max_epochs, for example '
-                '--cfg-options train_cfg.max_epochs=12 custom_hooks.0.finetune_epochs=2.'
-            )
-        if is_model_wrapper(runner.model) and not runner.model.find_unused_parameters:
-            raise BCE3SError(
-                'TwoStageHook with several processes: the second stage uses the classifier only, '
-                'which DistributedDataParallel must be told: set find_unused_parameters=True in '
-                'the config.'
+                f'TwoStageHook: train_cfg.finetune_epochs is {finetune_epochs(runner)}, but the '
+                f'run has {counted(runner.max_epochs, "epoch")} in all, both stages counted: set '
+                'both so that 0 <= finetune_epochs <= max_epochs, for example '
+                '--cfg-options train_cfg.max_epochs=12 train_cfg.finetune_epochs=2.'
             )
         if self._loaded_stage == 2 and 0 < runner.epoch < first:
             raise BCE3SError(
@@ -228,14 +224,14 @@ class TwoStageHook(CosineLRHook):
                 'This run has the second stage only and would fine-tune the classifier on random '
                 'features: give it a checkpoint of a first stage, --cfg-options load_from=PATH.'
             )
-        self._warn_of_rate_0(runner, 'second stage', self.finetune_epochs)
+        self._warn_of_rate_0(runner, 'second stage', finetune_epochs(runner))
 
     def before_train_epoch(self, runner: Runner) -> None:
         epoch = runner.epoch - self.epochs(runner)
         if epoch < 0:
             super().before_train_epoch(runner)
             return
-        model = bare_model(runner)
+        model, stage = bare_model(runner), finetune_epochs(runner)
         if not model.finetuning:
             model.finetune_classifier(self.freeze_norm)
         if epoch == 0:
@@ -245,13 +241,16 @@ class TwoStageHook(CosineLRHook):
             optimizer.state.clear()
             for name in ('contrastive', 'uniformity', 'decay'):  # or the log would repeat them
                 runner.message_hub.log_scalars.pop(f'train/loss_{name}', None)
-            runner.logger.info(
-                f'Second stage: the classifier alone for {counted(self.finetune_epochs, "epoch")}.'
-            )
+            runner.logger.info(f'Second stage: the classifier alone for {counted(stage, "epoch")}.')
         rate = self.lr * batch_scale(runner)
-        rate *= cosine_factor(epoch, self.finetune_epochs, self.shift)
+        rate *= cosine_factor(epoch, stage, self.shift)
         for group in _groups(runner):
             group['lr'], group['weight_decay'] = rate, self.weight_decay
+
+
+def finetune_epochs(runner: Runner) -> int:
+    """The length of the second stage, ``train_cfg.finetune_epochs``; 0: there is none."""
+    return getattr(runner.train_loop, 'finetune_epochs', 0)
 
 
 def _groups(runner: Runner) -> list[dict]:

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import ConfigDict
 from torch.utils.data import Dataset
 
-from bce3s.config_values import parse_value
+from bce3s.config import load_config, parse_value
 from bce3s.datasets.fitted import check_channels, fitted
 from bce3s.datasets.folders import look_below
 from bce3s.datasets.image_files import ImageFiles, Images
@@ -65,8 +65,6 @@ def unknown_config(spec: str, known: ConfigDict) -> ConfigDict:
             f"--unknown {spec}: use '{HELD_OUT}', one of {', '.join(sorted(NAMED))}, a folder of "
             'images, or a config file.'
         )
-    from bce3s.cli import load_config
-
     cfg = load_config(spec, [])
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if loader is None:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bce3s.config import explained
 from bce3s.engine.run_directory import RunDirectory, load_model
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
-from bce3s.strict_config import explained
 
 INPUT, OUTPUT = 'images', 'logits'
 TOLERANCE = 1e-4  # of the largest |logit|

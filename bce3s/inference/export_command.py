@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bce3s.cli import run_tool
+from bce3s.arguments import run_tool
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
 

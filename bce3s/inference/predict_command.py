@@ -17,8 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bce3s.arguments import positive
-from bce3s.cli import run_tool
+from bce3s.arguments import positive, run_tool
 from bce3s.errors import BCE3SError
 from bce3s.wording import counted
 

@@ -226,10 +226,11 @@ def _fill_model(model: Any, facts: Facts, settings: Settings) -> None:
 
 
 def _fill_schedule(cfg: Config, settings: Settings) -> None:
-    epochs, hook = settings.epochs, cfg.custom_hooks[0]
+    epochs, hook = settings.epochs, cfg.default_hooks.schedule
     hook.warmup_epochs = min(round(0.05 * settings.epochs), settings.epochs - 1)
     if hook.type == 'TwoStageHook':
-        hook.update(finetune_epochs=settings.finetune_epochs, lr=settings.finetune_lr)
+        hook.lr = settings.finetune_lr
+        cfg.train_cfg.finetune_epochs = settings.finetune_epochs
         epochs += settings.finetune_epochs
     cfg.train_cfg.max_epochs = epochs
     cfg.train_cfg.val_interval = max(1, epochs // 10)
@@ -251,7 +252,7 @@ def described(
     sums = {split: len(images) for split, images in found.splits.items()}
     parts = ', '.join(f'{split} {number:,}' for split, number in sums.items())
     made = ' (held out of the training images)' if 'val' in found.made else ''
-    both = '' if cfg.custom_hooks[0].type != 'TwoStageHook' else f' + {settings.finetune_epochs}'
+    both = '' if not cfg.train_cfg.get('finetune_epochs') else f' + {settings.finetune_epochs}'
     second = f', second stage {settings.finetune_lr:g}' if both else ''
     steps = -(-facts.images // settings.batch_size)
     device = 'a GPU' if facts.device == 'cuda' else 'no GPU'

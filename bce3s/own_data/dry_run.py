@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from torch import OutOfMemoryError, nn
 
 from bce3s.datasets.frequencies import images_of_classes, summary
@@ -20,15 +19,14 @@ from bce3s.own_data.duration import STEPS, estimate, in_words, measured
 from bce3s.own_data.found import FoundImages
 from bce3s.own_data.inspection import format_findings, inspect
 from bce3s.registry import DATASETS, MODELS
-from bce3s.run_config import with_own_data
 
 
-def dry_run(cfg: Config, options: list[str]) -> int:
+def dry_run(cfg: Config, found: FoundImages | None) -> int:
     """Builds the model, shows settings and class counts, and inspects own data.
 
     Args:
         cfg: with its options and flags.
-        options: ``--cfg-options``, see :func:`~bce3s.run_config.with_own_data`.
+        found: own images, if ``cfg`` is of some.
 
     Returns:
         0.
@@ -36,8 +34,6 @@ def dry_run(cfg: Config, options: list[str]) -> int:
     Raises:
         BCE3SError: whatever would have ended the run before its first step.
     """
-    init_default_scope(cfg.get('default_scope', 'bce3s'))
-    found = with_own_data(cfg, options, write=False)
     if found:
         labels = {split: [label for _, label in images] for split, images in found.splits.items()}
         names, counts = found.classes, found.counts('train')
@@ -86,12 +82,12 @@ def _settings(cfg: Config, model: nn.Module) -> str:
     backbone = cfg.model.backbone
     depth = f' of depth {backbone.depth}' if 'depth' in backbone else ''
     batch, optimizer = cfg.train_dataloader.batch_size, cfg.optim_wrapper.optimizer
-    hooks = ', '.join(hook.type for hook in cfg.get('custom_hooks') or [])
+    schedule = cfg.default_hooks.get('schedule') or dict(type='a constant rate')
     return '\n'.join(
         [
             f'model      {backbone.type}{depth}, {parameters:,} parameters with the head',
             f'training   {cfg.train_cfg.max_epochs} epochs, batch {batch} a process, '
-            f'{optimizer.type} at {optimizer.lr:g}; {hooks}',
+            f'{optimizer.type} at {optimizer.lr:g}; {schedule["type"]}',
             f'work dir   {cfg.work_dir}',
         ]
     )

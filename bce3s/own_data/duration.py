@@ -118,9 +118,9 @@ def estimate(cfg: Config, found: FoundImages, pace: Pace) -> float:
         )
         return max(seconds, reading) if cuda else seconds + reading
 
-    batch, hook = cfg.train_dataloader.batch_size, cfg.custom_hooks[0]
+    batch = cfg.train_dataloader.batch_size
     steps = math.ceil(len(found.splits['train']) / batch)
-    second = hook.finetune_epochs if hook.type == 'TwoStageHook' else 0
+    second = cfg.train_cfg.get('finetune_epochs', 0)
     first = cfg.train_cfg.max_epochs - second
     images = len(found.splits['val'])
     validation = together(pace.test * images / batch, images)

@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from bce3s.config import apply_options
 from bce3s.datasets.checks import agreed
 from bce3s.datasets.image_files import ImageFiles, Images
 from bce3s.engine.checkpoint import load_from_disk
@@ -18,7 +19,6 @@ from bce3s.own_data.complete import list_options
 from bce3s.own_data.find import ListOptions, find
 from bce3s.own_data.found import FoundImages, quoted, tidy_name
 from bce3s.registry import DATASETS
-from bce3s.strict_config import apply_options
 from bce3s.wording import counted
 
 KEPT = ('size', 'resize', 'bits', 'ground')  # of the data set that the model was evaluated on

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bce3s.cli import run_tool
+from bce3s.arguments import run_tool
 from bce3s.errors import BCE3SError
 from bce3s.files import reason, written_whole
 

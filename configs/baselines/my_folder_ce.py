@@ -17,5 +17,5 @@ model = dict(
         classifier=dict(normalize_weight=False),
     ),
 )
-custom_hooks = [dict(type='CosineLRHook', warmup_epochs=3)]
-find_unused_parameters = False
+train_cfg = dict(finetune_epochs=0)
+default_hooks = dict(schedule=dict(_delete_=True, type='CosineLRHook', warmup_epochs=3))

@@ -7,6 +7,5 @@ Measured: see README.md.
 
 _base_ = './digits_one_stage.py'
 
-train_cfg = dict(max_epochs=130)
-custom_hooks = [dict(type='TwoStageHook', finetune_epochs=10, lr=0.01)]
-find_unused_parameters = True  # several processes: the second stage uses the classifier only
+train_cfg = dict(max_epochs=130, finetune_epochs=10)
+default_hooks = dict(schedule=dict(type='TwoStageHook', lr=0.01))

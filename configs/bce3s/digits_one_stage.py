@@ -9,7 +9,6 @@ _base_ = [
     '../_base_/datasets/digitslt.py',
     '../_base_/models/bce3s_r20_digits.py',
     '../_base_/schedules/sgd_120e_digits.py',
-    '../_base_/default_runtime.py',
 ]
 
 train_dataloader = dict(batch_size=32, batch_sampler=dict(type='PairedBatchSampler'))

@@ -14,14 +14,13 @@ Not measured yet.
     tools/dist_train.sh configs/bce3s/inaturalist2018_r50.py 8 $B=16
 
 All three have a global batch of 256; another one wants ``--auto-scale-lr``. Less memory:
-``model.micro_batches=8``.
+``model.micro_batches=8``. 180 epochs, as ProCo's longer recipe: ``train_cfg.max_epochs=190``.
 """
 
 _base_ = [
     '../_base_/datasets/inaturalist2018.py',
     '../_base_/models/bce3s_r50.py',
     '../_base_/schedules/sgd_90e_two_stage.py',
-    '../_base_/default_runtime.py',
 ]
 
 train_dataloader = dict(
@@ -33,4 +32,4 @@ model = dict(
     head=dict(num_classes=8142),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.2, weight_decay=1e-4))
-custom_hooks = [dict(type='TwoStageHook', finetune_epochs=10, lr=2e-3)]
+default_hooks = dict(schedule=dict(_delete_=True, type='TwoStageHook', lr=2e-3))

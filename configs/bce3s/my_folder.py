@@ -24,7 +24,6 @@ _base_ = [
     '../_base_/datasets/own_images.py',
     '../_base_/models/bce3s_r32.py',
     '../_base_/schedules/sgd_own_two_stage.py',
-    '../_base_/default_runtime.py',
 ]
 
 data_root = None  # needed: the folder or the list

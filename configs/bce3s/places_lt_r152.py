@@ -22,10 +22,9 @@ _base_ = [
     '../_base_/datasets/places_lt.py',
     '../_base_/models/bce3s_r152_pretrained.py',
     '../_base_/schedules/sgd_90e_two_stage.py',
-    '../_base_/default_runtime.py',
 ]
 
-train_cfg = dict(max_epochs=40)
+train_cfg = dict(max_epochs=40, finetune_epochs=10)
 train_dataloader = dict(
     batch_size=128,
     batch_sampler=dict(type='PairedBatchSampler', partner=dict(type='PowerSampler', q=0.2)),
@@ -33,4 +32,4 @@ train_dataloader = dict(
 auto_scale_lr = dict(base_batch_size=128)
 model = dict(head=dict(num_classes=365))
 optim_wrapper = dict(optimizer=dict(lr=0.02))
-custom_hooks = [dict(type='TwoStageHook', finetune_epochs=10, lr=2e-4, warmup_epochs=5)]
+default_hooks = dict(schedule=dict(_delete_=True, type='TwoStageHook', lr=2e-4, warmup_epochs=5))

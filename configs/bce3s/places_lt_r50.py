@@ -13,14 +13,13 @@ Not measured yet.
     tools/dist_train.sh configs/bce3s/places_lt_r50.py 8 $B=16
 
 All three have a global batch of 256; another one wants ``--auto-scale-lr``. Less memory:
-``model.micro_batches=8``.
+``model.micro_batches=8``. 180 epochs, as ProCo's longer recipe: ``train_cfg.max_epochs=190``.
 """
 
 _base_ = [
     '../_base_/datasets/places_lt.py',
     '../_base_/models/bce3s_r50.py',
     '../_base_/schedules/sgd_90e_two_stage.py',
-    '../_base_/default_runtime.py',
 ]
 
 train_dataloader = dict(

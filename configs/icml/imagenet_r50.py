@@ -16,7 +16,6 @@ _base_ = [
     '../_base_/datasets/imagenet.py',
     '../_base_/models/linear_r50_imagenet.py',
     '../_base_/schedules/adamw_30e_finetune.py',
-    '../_base_/measured_runtime.py',
 ]
 
-default_hooks = dict(measures=dict(sets=('test',)))
+default_hooks = dict(measures=dict(type='FeatureMeasuresHook', sets=('test',)))

@@ -18,7 +18,6 @@ _base_ = [
     '../_base_/datasets/cifar100lt.py',
     '../_base_/models/plain_r32.py',
     '../_base_/schedules/sgd_320e.py',
-    '../_base_/measured_runtime.py',
 ]
 
 model = dict(
@@ -29,5 +28,8 @@ model = dict(
 )
 # as configs/baselines has it for this network
 optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
-custom_hooks = [dict(type='CosineLRHook')]
-default_hooks = dict(checkpoint=dict(interval=5), measures=dict(interval=5))
+default_hooks = dict(
+    schedule=dict(_delete_=True, type='CosineLRHook'),
+    checkpoint=dict(interval=5),
+    measures=dict(type='FeatureMeasuresHook', interval=5),
+)

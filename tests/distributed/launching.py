@@ -14,7 +14,7 @@ EPOCHS = 12
 SHORT = (
     '--cfg-options',
     f'train_cfg.max_epochs={EPOCHS}',
-    'custom_hooks.0.finetune_epochs=3',
+    'train_cfg.finetune_epochs=3',
     'default_hooks.checkpoint.interval=1',
 )
 NOT_OURS = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT', 'PORT', 'NNODES')
@@ -42,6 +42,13 @@ def train(work_dir, *arguments, processes=2, **environ):
     status, printed = finish(process)
     assert status == 0, printed
     return printed
+
+
+def children(pid):
+    """The processes that ``pid`` started, oldest first."""
+    done = subprocess.run(['ps', '-A', '-o', 'pid=,ppid='], capture_output=True, text=True)
+    pairs = [map(int, line.split()) for line in done.stdout.splitlines()]
+    return sorted(child for child, parent in pairs if parent == pid)
 
 
 def wait_for(path, process, seconds=120):

@@ -26,7 +26,7 @@ val_dataloader = dict(dataset=dict(type='FewerDigits'))
 """
 OPTIONS = ('--cfg-options', 'model.flip_tta=True', 'val_dataloader.batch_size=64')
 # an epoch that changes nothing: the second stage at a rate of 0
-STILL = ('train_cfg.max_epochs=1', 'custom_hooks.0.finetune_epochs=1', 'custom_hooks.0.lr=0')
+STILL = ('train_cfg.max_epochs=1', 'train_cfg.finetune_epochs=1', 'default_hooks.schedule.lr=0')
 MEASURES = 'default_hooks.measures.type=FeatureMeasuresHook'
 
 

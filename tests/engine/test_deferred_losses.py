@@ -9,9 +9,9 @@ from mmengine.hooks import Hook, RuntimeInfoHook
 from mmengine.model import BaseModel
 from torch import nn
 
-from bce3s.engine.checkpoint_hooks import SafeCheckpointHook
 from bce3s.engine.deferred_losses import DeferredRuntimeInfoHook
 from bce3s.engine.runner import QuietRunner
+from bce3s.engine.saving import SafeCheckpointHook
 
 
 class Model(BaseModel):

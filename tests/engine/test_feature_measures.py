@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.engine import checkpoint as _atomic_backend  # noqa: F401  (registers it)
 from bce3s.engine import feature_measures
 from bce3s.engine.feature_measures import FeatureMeasuresHook

@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from torch import nn
 from toy_runs import Net, equal, run, state
 
-from bce3s.engine.checkpoint_hooks import SafeCheckpointHook
 from bce3s.engine.non_finite import NonFiniteLossHook, StepGuard
+from bce3s.engine.saving import SafeCheckpointHook
 from bce3s.errors import BCE3SError
 
 

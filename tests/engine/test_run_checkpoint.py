@@ -10,8 +10,8 @@ from mmengine.hooks import Hook
 from toy_runs import Evaluations, Net, Trace, equal, run, state
 
 from bce3s.engine.checkpoint import resolve_checkpoint, survey
-from bce3s.engine.preemption import all_or_none, highest
-from bce3s.engine.run_checkpoint import RunCheckpointHook
+from bce3s.engine.run_state import all_or_none, highest
+from bce3s.engine.saving import RunCheckpointHook
 from bce3s.errors import BCE3SError
 from bce3s.signals import Preempted, StopSignals
 

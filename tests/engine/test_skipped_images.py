@@ -12,8 +12,8 @@ from PIL import Image
 from torch import nn
 
 from bce3s.datasets.image_folder import ImageFolder
-from bce3s.engine.checkpoint_hooks import SafeCheckpointHook
 from bce3s.engine.report_hook import ReportHook
+from bce3s.engine.saving import SafeCheckpointHook
 from bce3s.engine.skipped_images import SKIPPED, SkippedImagesHook
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.metrics import LongTailedMetric

@@ -10,13 +10,9 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from torch import nn
 
-from bce3s.engine.checkpoint_hooks import (
-    CheckpointGuardHook,
-    ResumedValidationHook,
-    SafeCheckpointHook,
-)
-from bce3s.engine.run_checkpoint import RunCheckpointHook
+from bce3s.engine.checkpoint import CheckpointGuardHook, ResumedValidationHook
 from bce3s.engine.runner import QuietRunner
+from bce3s.engine.saving import RunCheckpointHook, SafeCheckpointHook
 from bce3s.samplers import NaturalSampler, PairedBatchSampler
 
 N = 22  # samples; batches of 4: 4, 4, 4, 4, 4, 2

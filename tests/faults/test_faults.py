@@ -12,7 +12,7 @@ from harness import KINDS, Setting
 FAST = (
     'train_cfg.max_epochs=2',
     'train_cfg.val_interval=2',
-    'custom_hooks.0.finetune_epochs=1',
+    'train_cfg.finetune_epochs=1',
     'default_hooks.checkpoint.interval=1',
     'default_hooks.checkpoint.interval_iters=3',
 )

@@ -33,7 +33,7 @@ VALUES = [
 
 @functools.cache
 def loaded(name: str) -> Any:
-    from bce3s.cli import load_config
+    from bce3s.config import load_config
 
     return load_config(str(ROOT / name), [])
 
@@ -75,13 +75,12 @@ def _cases() -> st.SearchStrategy[tuple]:
 
 
 def configured(case: tuple) -> Any:
-    from bce3s.strict_config import apply_options, check_arguments, check_top_level
+    from bce3s.config import apply_options, check_keys
 
     name, options = case
     cfg = deepcopy(loaded(name))
-    check_top_level(cfg)
     apply_options(cfg, list(options))
-    check_arguments(cfg)
+    check_keys(cfg)
     return cfg
 
 
@@ -116,7 +115,7 @@ def _build_cases() -> st.SearchStrategy[tuple]:
 
 def run_building(case: tuple) -> str:
     """Builds the parts of a run as the runner does; errors are explained as ``cli`` does."""
-    from bce3s.strict_config import explain
+    from bce3s.config import explain
 
     cfg = configured(case)
     cfg.train_dataloader.num_workers = 0
@@ -177,7 +176,7 @@ def _file_cases() -> st.SearchStrategy[tuple]:
 
 def run_file(case: tuple) -> str:
     """The code of these files does nothing: they hold no name but ``dict``."""
-    from bce3s.config_files import read_config
+    from bce3s.config import read_config
 
     base, changes = case
     where = folder()

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.engine.outputs import run_outputs
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError

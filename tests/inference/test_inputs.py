@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.datasets.fitted import fitted
 from bce3s.datasets.pixels import Colours
 from bce3s.engine.run_directory import RunDirectory

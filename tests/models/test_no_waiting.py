@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from real_data import ROOT
 from torch import nn
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.models import classifier
 from bce3s.registry import MODELS
 

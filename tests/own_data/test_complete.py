@@ -11,6 +11,8 @@ from mmengine.registry import DefaultScope
 from picture_folders import put
 from PIL import Image
 
+from bce3s.cli import with_own_data
+from bce3s.config import load_config
 from bce3s.datasets.pixels import Colours
 from bce3s.errors import BCE3SError
 from bce3s.own_data import complete as module
@@ -18,7 +20,6 @@ from bce3s.own_data.found import read_splits
 from bce3s.own_data.pretrained import init_cfg_of
 from bce3s.own_data.settings import EPOCHS, NETWORKS, SEEN, Facts, choose
 from bce3s.registry import DATASETS, MODELS
-from bce3s.run_config import load_config, with_own_data
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS, CE = (
@@ -112,7 +113,7 @@ def test_a_completed_config_is_whole(pictures, tmp_path, config):
     assert val.metainfo['split'] == 'val'
     assert train[0]['inputs'].shape == (3, 32, 32)
     assert 'test_dataloader' not in cfg
-    two = cfg.custom_hooks[0].get('finetune_epochs', 0)
+    two = cfg.train_cfg.get('finetune_epochs', 0)
     assert (two > 0) == (config == OURS)
     assert cfg.train_cfg.max_epochs == 200 + two  # 14 images: the most epochs
 
@@ -172,12 +173,12 @@ def test_options_have_the_last_word(pictures, tmp_path):
         tmp_path / 'run',
         'own_data.epochs=4',
         'train_dataloader.batch_size=3',
-        'custom_hooks.0.finetune_epochs=2',
+        'train_cfg.finetune_epochs=2',
         'model.head.joint.resample=0.9',
         'val_dataloader.dataset.resize=40',
     )
     assert cfg.train_dataloader.batch_size == 3
-    assert cfg.custom_hooks[0].finetune_epochs == 2
+    assert cfg.train_cfg.finetune_epochs == 2
     assert cfg.train_cfg.max_epochs == 4 + 4
     assert cfg.model.head.joint.resample == 0.9
     assert (cfg.val_dataloader.dataset.resize, cfg.train_dataloader.dataset.resize) == (40, 32)
@@ -263,7 +264,7 @@ def test_no_data_root():
 @pytest.mark.parametrize(
     ('option', 'sentence'),
     [
-        ('own_data=5', "own_data=5': it must be a dict"),
+        ('own_data=5', 'own_data=5: it must be a dict'),
         ('own_data.columns=3', 'the names of two columns'),
         ('own_data.val_fraction=much', 'val_fraction=much'),
         ('own_data.leave_out=train', 'give val, test, or both'),

@@ -10,7 +10,7 @@ import pytest
 from page_cases import write_run
 from trained_runs import train
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.errors import BCE3SError
 from bce3s.page import page
 from bce3s.page.command import main, markdown_path, output_path

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bce3s
-from bce3s.arguments import positive
-from bce3s.cli import run_tool, status_of
+from bce3s.arguments import positive, run_tool, status_of
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
 from benchmarks.tables import Table

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import bce3s
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.datasets.in_memory import CIFAR100LT, InMemoryLongTailed
 from bce3s.datasets.whole_batches import WholeBatches
 from bce3s.engine import checkpoint as checkpoint  # the atomic backend that the configs name
@@ -32,12 +32,12 @@ CONFIGS = Path(bce3s.__file__).parents[1] / 'configs'
 NETWORKS = {  # network: method: config
     'ResNet-32': {
         'CE': 'baselines/cifar100lt_if100_ce_r32.py',
-        'BCE': 'baselines/cifar100lt_if100_bce_r32.py',
+        'BCE': 'baselines/cifar100lt_if100_ce_r32.py model.head.joint.type=BCEJoint',
         'BCE3S': 'bce3s/cifar100lt_if100_r32.py',
     },
     'ResNet-34': {
         'CE': 'baselines/cifar100lt_if100_ce.py',
-        'BCE': 'baselines/cifar100lt_if100_bce.py',
+        'BCE': 'baselines/cifar100lt_if100_ce.py model.head.joint.type=BCEJoint',
         'BCE3S': 'bce3s/cifar100lt_if100.py',
     },
 }
@@ -81,13 +81,14 @@ def dataset_config(data_root: str, quick: bool) -> tuple[dict[str, Any], str]:
 
 
 def config(path: str, options: Options, changes: dict[str, Any] | None = None) -> Config:
-    """``configs/<path>`` on the data that there are; tiny with ``quick``; without validation and
-    checkpoints.
+    """``configs/<path>`` (options may follow it) on the data at hand, without validation and
+    checkpoints; tiny with ``quick``.
 
     Args:
         changes: by dotted path, such as ``{'model.precision': 'fp32'}``.
     """
-    cfg = load_config(str(CONFIGS / path), [])
+    path, *changed = path.split()
+    cfg = load_config(str(CONFIGS / path), changed)
     dataset, _ = dataset_config(options.data_root, options.quick)
     if dataset.get('type') == 'NoiseLT':
         cfg.train_dataloader.dataset = dict(dataset, split='train')

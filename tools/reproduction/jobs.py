@@ -14,10 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bce3s.config_files import read_config
+from bce3s.config import read_config
+from bce3s.config.reading import share_shape
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
-from bce3s.run_config import share_shape
 from reproduction.cells import BEST, LAST, Cell, Scale, Table
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Job:
         Raises:
             BCE3SError: a key that the config does not have and nothing would read.
         """
-        from bce3s.strict_config import check_option
+        from bce3s.config import check_option
 
         for key in self.cell.overrides:
             try:

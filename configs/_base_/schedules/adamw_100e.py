@@ -5,6 +5,8 @@ pretrained by masked images; the rate is that of DeiT (arXiv 2012.12877), 5e-4 f
 from scratch. Our reading. Norms, biases and embeddings do not decay; no decay of the rate by layer.
 """
 
+_base_ = '../default_runtime.py'
+
 train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=10)
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2.5e-4, weight_decay=0.05, fused=True),
@@ -14,4 +16,4 @@ optim_wrapper = dict(
         custom_keys={'.cls_token': dict(decay_mult=0.0), '.pos_embed': dict(decay_mult=0.0)},
     ),
 )
-custom_hooks = [dict(type='CosineLRHook', warmup_epochs=5)]
+default_hooks = dict(schedule=dict(type='CosineLRHook', warmup_epochs=5))

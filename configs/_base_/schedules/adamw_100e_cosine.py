@@ -4,8 +4,10 @@ ICML 2025, Table 5, settings 2, 4 and 6. Our reading: the cosine ``(1 + cos(pi e
 epochs e = 0 .. E - 1, PyTorch's; the betas are PyTorch's too.
 """
 
+_base_ = '../default_runtime.py'
+
 train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=1)
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, fused=True),
 )
-custom_hooks = [dict(type='CosineLRHook', shift=0.0)]
+default_hooks = dict(schedule=dict(type='CosineLRHook', shift=0.0))

@@ -3,12 +3,13 @@
 SGD with momentum 0.9, weight decay 5e-3 on everything, rate 0.01 with a cosine to 0, no warm-up;
 second stage with fresh momentum, rate 1e-4, no weight decay, a cosine of its own. Both cosines
 (``shift=1``) train the last epoch at rate 0.
-To shorten: --cfg-options train_cfg.max_epochs=12 custom_hooks.0.finetune_epochs=2
+To shorten: --cfg-options train_cfg.max_epochs=12 train_cfg.finetune_epochs=2
 """
 
-train_cfg = dict(by_epoch=True, max_epochs=330, val_interval=5)
+_base_ = '../default_runtime.py'
+
+train_cfg = dict(by_epoch=True, max_epochs=330, val_interval=5, finetune_epochs=10)
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-3, fused=True),
 )
-custom_hooks = [dict(type='TwoStageHook', finetune_epochs=10, lr=1e-4, shift=1.0)]
-find_unused_parameters = True  # several processes: the second stage uses the classifier only
+default_hooks = dict(schedule=dict(type='TwoStageHook', lr=1e-4, shift=1.0))

@@ -5,8 +5,10 @@ For a batch of 256 and ImageNet-LT: as in ProCo (arXiv 2403.06726), and classifi
 these. ``_180e`` configs have twice the epochs, as ProCo's longer recipe.
 """
 
+_base_ = '../default_runtime.py'
+
 train_cfg = dict(by_epoch=True, max_epochs=90, val_interval=10)
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True),
 )
-custom_hooks = [dict(type='CosineLRHook')]
+default_hooks = dict(schedule=dict(type='CosineLRHook'))

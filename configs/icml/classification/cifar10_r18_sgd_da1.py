@@ -15,7 +15,6 @@ _base_ = [
     '../../_base_/datasets/cifar10.py',
     '../../_base_/models/linear_r18.py',
     '../../_base_/schedules/sgd_100e_step.py',
-    '../../_base_/measured_runtime.py',
 ]
 
 model = dict(
@@ -23,3 +22,4 @@ model = dict(
         augment=[dict(type='BatchPadCrop', padding=4), dict(type='BatchFlip')],
     ),
 )
+default_hooks = dict(measures=dict(type='FeatureMeasuresHook'))

@@ -15,7 +15,6 @@ _base_ = [
     '../../_base_/datasets/mnist.py',
     '../../_base_/models/linear_r18.py',
     '../../_base_/schedules/sgd_100e_step.py',
-    '../../_base_/measured_runtime.py',
 ]
 
 model = dict(
@@ -25,3 +24,4 @@ model = dict(
     ),
 )
 optim_wrapper = dict(optimizer=dict(weight_decay=0.0))
+default_hooks = dict(measures=dict(type='FeatureMeasuresHook'))

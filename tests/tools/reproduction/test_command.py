@@ -13,7 +13,7 @@ from reproduction.tables import TABLES
 TINY = {
     'train_cfg.max_epochs': 2,
     'train_cfg.val_interval': 1,
-    'custom_hooks': [{'type': 'CosineLRHook'}, {'type': 'FeatureMeasuresHook'}],
+    'default_hooks.measures': {'type': 'FeatureMeasuresHook'},
     'default_hooks.checkpoint.interval': 1,
     'train_dataloader.dataset.n_max': 12,
     'train_dataloader.dataset.imbalance_factor': 2,

@@ -3,7 +3,7 @@
 import pytest
 from fakes import BCE, CE, CONFIG, TABLE, checkpoint, job, measures, put, report
 
-from bce3s.cli import load_config
+from bce3s.config import load_config
 from bce3s.engine.report_hook import config_digest
 from bce3s.errors import BCE3SError
 from reproduction.cells import BEST, LAST, Cell, Scale

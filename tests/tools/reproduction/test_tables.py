@@ -197,7 +197,7 @@ def test_data_network_and_optimiser_reach_the_config(key, decay, backbone, chann
     assert (cfg.model.backbone.type, cfg.model.head.in_channels) == (backbone, channels)
     optimizer = {'type': 'AdamW', 'lr': 0.001, 'weight_decay': decay, 'fused': True}
     assert cfg.optim_wrapper.optimizer == optimizer
-    assert cfg.custom_hooks == [{'type': 'CosineLRHook', 'shift': 0.0}]
+    assert cfg.default_hooks.schedule == {'type': 'CosineLRHook', 'shift': 0.0}
     assert ('batch_mix' in cfg.model.data_preprocessor) == (setting == 'da2')
     assert ('decay' in cfg.model.head) == (setting == 'nc')
 

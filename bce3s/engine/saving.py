@@ -1,24 +1,164 @@
-"""When a run saves: by epoch, by iteration, by the clock, and when it is asked to stop."""
+"""What is written: checkpoints of plain values, whole or not at all, when they are due and when the
+run is asked to stop.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from mmengine.dist import is_main_process
-from mmengine.hooks import CheckpointHook
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.logging import HistoryBuffer
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
-from bce3s.engine.atomic import write_text
-from bce3s.engine.checkpoint import survey
+from bce3s.engine.checkpoint import is_damaged, survey
 from bce3s.engine.loops import epoch_size
-from bce3s.engine.preemption import Preempted, highest, stop_requested
+from bce3s.engine.run_state import highest, stop_requested
 from bce3s.errors import BCE3SError
+from bce3s.files import reason, written_whole
 from bce3s.registry import HOOKS
-from bce3s.signals import be_patient
+from bce3s.signals import Preempted, be_patient
 
 
+# ------------------------------------------------------------ whole or not at all
+@register_backend('atomic', force=True)
+class AtomicLocalBackend(LocalBackend):
+    """Files appear whole or not at all: temporary file beside the target, fsync, ``os.replace``.
+
+    What ``CheckpointHook`` removes to make room, it removes BEFORE it writes. Here a removal waits
+    until the next file is safely written, so a full disk never leaves a run without its last
+    checkpoint.
+    """
+
+    _to_remove: ClassVar[set[str]] = set()  # MMEngine makes a new instance for each save
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Writes ``obj`` to ``filepath``.
+
+        Raises:
+            BCE3SError: the disk is full or the folder cannot be written; ``filepath`` is as it was.
+        """
+        target = Path(filepath)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(target) as file:
+                file.write(obj)
+        except OSError as error:
+            raise BCE3SError(
+                f'{target} could not be written ({reason(error)}; {len(obj) / 1e6:.1f} '
+                'MB). Checkpoints written earlier are intact. Make room, then continue with '
+                '--resume.'
+            ) from error
+        self._remove_pending(keep=str(target))
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Writes text the same way."""
+        self.put(obj.encode(encoding), filepath)
+
+    def remove(self, filepath: str | Path) -> None:
+        """Removes ``filepath`` once the next file is written."""
+        self._to_remove.add(str(filepath))
+
+    @classmethod
+    def _remove_pending(cls, keep: str) -> None:
+        cls._to_remove.discard(keep)
+        while cls._to_remove:
+            Path(cls._to_remove.pop()).unlink(missing_ok=True)
+
+
+# ------------------------------------------------------------ plain values
+PLAIN_TYPES = (bool, int, float, complex, str, bytes, type(None), torch.Size, torch.dtype)
+HISTORY_KEYS = {'log_history', 'count_history', 'max_length'}
+
+
+def plain(value: Any, where: str = 'checkpoint') -> Any:
+    """``value`` with numpy scalars as Python numbers, arrays as tensors, HistoryBuffers as dicts of
+    tensors.
+
+    Raises:
+        BCE3SError: something else, which ``torch.load(weights_only=True)`` would refuse.
+    """
+    if isinstance(value, HistoryBuffer):
+        log_history, count_history = value.data
+        return dict(
+            log_history=torch.from_numpy(np.asarray(log_history, np.float64).copy()),
+            count_history=torch.from_numpy(np.asarray(count_history, np.float64).copy()),
+            max_length=int(value.max_length),
+        )
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, torch.Tensor) or type(value) in PLAIN_TYPES:
+        return value
+    if isinstance(value, dict):
+        return {plain(k, where): plain(v, f'{where}.{k}') for k, v in value.items()}
+    if isinstance(value, tuple):
+        return tuple(plain(v, where) for v in value)
+    if isinstance(value, list | set | frozenset):
+        return [plain(v, where) for v in value]
+    if isinstance(value, os.PathLike | str):
+        return str(value)
+    raise BCE3SError(
+        f'{where} holds a value of type {type(value).__module__}.{type(value).__qualname__}, which '
+        'a checkpoint cannot keep safely. Keep numbers, strings, tensors, lists and dicts there.'
+    )
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(Hook):
+    """Saves nothing that has to be unpickled, and bounds MMEngine's log histories.
+
+    ``HistoryBuffer`` pickles its methods; ``before_save_checkpoint`` turns it and numpy scalars
+    into tensors and plain types, ``after_load_checkpoint`` rebuilds it:
+    ``torch.serialization.get_unsafe_globals_in_checkpoint(f) == []``. Its ``update`` copies the
+    whole history: O(n) an iteration, so it is kept to ``max_length`` entries (averages over a log
+    interval need no more).
+    """
+
+    priority = 'LOWEST'  # after every hook that adds something to the checkpoint
+
+    def __init__(self, max_length: int = 1000) -> None:
+        self.max_length = max_length
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        for key in checkpoint:
+            if key != 'state_dict':
+                checkpoint[key] = plain(checkpoint[key], key)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        hub = checkpoint.get('message_hub')
+        if not hub:
+            return
+        for name, history in hub['log_scalars'].items():
+            if isinstance(history, dict) and history.keys() == HISTORY_KEYS:
+                hub['log_scalars'][name] = HistoryBuffer(
+                    history['log_history'].cpu().numpy(),
+                    history['count_history'].cpu().numpy(),
+                    history['max_length'],
+                )
+        # Saved as absolute paths. The folder may have been copied, and CheckpointHook removes the
+        # former best: it must never reach into another run's folder.
+        for name, value in list(hub['runtime_info'].items()):
+            if isinstance(value, str) and name.startswith(('best_ckpt', 'last_ckpt')):
+                hub['runtime_info'][name] = str(Path(runner.work_dir) / Path(value).name)
+                if not value.endswith('.pth'):  # it would be removed: nothing but a checkpoint
+                    del hub['runtime_info'][name]
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        if batch_idx % 100 == 0:
+            for history in runner.message_hub.log_scalars.values():
+                history.max_length = min(history.max_length, self.max_length)
+
+
+# ------------------------------------------------------------ when
 @HOOKS.register_module()
 class RunCheckpointHook(CheckpointHook):
     """MMEngine's hook, which also saves within an epoch and when the run is asked to stop.
@@ -66,7 +206,7 @@ class RunCheckpointHook(CheckpointHook):
             )
         kwargs.setdefault('backend_args', dict(backend='atomic'))
         # MMEngine's own bookkeeping of what is kept stays switched off: -1
-        super().__init__(interval=interval, max_keep_ckpts=-1, **kwargs)
+        super().__init__(interval=int(interval), max_keep_ckpts=-1, **kwargs)
         self.interval_iters, self.interval_seconds = interval_iters, 60 * interval_minutes
         self.look_every, self.keep = look_every, max_keep_ckpts
         self._training = self._due_at_end = False
@@ -80,9 +220,10 @@ class RunCheckpointHook(CheckpointHook):
         self._serial, self._kept, self._damaged = 0, [], []
         if is_main_process():
             _remove_leftovers(Path(self.out_dir))
-            readable, self._damaged = survey(self.out_dir)
-            self._kept = [path for path, _ in readable]
-            self._serial = max((order[0] for _, order in readable), default=0)
+            valid, unfit = survey(self.out_dir)
+            self._kept = [path for path, _ in valid]
+            self._serial = max((serial for _, (serial, _) in valid), default=0)
+            self._damaged = [path for path in unfit if is_damaged(path)]
         be_patient()
 
     # ------------------------------------------------------------ when
@@ -172,7 +313,7 @@ class RunCheckpointHook(CheckpointHook):
         )
         self._saved, self._clock = iteration, time.monotonic()
         if is_main_process():
-            write_text(self.last_ckpt, Path(runner.work_dir, 'last_checkpoint'))
+            AtomicLocalBackend().put_text(self.last_ckpt, Path(runner.work_dir, 'last_checkpoint'))
             self._make_room(Path(self.last_ckpt))
 
     def _make_room(self, written: Path) -> None:
