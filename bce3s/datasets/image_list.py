@@ -100,11 +100,8 @@ class ImageList(ImageFiles):
 def images_of(entries: ImageEntries, root: Path) -> Images:
     """Those that a list names; messages have its line."""
     paths = [listed_at(root, path) for path in entries.paths]
-
-    def where(index: int) -> tuple[str, str]:
-        return f'{entries.source}:{entries.lines[index]}', f'{paths[index]} '
-
-    return Images(str(entries.source), paths, entries.labels, where)
+    source = str(entries.source)
+    return Images(source, paths, entries.labels, lambda i: f'{source}:{entries.lines[i]}')
 
 
 def _read(

@@ -92,7 +92,7 @@ def test_the_written_config_is_tested_as_it_is(run, tmp_path, capsys):
     assert 'val: held out of train.' in report(run)['data_notes']
     assert '\n- val: held out of train.\n' in (run / 'report.md').read_text()
     assert cli.main('test', [OURS, str(run / 'epoch_4.pth')]) == 1
-    assert f'tools/test.py {run}/my_folder.py' in capsys.readouterr().err
+    assert f'the run does: give {run}.' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('kind', ['folder', 'one class', 'list', 'splits'])
