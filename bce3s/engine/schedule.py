@@ -170,8 +170,8 @@ class TwoStageHook(CosineLRHook):
 
     At the start of that stage the feature extractor is frozen, the head switches to its
     class-balanced loss on the origin view, the optimiser's momentum is forgotten, and a cosine of
-    its own begins. With ``max_epochs == finetune_epochs`` there is the second stage only; it then
-    needs ``load_from``, a checkpoint of a first stage.
+    its own begins. With ``finetune_epochs=0`` there is the first stage only; with ``max_epochs ==
+    finetune_epochs`` the second only, which needs ``load_from``, a checkpoint of a first stage.
 
     Args:
         lr, weight_decay: of the second stage; ``auto_scale_lr`` scales this rate too.
@@ -205,11 +205,11 @@ class TwoStageHook(CosineLRHook):
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         first = self.epochs(runner)
-        if not 0 <= first < runner.max_epochs:
+        if not 0 <= first <= runner.max_epochs:
             raise BCE3SError(
                 f'TwoStageHook: train_cfg.finetune_epochs is {finetune_epochs(runner)}, but the '
                 f'run has {counted(runner.max_epochs, "epoch")} in all, both stages counted: set '
-                'both so that 1 <= finetune_epochs <= max_epochs, for example '
+                'both so that 0 <= finetune_epochs <= max_epochs, for example '
                 '--cfg-options train_cfg.max_epochs=12 train_cfg.finetune_epochs=2.'
             )
         if self._loaded_stage == 2 and 0 < runner.epoch < first:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,8 +20,7 @@ from bce3s.engine.run_directory import LOADERS, RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.report import default_threshold, read_report
-from bce3s.inference.export import BATCHES, Exported
-from bce3s.inference.export_formats import INPUT, OUTPUT, Metadata
+from bce3s.inference.export import BATCHES, INPUT, OUTPUT, Exported, Metadata
 from bce3s.inference.inputs import InputSpec
 from bce3s.inference.predictor import class_facts
 from bce3s.registry import DATASETS
@@ -59,8 +57,8 @@ def evaluated(run: RunDirectory, spec: InputSpec, num_classes: int) -> Evaluated
             counts = torch.bincount(labels, minlength=num_classes).tolist()
             meta = dataset.metainfo
             return Evaluated(images, f'{meta["dataset"]}, {meta["split"]}', counts)
-    except (BCE3SError, OSError, AttributeError, KeyError, IndexError, RuntimeError):
-        pass
+    except (BCE3SError, OSError, AttributeError, KeyError, RuntimeError):
+        pass  # gone, or of another kind
     generator = torch.Generator().manual_seed(0)
     shape = (number, *spec.shape)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
@@ -75,9 +73,7 @@ def evaluation_data(run: RunDirectory) -> Any:
     config = run.config[LOADERS[split]].dataset
     kind = DATASETS.get(config.type) if isinstance(config.type, str) else config.type
     if issubclass(kind, ImageFiles):
-        taken = inspect.signature(kind).parameters
-        quiet = {k: v for k, v in dict(check='none', duplicates='warn').items() if k in taken}
-        config = ConfigDict({**config, **quiet})
+        config = ConfigDict({**config, 'check': 'none', 'duplicates': 'warn'})
     dataset = DATASETS.build(config)
     return dataset.unaugmented() if hasattr(dataset, 'unaugmented') else dataset
 

@@ -1,10 +1,13 @@
 """Plain softmax cross-entropy: CIFAR-100-LT, imbalance factor 100.
 
-Network: ResNet-34. One view (no mixing),
-natural sampling, a linear classifier; data, augmentation and schedule as in configs/bce3s.
+Network: ResNet-34. One view (no mixing), natural sampling, a linear classifier; data,
+augmentation and schedule as in configs/bce3s.
 Expected: no published figure for this recipe. Not measured yet.
 
     python tools/train.py configs/baselines/cifar100lt_if100_ce.py
+
+Binary cross-entropy: --cfg-options model.head.joint.type=BCEJoint
+Another factor: --cfg-options train_dataloader.dataset.imbalance_factor=50
 """
 
 _base_ = [

@@ -5,6 +5,10 @@ first stage and the commands for several GPUs: configs/bce3s/imagenet_lt_r50.py.
 Expected: no published figure for this recipe. Not measured yet.
 
     python tools/train.py configs/baselines/imagenet_lt_ce_r50.py
+
+Binary cross-entropy: --cfg-options model.head.joint.type=BCEJoint
+ResNeXt-50: --cfg-options model.backbone.type=ResNeXt model.backbone.groups=32
+model.backbone.width_per_group=4
 """
 
 _base_ = [

@@ -3,10 +3,14 @@
 AAAI 2026, arXiv 2511.14097. Network: ResNet-34 (the "ResNet-32" of the paper and its code).
 Recipe and quirks of the public implementation.
 
-Expected All: 90.08.
+Expected All: 90.08 (paper). Imbalance factors 50 and 10: not published.
 Not measured yet.
 
     python tools/train.py configs/bce3s/cifar10lt_if100.py
+
+Another factor: --cfg-options train_dataloader.dataset.imbalance_factor=50
+The first stage alone: --cfg-options train_cfg.max_epochs=320 train_cfg.finetune_epochs=0
+The second alone, from a checkpoint: --cfg-options train_cfg.max_epochs=10 load_from=PATH
 """
 
 _base_ = [

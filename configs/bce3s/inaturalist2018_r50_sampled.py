@@ -1,4 +1,4 @@
-"""BCE3S for many classes: iNaturalist 2018 (8,142 classes), a quarter of them sampled for a batch.
+"""BCE3S for many classes: iNaturalist 2018 (8,142 classes), 25 % of them sampled per step.
 
 ``sample_rate=0.25``: each step compares its batch with 2,035 classes, those of its labels and
 partners and others at random, in all three branches and on all three views; the other rows of the

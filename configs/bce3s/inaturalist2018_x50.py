@@ -14,7 +14,7 @@ Not measured yet.
     tools/dist_train.sh configs/bce3s/inaturalist2018_x50.py 8 $B=16
 
 All three have a global batch of 256; another one wants ``--auto-scale-lr``. Less memory:
-``model.micro_batches=8``.
+``model.micro_batches=8``. 180 epochs, as ProCo's longer recipe: ``train_cfg.max_epochs=190``.
 """
 
 _base_ = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from doc_blocks import blocks_of
+from documents import blocks_of
 
 from bce3s.models import Targets, TripartiteHead
 from bce3s.models.branches import joint_loss

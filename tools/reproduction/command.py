@@ -217,12 +217,12 @@ def parse_options(options: list[str]) -> dict[str, Any]:
     Raises:
         BCE3SError: no ``=``.
     """
-    values = {}
-    for option in options:
-        from mmengine.config import DictAction
+    if not options:
+        return {}
+    from bce3s.config import parse_value
 
-        key, equals, text = option.partition('=')
-        if not equals or not key:
-            raise BCE3SError(f'--cfg-options {option}: write KEY=VALUE.')
-        values[key] = DictAction._parse_iterable(text)
-    return values
+    pairs = [option.partition('=') for option in options]
+    for key, equals, _ in pairs:
+        if not (key and equals):
+            raise BCE3SError(f'--cfg-options {key}: write KEY=VALUE.')
+    return {key: parse_value(text) for key, _, text in pairs}

@@ -102,11 +102,7 @@ def changed(*names: str, adamw_decay: float = 0.0) -> dict[str, Any]:
     if 'adamw' in names:
         adamw = {'type': 'AdamW', 'lr': 0.001, 'weight_decay': adamw_decay, 'fused': True}
         merged['optim_wrapper.optimizer'] = {'_delete_': True, **adamw}
-        merged['default_hooks.schedule'] = {
-            '_delete_': True,
-            'type': 'CosineLRHook',
-            'shift': 0.0,
-        }
+        merged['default_hooks.schedule'] = {'_delete_': True, 'type': 'CosineLRHook', 'shift': 0.0}
     return merged
 
 

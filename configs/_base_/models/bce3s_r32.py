@@ -1,7 +1,7 @@
 """BCE3S on 32 x 32 images with the true CIFAR ResNet-32 (0.46 M parameters, 64 features).
 
-The sound values: area-corrected CutMix, soft negatives, positives never dropped, no clamp, a bank
-that counts no class it has not seen.
+The recommended defaults: area-corrected CutMix, soft negatives, positives never dropped, no clamp,
+a bank that counts no class it has not seen.
 """
 
 model = dict(

@@ -1,8 +1,8 @@
 """BCE3S on 224 x 224 images with ResNet-50 (23.5 M parameters, 2,048 features), from scratch.
 
 Published of BCE3S at this size is one figure, ResNeXt-50 on ImageNet-LT; its recipe and its code
-for these data sets are not public. Our reading: branches, weights and r as on CIFAR-100-LT, every
-option at its sound value; views as in GLMC (arXiv 2305.08661), whose scheme it follows.
+for these data sets are not public. Our reading: branches, weights and r as on CIFAR-100-LT, the
+recommended defaults; views as in GLMC (arXiv 2305.08661), whose scheme it follows.
 
 Augmentation: random crop and flip (the data set's), then
 

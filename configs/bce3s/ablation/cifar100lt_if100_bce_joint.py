@@ -8,11 +8,7 @@ Not measured yet.
     python tools/train.py configs/bce3s/ablation/cifar100lt_if100_bce_joint.py
 """
 
-_base_ = '../cifar100lt_if100_stage1.py'
+_base_ = '../cifar100lt_if100.py'
 
-model = dict(
-    head=dict(
-        contrastive=None,
-        uniformity=None,
-    ),
-)
+train_cfg = dict(max_epochs=320, finetune_epochs=0)
+model = dict(head=dict(contrastive=None, uniformity=None))

@@ -8,8 +8,9 @@ Not measured yet.
     python tools/train.py configs/bce3s/ablation/cifar100lt_if100_ce_tsl.py
 """
 
-_base_ = '../cifar100lt_if100_stage1.py'
+_base_ = '../cifar100lt_if100.py'
 
+train_cfg = dict(max_epochs=320, finetune_epochs=0)
 model = dict(
     head=dict(
         joint=dict(_delete_=True, type='CEJoint'),

@@ -13,7 +13,6 @@ from reproduction.tables import TABLES
 TINY = {
     'train_cfg.max_epochs': 2,
     'train_cfg.val_interval': 1,
-    'default_hooks.schedule': {'type': 'CosineLRHook'},
     'default_hooks.measures': {'type': 'FeatureMeasuresHook'},
     'default_hooks.checkpoint.interval': 1,
     'train_dataloader.dataset.n_max': 12,
