@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
 def percent(value: float | None) -> str:
@@ -56,17 +56,40 @@ def markdown_table(
     | cat   | 12 |
     | a     |  3 |
     """
-    widths = [
-        max(len(row[i]) for row in [header, *rows]) if aligned else 3 for i in range(len(header))
-    ]
-    rule = ['-' * w if i < left else '-' * (w - aligned) + ':' for i, w in enumerate(widths)]
-    table = [header, rule, *rows]
     if aligned:
-        table = [
-            [
-                c.ljust(w) if i < left else c.rjust(w)
-                for i, (c, w) in enumerate(zip(row, widths, strict=True))
-            ]
-            for row in table
+        padded = _padded([header, *rows], range(left, len(header)))
+        header, rows = padded[0], padded[1:]
+    widths = [len(cell) if aligned else 3 for cell in header]
+    rule = ['-' * w if i < left else '-' * (w - aligned) + ':' for i, w in enumerate(widths)]
+    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in [header, rule, *rows])
+
+
+def text_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()
+) -> str:
+    """A table for a terminal.
+
+    Args:
+        header: a text a column. rows: of as many texts.
+        right: columns that are flush right.
+
+    >>> print(text_table(['Class', 'n'], [['cat', '12'], ['a', '3']], right=[1]))
+    Class   n
+    ---------
+    cat    12
+    a       3
+    """
+    lines = ['  '.join(row).rstrip() for row in _padded([header, *rows], right)]
+    return '\n'.join([lines[0], '-' * max(map(len, lines)), *lines[1:]])
+
+
+def _padded(rows: Sequence[Sequence[str]], right: Collection[int]) -> list[list[str]]:
+    """With columns of one width each."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        [
+            c.rjust(w) if i in right else c.ljust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
         ]
-    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in table)
+        for row in rows
+    ]

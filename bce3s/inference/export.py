@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import copy
-import time
+import importlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +21,15 @@ from bce3s.config import explained
 from bce3s.engine.run_directory import RunDirectory, load_model
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
-from bce3s.inference.export_formats import Format, Metadata, Scores, quiet
 
+INPUT, OUTPUT = 'images', 'logits'
 TOLERANCE = 1e-4  # of the largest |logit|
 BATCHES = (1, 7)
-TIMED_BATCH = 16
-SECONDS = 0.5
+OPSET = 18  # every onnxruntime since 1.14, of 2023, takes it
+CHATTER = ('torch.onnx', 'torch.export', 'torch._export', 'onnxscript', 'onnx_ir')
+
+Scores = Callable[[Tensor], Tensor]
+Metadata = dict[str, str]  # name -> JSON
 
 
 class ExportedNetwork(nn.Module):
@@ -102,6 +110,130 @@ def model_scores(model: nn.Module) -> Scores:
     return scores
 
 
+# ----------------------------------------------------------------------------------------- formats
+@dataclass(frozen=True)
+class Format:
+    """One kind of file.
+
+    Attributes:
+        name: on the command line.
+        file: its name.
+        title: in texts.
+        write: network, example (N, C, H, W), open file, metadata -> None.
+        load: path -> images to logits, on the CPU.
+    """
+
+    name: str
+    file: str
+    title: str
+    write: Callable[[nn.Module, Tensor, BinaryIO, Metadata], None]
+    load: Callable[[Path], Scores]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what exporters tell of their own insides, and of what will be theirs one day."""
+    loggers = [logging.getLogger(name) for name in CHATTER]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _dynamic() -> dict[str, Any]:
+    return {INPUT: {0: torch.export.Dim('N', min=1)}}
+
+
+def needed(*names: str) -> list[Any]:
+    """The modules of that name.
+
+    Raises:
+        BCE3SError: one of them is not installed.
+    """
+    try:
+        return [importlib.import_module(name) for name in names]
+    except ImportError as error:
+        raise BCE3SError(
+            f'ONNX files need onnx, onnxscript and onnxruntime, and {error.name or error} is not '
+            'there: pip install onnx onnxscript onnxruntime (or use --format torchscript pt2).'
+        ) from error
+
+
+def _write_onnx(network: nn.Module, example: Tensor, file: BinaryIO, metadata: Metadata) -> None:
+    needed('onnx', 'onnxscript', 'onnxruntime')  # the last one for the check
+    program = torch.onnx.export(
+        network,
+        (example,),
+        dynamo=True,
+        verbose=False,
+        opset_version=OPSET,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=_dynamic(),
+    )
+    proto = program.model_proto
+    for key, value in metadata.items():
+        proto.metadata_props.add(key=key, value=value)
+    try:
+        file.write(proto.SerializeToString())
+    except ValueError as error:  # protobuf's limit
+        raise BCE3SError(
+            'The network is above 2 GB, more than one ONNX file holds: use --format pt2.'
+        ) from error
+
+
+def _load_onnx(path: Path) -> Scores:
+    (runtime,) = needed('onnxruntime')
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    return lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+
+
+def _write_torchscript(
+    network: nn.Module, example: Tensor, file: BinaryIO, metadata: Metadata
+) -> None:
+    if not hasattr(getattr(torch, 'jit', None), 'trace'):
+        raise BCE3SError(
+            f'torch {torch.__version__} has no TorchScript any more: use --format onnx pt2.'
+        )
+    traced, buffer = torch.jit.trace(network, (example,), check_trace=False), io.BytesIO()
+    torch.jit.save(traced, buffer, _extra_files=metadata)
+    file.write(buffer.getvalue())
+
+
+def _load_torchscript(path: Path) -> Scores:
+    return torch.jit.load(str(path), map_location='cpu')
+
+
+def _write_pt2(network: nn.Module, example: Tensor, file: BinaryIO, metadata: Metadata) -> None:
+    program = torch.export.export(network, (example,), dynamic_shapes=_dynamic(), strict=False)
+    torch.export.save(program, file, extra_files=metadata)
+
+
+def _load_pt2(path: Path) -> Scores:
+    with path.open('rb') as file:
+        return torch.export.load(file).module()
+
+
+FORMATS = {
+    kind.name: kind
+    for kind in (
+        Format('onnx', 'model.onnx', 'ONNX', _write_onnx, _load_onnx),
+        Format('torchscript', 'model.ts', 'TorchScript', _write_torchscript, _load_torchscript),
+        Format('pt2', 'model.pt2', 'torch.export', _write_pt2, _load_pt2),
+    )
+}
+
+
+# --------------------------------------------------------------------------------------- the check
 @dataclass(frozen=True)
 class Agreement:
     """How near the logits of a file are to those of the model.
@@ -154,13 +286,11 @@ class Exported:
     Attributes:
         format: its kind. path: the file.
         agreement: see there.
-        speeds: images a second of the model and of the file, on this CPU.
     """
 
     format: Format
     path: Path
     agreement: Agreement
-    speeds: tuple[float, float]
 
 
 def export(
@@ -201,9 +331,7 @@ def export(
                 f'largest is {found.scale:.3g}, more than {TOLERANCE:g} of it: {kind.file} is not '
                 'kept. Use another --format, or other versions of torch and the exporter.'
             )
-        with quiet():
-            speeds = (_speed(original, images), _speed(exported, images))
-    return Exported(kind, path, found, speeds)
+    return Exported(kind, path, found)
 
 
 def _attempt(kind: Format, what: str, action: Any) -> Any:
@@ -218,17 +346,3 @@ def _attempt(kind: Format, what: str, action: Any) -> Any:
             f'{kind.title}: {kind.file} {what} ({reason}). Use another --format, or another '
             f'version of torch ({torch.__version__} is here).'
         ) from error
-
-
-@torch.no_grad()
-def _speed(scores: Scores, images: Tensor) -> float:
-    """Images a second, of the fastest of the batches that fit into half a second."""
-    batch = images.repeat(-(-TIMED_BATCH // len(images)), 1, 1, 1)[:TIMED_BATCH]
-    scores(batch)
-    best, end = float('inf'), time.perf_counter() + SECONDS
-    while True:
-        start = time.perf_counter()
-        scores(batch)
-        best = min(best, time.perf_counter() - start)
-        if time.perf_counter() >= end:
-            return len(batch) / best

@@ -1,4 +1,4 @@
-"""What ``tools/export.py`` does: a run's network as ONNX, TorchScript or ``torch.export``, checked,
+"""``bce3s export``: a run's network as ONNX, TorchScript or ``torch.export``, checked,
 with ``model.json`` and a model card beside it.
 
 Nothing here imports torch before the arguments are parsed.
@@ -10,7 +10,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bce3s.arguments import run_tool
 from bce3s.errors import BCE3SError
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         help='onnx (default): model.onnx; torchscript: model.ts; pt2 (torch.export): model.pt2',
     )
     p.add_argument('--out', type=Path, metavar='DIR', help='where to write (RUN/export)')
-    p.add_argument('--checkpoint', metavar='FILE', help='instead of the newest sound one of RUN')
+    p.add_argument('--checkpoint', metavar='FILE', help='instead of the newest valid one of RUN')
     return p
 
 
@@ -61,86 +61,43 @@ def run(args: argparse.Namespace) -> None:
     import mmpretrain.models  # noqa: F401
 
     from bce3s.engine.run_directory import RunDirectory
-    from bce3s.inference.export import ExportedNetwork, float32_model, model_scores
+    from bce3s.inference.export import FORMATS, ExportedNetwork, export, float32_model, model_scores
     from bce3s.inference.inputs import InputSpec
+    from bce3s.inference.model_card import format_card
     from bce3s.inference.model_facts import evaluated, files_facts, metadata_of, model_facts
-    from bce3s.inference.precisions import compare_precisions, precisions_text
 
     run = RunDirectory.open(args.run, args.checkpoint)
     model, meta = float32_model(run)
     network, spec = ExportedNetwork(model), InputSpec.of(run, meta)
     data = evaluated(run, spec, network.linear.out_features)
     facts = model_facts(run, model, meta, spec, data)
+    metadata, original = metadata_of(facts), model_scores(model)
     args.out.mkdir(parents=True, exist_ok=True)
     print(f'{run.checkpoint}: checked on {data.source}', flush=True)
-    done, failed = _export_all(network, model_scores(model), args, data.images, metadata_of(facts))
-    if done:
-        facts['files'] = files_facts(done, data.source)
-        results = facts['results'] or {}
-        results['precisions'] = compare_precisions(run, model, results.get('precision'))
-        _write_texts(args.out, facts)
-        where = f'{args.out / FACTS} and {args.out / CARD} say what it is.'
-        for text in filter(None, (table(done), precisions_text(results), where)):
-            print(f'\n{text}')
-    if failed:
-        raise BCE3SError(' '.join(failed))
-
-
-def _export_all(
-    network: Any, original: Any, args: argparse.Namespace, images: Any, metadata: dict[str, str]
-) -> tuple[list[Exported], list[str]]:
-    """The files that were written, and sentences on those that were not."""
-    from bce3s.inference.export import export
-    from bce3s.inference.export_formats import FORMATS
-
     done: list[Exported] = []
     failed: list[str] = []
     for name in dict.fromkeys(args.format):
         print(f'{FORMATS[name].title} ...', flush=True)
         try:
-            done.append(export(network, original, FORMATS[name], args.out, images, metadata))
+            done.append(export(network, original, FORMATS[name], args.out, data.images, metadata))
         except BCE3SError as error:
             failed.append(str(error))
-    return done, failed
-
-
-def _write_texts(folder: Path, facts: dict[str, Any]) -> None:
-    """``model.json`` and the card; files of an earlier export of this checkpoint stay in them."""
-    from bce3s.inference.model_card import format_card
-
-    facts['files'] = _earlier(folder, facts) + facts['files']
-    text = json.dumps(facts, indent=1, allow_nan=False, ensure_ascii=False)
-    for name, content in ((FACTS, text + '\n'), (CARD, format_card(facts))):
-        with written_whole(folder / name) as file:
-            file.write(content.encode())
-
-
-def _earlier(folder: Path, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """What ``model.json`` says of other files that are still there, of the same checkpoint."""
-    from bce3s.inference.export_formats import FORMATS
-    from bce3s.inference.model_facts import sha256
-
-    try:
-        before = json.loads((folder / FACTS).read_text(encoding='utf-8'))
-        same = before['checkpoint'] == facts['checkpoint']
-        entries = before['files'] if same else []
-    except (OSError, ValueError, KeyError, TypeError):
-        entries = []
-    written = {entry['file'] for entry in facts['files']}
-    there = [kind.file for kind in FORMATS.values() if (folder / kind.file).is_file()]
-    others = [name for name in there if name not in written]
-    kept = [e for e in entries if e['file'] in others and e['sha256'] == sha256(folder / e['file'])]
-    for name in others:
-        if name not in {entry['file'] for entry in kept}:
-            print(f'{folder / name} was there before and is of another checkpoint or unknown.')
-    return kept
+    if done:
+        facts['files'] = files_facts(done, data.source)
+        text = json.dumps(facts, indent=1, allow_nan=False, ensure_ascii=False)
+        for name, content in ((FACTS, text + '\n'), (CARD, format_card(facts))):
+            with written_whole(args.out / name) as file:
+                file.write(content.encode())
+        print(f'\n{table(done)}\n\n{args.out / FACTS} and {args.out / CARD} say what it is.')
+    if failed:
+        raise BCE3SError(' '.join(failed))
 
 
 def table(done: Sequence[Exported]) -> str:
     """For the terminal: a row for each file."""
     from bce3s.tables import markdown_table
 
-    header = ['format', 'file', 'MB', 'difference', 'same class', 'model img/s', 'file img/s']
+    header = ['format', 'file', 'MB', 'difference of logits', 'same class']
     rows = [
         [
             one.format.name,
@@ -148,7 +105,6 @@ def table(done: Sequence[Exported]) -> str:
             f'{one.path.stat().st_size / 1e6:.2f}',
             f'{one.agreement.difference:.1e} of {one.agreement.scale:.3g}',
             f'{one.agreement.same} of {one.agreement.images}',
-            *(f'{speed:,.0f}' for speed in one.speeds),
         ]
         for one in done
     ]

@@ -1,10 +1,13 @@
-"""How a picture becomes what the network sees: as the evaluation of its training does it."""
+"""Pictures of any kind become what the network sees, as the evaluation of its training does it;
+many of them in batches, in their order."""
 
 from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,14 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from bce3s.datasets.decoding import centre
 from bce3s.datasets.fitted import fitted
 from bce3s.datasets.image_files import ImageFiles
 from bce3s.datasets.in_memory import CIFAR10LT, MNISTLT, DigitsLT
 from bce3s.datasets.pixels import WHITE, Colours, on_ground, pixels_of_file, pixels_of_picture
+from bce3s.datasets.workers import worker_death
 from bce3s.engine.run_directory import LOADERS, RunDirectory
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
@@ -120,7 +125,8 @@ def to_uint8(image: Any, spec: InputSpec) -> Tensor:
     if isinstance(image, Tensor):
         if image.dtype == torch.uint8 and tuple(image.shape) == spec.shape:
             return image.cpu()
-        return _prepared(_pixels_of_tensor(image, spec), spec)
+        image = image.permute(1, 2, 0) if image.dim() == 3 else image[None, None]
+        return _prepared(_pixels_of_array(image.cpu().numpy(), spec), spec)
     if isinstance(image, Image.Image):
         return _prepared(pixels_of_picture(image, spec.colours), spec)
     return _prepared(_pixels_of_array(image, spec), spec)
@@ -131,15 +137,6 @@ def _prepared(pixels: np.ndarray, spec: InputSpec) -> Tensor:
     if spec.kind == CENTRE:
         return centre(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), spec.height, spec.resize)
     return fitted(_channels_first(pixels)[None], spec.shape)[0]
-
-
-def _pixels_of_tensor(image: Tensor, spec: InputSpec) -> np.ndarray:
-    if image.dim() != 3 or image.shape[0] not in (1, 3, 4):
-        raise BCE3SError(
-            f'A tensor of the shape {tuple(image.shape)} is no image: give (C, H, W) with 1, 3 or '
-            '4 channels.'
-        )
-    return _pixels_of_array(image.permute(1, 2, 0).cpu().numpy(), spec)
 
 
 def _pixels_of_array(image: Any, spec: InputSpec) -> np.ndarray:
@@ -157,8 +154,7 @@ def _pixels_of_array(image: Any, spec: InputSpec) -> np.ndarray:
     pixels = image[..., None] if image.ndim == 2 else image
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
         raise BCE3SError(
-            f'An array of the shape {image.shape} is no image: give (H, W) or (H, W, C) with 1, 3 '
-            'or 4 channels.'
+            f'An image of the shape {image.shape} (H, W, C) is none: give 1, 3 or 4 channels.'
         )
     if pixels.shape[2] == 4:
         return np.array(on_ground(Image.fromarray(pixels), spec.ground))
@@ -169,3 +165,113 @@ def _channels_first(pixels: np.ndarray) -> Tensor:
     """(H, W, C) -> (C, H, W)."""
     pixels = pixels if pixels.flags.writeable else pixels.copy()  # torch warns of the others
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+
+
+# ----------------------------------------------------------------------------------------- batches
+Name = str | int  # a path, or the position among those that were given
+Read = tuple[Name, Tensor | None, str | None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some pictures.
+
+    Attributes:
+        names: of all of them.
+        errors: why a picture cannot be used; None where it can.
+        images: (G, C, H, W) uint8, those that can, in their order; None if there is none.
+    """
+
+    names: list[Name]
+    errors: list[str | None]
+    images: Tensor | None
+
+
+def one_by_one(images: Any) -> Iterable[Any]:
+    """The single pictures: of a list, a generator, an array (N, H, W, C) or (N, C, H, W), a tensor
+    (N, C, H, W); or the one picture that ``images`` is.
+
+    Raises:
+        BCE3SError: it is none of these.
+    """
+    if isinstance(images, str | os.PathLike | Image.Image):
+        return [images]
+    if isinstance(images, np.ndarray | Tensor):
+        return _of_array(images)
+    if isinstance(images, bytes | dict) or not isinstance(images, Iterable):
+        raise BCE3SError(
+            f'A value of type {type(images).__name__} holds no images: give a path, a picture, an '
+            'array, or a list or generator of such.'
+        )
+    return images
+
+
+def _of_array(images: np.ndarray | Tensor) -> Iterable[Any]:
+    if images.ndim != 4:
+        return [images]
+    first, last = images.shape[1], images.shape[3]
+    if isinstance(images, np.ndarray) and last not in (1, 3, 4) and first in (1, 3, 4):
+        # channels first, which single arrays never have and tensors always
+        return (torch.from_numpy(np.ascontiguousarray(image)) for image in images)
+    return images
+
+
+def batches(images: Any, spec: InputSpec, batch_size: int, workers: int = 0) -> Iterator[Batch]:
+    """Reads pictures when they are asked for.
+
+    Args:
+        images: see :func:`one_by_one`.
+        spec: what the network takes.
+        batch_size: pictures a batch; the last may be smaller.
+        workers: processes that read; of a list only, what a generator gives is read here.
+
+    Raises:
+        BCE3SError: as :func:`one_by_one`; or a process that reads died.
+    """
+    items = one_by_one(images)
+    if workers == 0 or not isinstance(items, Sequence):
+        numbered = enumerate(items)
+        while chunk := list(islice(numbered, batch_size)):
+            yield _stacked([_read(item, number, spec) for number, item in chunk])
+        return
+    loader = DataLoader(
+        _Pictures(items, spec),
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=_stacked,
+        generator=torch.Generator(),  # or the loop would draw from torch's global one
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if not worker_death(error):
+            raise
+        raise BCE3SError(
+            'A process that reads images died, most often because the memory was full: use fewer '
+            'workers or a smaller batch size.'
+        ) from error
+
+
+class _Pictures(Dataset):
+    def __init__(self, items: Sequence[Any], spec: InputSpec) -> None:
+        self.items, self.spec = items, spec
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Read:
+        return _read(self.items[index], index, self.spec)
+
+
+def _read(item: Any, number: int, spec: InputSpec) -> Read:
+    name = os.fspath(item) if isinstance(item, str | os.PathLike) else number
+    try:
+        return name, to_uint8(item, spec), None
+    except BCE3SError as error:
+        return name, None, str(error) if isinstance(name, str) else f'Image {number}: {error}'
+
+
+def _stacked(read: list[Read]) -> Batch:
+    names, images, errors = (list(column) for column in zip(*read, strict=True))
+    images = [image for image in images if image is not None]
+    return Batch(names, errors, torch.stack(images) if images else None)

@@ -1,4 +1,4 @@
-"""What ``tools/predict.py`` does: predictions of images, on the terminal and in a file.
+"""``bce3s predict``: predictions of images, on the terminal and in a file.
 
 Nothing here imports torch before the arguments are parsed.
 """
@@ -11,8 +11,8 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,16 +25,15 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
     from bce3s.engine.run_directory import RunDirectory
-    from bce3s.inference.predictor import Prediction, Predictor
-    from bce3s.inference.summary import Summary
-    from bce3s.inference.writing import PredictionFile
+    from bce3s.inference.predictor import Predictor
+    from bce3s.inference.writing import PredictionFile, Summary
 
 MOST_WORKERS = 8
 EXAMPLES = """examples:
   python tools/predict.py work_dirs/my_folder photo.jpg
   python tools/predict.py work_dirs/my_folder photos/ --out predictions.csv
   python tools/predict.py work_dirs/my_folder 'new/*.jpg' --threshold keep=95
-  python tools/predict.py work_dirs/my_folder list.csv --out predictions.json --threshold none
+  python tools/predict.py work_dirs/my_folder list.csv --out predictions.jsonl --threshold none
 """
 
 
@@ -58,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         '--out',
         type=Path,
         metavar='FILE',
-        help='NAME.csv or NAME.json, written as predictions come; an older one is replaced',
+        help='NAME.csv or NAME.jsonl, written as predictions come; an older one is replaced',
     )
     p.add_argument(
         '--threshold',
@@ -114,13 +113,9 @@ _workers.__name__ = 'number of processes'
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 if something is missing or wrong, or an image cannot be read."""
     args = parser().parse_args(argv)
-    return run_tool(lambda: predict(args), _kept(args.out))
-
-
-def _kept(out: Path | None) -> str:
-    if out:
-        return f'What is done is in {out}, if an image was.'
-    return 'With --out FILE what is done is kept.'
+    kept = 'With --out FILE what is done is kept.'
+    kept = f'What is done is in {args.out}, if an image was.' if args.out else kept
+    return run_tool(lambda: predict(args), kept)
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -128,16 +123,17 @@ def predict(args: argparse.Namespace) -> None:
     cannot be read; what else can be done is done before.
     """
     from bce3s.engine.run_directory import RunDirectory
-    from bce3s.inference.found_images import find_images
+    from bce3s.inference.found_images import expanded, find_images
     from bce3s.inference.writing import PredictionFile
 
     run = RunDirectory.open(args.run, args.checkpoint)
     images = find_images(args.paths, args.data_root, _trained_on(run.config), _note)
-    _keep_inputs(args)
-    with PredictionFile(args.out) if args.out else nullcontext() as file:
-        predictor = _predictor(args, run, len(images))
-        if file is not None:
-            file.begin(_facts(predictor), predictor.top)
+    given = [path for pattern in args.paths for path in expanded(pattern)]
+    if args.out and args.out.exists() and any(args.out.samefile(path) for path in given):
+        raise BCE3SError(f'--out {args.out} would replace what is to be read: name another file.')
+    file = PredictionFile(args.out) if args.out else None
+    predictor = _predictor(args, run, len(images))
+    with closing(file) if file else nullcontext():
         summary = _predict(predictor, images, file)
     print(summary.text())
     if args.out:
@@ -148,16 +144,6 @@ def predict(args: argparse.Namespace) -> None:
 
 def _note(text: str) -> None:
     print(text, file=sys.stderr)
-
-
-def _keep_inputs(args: argparse.Namespace) -> None:
-    from bce3s.inference.found_images import expanded
-
-    for path in (path for given in args.paths for path in expanded(given)):
-        if args.out and args.out.exists() and args.out.samefile(path):
-            raise BCE3SError(
-                f'--out {args.out} would replace what is to be read: name another file.'
-            )
 
 
 def _trained_on(config: Config) -> str | None:
@@ -191,37 +177,26 @@ def _predictor(args: argparse.Namespace, run: RunDirectory, images: int) -> Pred
     return predictor
 
 
-def _facts(predictor: Predictor) -> dict:
-    """What a file of predictions says of where they come from."""
-    return dict(
-        run=str(predictor.run.folder),
-        checkpoint=predictor.run.checkpoint.name,
-        score=predictor.score,
-        threshold=predictor.threshold,
-        classes=predictor.classes,
-    )
-
-
 def _predict(predictor: Predictor, images: list[str], file: PredictionFile | None) -> Summary:
-    from tqdm import tqdm
+    from rich.console import Console
+    from rich.progress import Progress
 
-    from bce3s.inference.summary import Summary
+    from bce3s.inference.writing import Summary
 
-    tqdm.monitor_interval = 0  # no thread: reading processes are forked
-    summary = Summary(predictor)
-    bar = tqdm(total=len(images), unit=' images', disable=None, leave=False)  # on a terminal only
-    with bar:
-        for part in _parts(predictor.stream(images, errors='keep'), predictor.batch_size):
+    summary, console = Summary(predictor), Console(stderr=True)
+    if file is not None:
+        file.begin(predictor.classes, predictor.top)
+    predictions = predictor.stream(images, errors='keep')
+    # no thread that draws: reading processes are forked
+    look = dict(console=console, transient=True, auto_refresh=False)
+    with Progress(**look, disable=not console.is_terminal) as bar:
+        task = bar.add_task('images', total=len(images))
+        while part := list(islice(predictions, predictor.batch_size)):
             if file is not None:
                 file.write(part)
             summary.add(part)
-            bar.update(len(part))
+            bar.update(task, advance=len(part), refresh=True)
     return summary
-
-
-def _parts(predictions: Iterator[Prediction], size: int) -> Iterator[list[Prediction]]:
-    while part := list(islice(predictions, size)):
-        yield part
 
 
 def _unread(summary: Summary, out: Path | None) -> str:

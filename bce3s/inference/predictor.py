@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from bce3s.datasets.long_tailed import split_of
 from bce3s.engine.run_directory import RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
-from bce3s.inference.inputs import InputSpec
-from bce3s.inference.reading import Batch, Name, batches
+from bce3s.inference.inputs import Batch, InputSpec, Name, batches
 from bce3s.inference.threshold import AUTO, chosen_threshold
 
 

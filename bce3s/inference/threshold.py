@@ -74,16 +74,30 @@ def chosen_threshold(run: RunDirectory, asked: Any, epoch: int | None) -> Reject
             stacklevel=3,
         )
     found = report['rejection']
+    data = found.get('chosen_on', 'validation')
     if keep:
         return _keeping(run, found, int(keep[1]))
     if asked == AUTO and default_threshold(found) is None:
-        return Rejection(None, _not_by_default(found), measured=found)
+        why = f'the network was right about no image of the {data} data'
+        if found.get('threshold') is not None:
+            why = (
+                f'the uniform threshold would reject {false_share(found):.1f} % of the {data} '
+                f'images, which are of known classes (more than {MOST_FALSE:.0f} %); to have it '
+                "all the same, give the threshold 'uniform', or 'keep=95', or a number"
+            )
+        return Rejection(None, f'No image is rejected, for {why}', measured=found)
     if found.get('threshold') is None:
         raise BCE3SError(
             f'{run.folder} has no uniform threshold: its network was right about no image of the '
-            f'{_data(found)} set. Train it for longer, {OTHERWISE}.'
+            f'{data} set. Train it for longer, {OTHERWISE}.'
         )
-    return Rejection(float(found['threshold']), _uniform(found), UNIFORM, found)
+    about = (
+        f'no logit above {found["threshold"]:.4g}, the uniform threshold, chosen on the {data} data'
+    )
+    share = false_share(found)
+    if share is not None:
+        about += f', where it rejects {share:.1f} % of the known images (mean over the classes)'
+    return Rejection(float(found['threshold']), about, UNIFORM, found)
 
 
 def _report(run: RunDirectory, epoch: int | None) -> dict[str, Any]:
@@ -124,37 +138,3 @@ def _keeping(run: RunDirectory, found: dict[str, Any], percent: int) -> Rejectio
         f'no logit above {threshold:.4g}, the threshold that keeps {percent} % of the {on} images'
     )
     return Rejection(threshold, about, f'keep={percent}', found)
-
-
-# -------------------------------------------------------------------------------------- in words
-def _data(found: dict[str, Any]) -> str:
-    return found.get('chosen_on', 'validation')
-
-
-def _not_by_default(found: dict[str, Any]) -> str:
-    if found.get('threshold') is None:
-        return (
-            'No image is rejected, for the network was right about no image of the '
-            f'{_data(found)} data'
-        )
-    return (
-        f'No image is rejected, for the uniform threshold would reject {false_share(found):.1f} % '
-        f'of the {_data(found)} images, which are of known classes (more than {MOST_FALSE:.0f} %); '
-        "to have it all the same, give the threshold 'uniform', or 'keep=95', or a number"
-    )
-
-
-def _uniform(found: dict[str, Any]) -> str:
-    text = (
-        f'no logit above {found["threshold"]:.4g}, the uniform threshold, chosen on the '
-        f'{_data(found)} data'
-    )
-    false = (found.get('false_rejection') or {}).get('all')
-    if false is None:
-        return text
-    simply = (found.get('at_threshold') or {}).get('all')
-    text += f', where it rejects {false if simply is None else simply:.1f} % of the images'
-    text += ' of known classes (mean over the classes)'
-    if simply is None or not found.get('cross_fitted'):
-        return text
-    return f'{text}; chosen on one half of them and measured on the other, {false:.1f} %'

@@ -1,30 +1,34 @@
-"""Predictions as CSV or JSON, written as they come: an interruption keeps what is done.
-
-A spreadsheet runs cells of a CSV that begin like a formula, and names of files and classes are
-anybody's. As OWASP advises ("CSV Injection"), a text that begins with ``=``, ``+``, ``@``, a tab, a
-carriage return, or a ``-`` that begins no number, gets a ``'`` before it there. JSON has all texts
-as they are.
-"""
+"""Predictions for a file (CSV or JSON Lines) and for the terminal."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import re
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from bce3s.datasets.checks import printable
 from bce3s.errors import BCE3SError
 from bce3s.files import reason
-from bce3s.inference.predictor import Prediction
+from bce3s.inference.predictor import Prediction, Predictor
+from bce3s.tables import text_table
+from bce3s.wording import counted
 
 NONE = 'none of these'
-COLUMNS = ('image', 'label', 'known', 'best', 'score', 'logit', 'split')
-KINDS = ('.csv', '.json')
-FORMULA = re.compile(r'[=+@\t\r]|-(?!\d+(\.\d+)?$)')
+COLUMNS = ('image', 'label', 'known', 'best', 'score', 'logit', 'split', 'error')
+KINDS = ('.csv', '.jsonl')
+# A spreadsheet runs cells that begin so, and names of files and classes are anybody's (OWASP, "CSV
+# Injection"): they get a ' before them in a CSV.
+FORMULA = re.compile(r'[=+@\t\r]|-(?!\d+(\.\d+)?(e[-+]\d+)?$)')
+FEW = 30  # images that get a row each on the terminal
+MOST_CLASSES = 30
+LONGEST = 60  # characters of a path
 
 
 def rejection_label(classes: Sequence[str]) -> str:
@@ -39,141 +43,159 @@ def rejection_label(classes: Sequence[str]) -> str:
     return label
 
 
+# -------------------------------------------------------------------------------------------- file
 class PredictionFile:
-    """A context in which predictions are written to a file, each batch as soon as it is there.
+    """Predictions, written as they come: what is there when a run is killed ends with a whole row.
 
-    The file is opened at once, so that one that cannot be written to is noticed before the work,
-    but an older one keeps its content until :meth:`begin`. From then on it is sound after every
-    batch, and also where the disk is full or the process was killed between two of them: a CSV ends
-    with a whole row, JSON can be parsed.
-
-    CSV: ``COLUMNS``, then ``error`` and the further classes with their scores (``class_2``,
-    ``score_2``, ...). ``label`` is :func:`rejection_label` for an image of which ``known`` is 0.
-    JSON: ``facts``, ``predictions`` (a list of the fields of :class:`Prediction`, one a line;
-    ``label`` is null for none of these), and ``complete``, false after an interruption.
+    CSV: ``COLUMNS``, then the further classes with their scores (``class_2``, ``score_2``, ...);
+    ``label`` is :func:`rejection_label` for an image of which ``known`` is 0. JSON Lines: the
+    fields of :class:`Prediction`; ``label`` is null for none of these.
 
     Args:
-        path: ends in ``.csv`` or ``.json``.
+        path: ends in ``.csv`` or ``.jsonl``; an older file keeps its content until :meth:`begin`.
 
     Raises:
-        BCE3SError: another ending, what is no regular file, or the file cannot be written to, then
-            or later.
+        BCE3SError: another ending, or the file cannot be written to, then or later.
     """
+
+    file: BinaryIO
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
+        self.csv = self.path.suffix.lower() == '.csv'
         if self.path.suffix.lower() not in KINDS:
             raise BCE3SError(f'{self.path} must end in {" or ".join(KINDS)}.')
-        self.json = self.path.suffix.lower() == '.json'
-        # bytes of file names that are not UTF-8: themselves in CSV, an escape in JSON
-        self.errors = 'backslashreplace' if self.json else 'surrogateescape'
-        self.ends: list[int] = []  # where records of the batch end; the first: those before it
         try:
-            self.new = not self.path.exists()
-            if not self.new and not self.path.is_file() and not self.path.is_dir():
-                raise BCE3SError(f'{self.path} is no regular file: give another --out.')
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # no 'a', which writes to the end only; no buffer, or nobody knew what is written
-            self.file = self.path.open('rb+' if not self.new else 'xb+', buffering=0)
         except OSError as error:
+            raise self._unwritable(error) from error
+        if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
+            raise BCE3SError(f'{self.path} is no regular file: give another --out.')
+        if not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
+            raise self._unwritable(PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+    def begin(self, classes: Sequence[str], top: int) -> None:
+        """Empties the file and writes the header.
+
+        Args:
+            classes: names of all. top: how many a prediction has.
+        """
+        self.none, self.top = rejection_label(classes), top
+        try:
+            self.file = self.path.open('wb', buffering=0)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        if self.csv:
+            others = [f'{name}_{k}' for k in range(2, top + 1) for name in ('class', 'score')]
+            self._put(_csv_line([*COLUMNS, *others]))
+
+    def write(self, predictions: Sequence[Prediction]) -> None:
+        """Writes a batch to the disk's cache: what this process has written is not lost with it."""
+        if self.csv:
+            self._put(''.join(_csv_line(self._cells(p)) for p in predictions))
+        else:
+            rows = (json.dumps(vars(p), ensure_ascii=False, allow_nan=False) for p in predictions)
+            self._put(''.join(f'{row}\n' for row in rows))
+
+    def close(self) -> None:
+        """Ends it."""
+        if hasattr(self, 'file'):
+            self.file.close()
+
+    def _put(self, text: str) -> None:
+        """The whole text, or none of it where the disk is full."""
+        # bytes of file names that are not UTF-8: themselves in CSV, an escape in JSON
+        data = text.encode('utf-8', 'surrogateescape' if self.csv else 'backslashreplace')
+        start = self.file.tell()
+        try:
+            while data:  # a disk that becomes full takes a part first
+                data = data[self.file.write(data) :]
+        except OSError as error:
+            self.file.truncate(start)
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> BCE3SError:
         return BCE3SError(f'{self.path} cannot be written to ({reason(error)}).')
 
-    def __enter__(self) -> PredictionFile:
-        return self
-
-    def __exit__(self, kind: type | None, *_: Any) -> None:
-        try:
-            with self.file:
-                if self.ends:
-                    self._end(complete=kind is None)
-            if self.new and not self.ends:
-                self.path.unlink()
-        except OSError as error:
-            if kind is None:  # or it would hide why
-                raise self._unwritable(error) from error
-
-    def begin(self, facts: dict[str, Any], top: int) -> None:
-        """Empties the file and writes what stands before the predictions; ``facts`` may
-        have ``classes``.
-        """
-        self.rows, self.top, self.none = 0, top, rejection_label(facts.get('classes', ()))
-        if self.json:
-            head = json.dumps(facts, ensure_ascii=False)[:-1] + ', "predictions": ['
-        else:
-            others = [f'{name}_{k}' for k in range(2, top + 1) for name in ('class', 'score')]
-            head = _line([*COLUMNS, 'error', *others])
-        try:
-            self.file.truncate(0)
-            begun = self._put(head, 0)
-            self._put(self._tail(False), begun)
-            self.ends = [begun]
-        except OSError as error:
-            with suppress(OSError):
-                self.file.truncate(0)
-            raise self._unwritable(error) from error
-
-    def write(self, predictions: Sequence[Prediction]) -> None:
-        """Writes some, to the disk's cache: what this process has written is not lost with it."""
-        del self.ends[:-1]
-        try:
-            for prediction in predictions:
-                self.ends.append(self._put(self._record(prediction), self.ends[-1]))
-                self.rows += 1
-            self._put(self._tail(False), self.ends[-1])
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _record(self, prediction: Prediction) -> str:
-        if not self.json:
-            return _line(_cells(prediction, self.top, self.none))
-        text = json.dumps(vars(prediction), ensure_ascii=False, allow_nan=False)
-        return (',\n' if self.rows else '\n') + text
-
-    def _tail(self, complete: bool) -> str:
-        return f'\n], "complete": {json.dumps(complete)}}}\n' if self.json else ''
-
-    def _put(self, text: str, at: int) -> int:
-        """Writes ``text`` and returns where it ends."""
-        data = text.encode('utf-8', self.errors)
-        self.file.seek(at)
-        while data:  # a disk that becomes full takes a part first
-            data = data[self.file.write(data) :]
-        return self.file.tell()
-
-    def _end(self, complete: bool) -> None:
-        """Behind the last record that has room for the end of the file behind it; what came before
-        the batch has, for an end stood there.
-        """
-        for at in reversed(self.ends):
-            try:
-                self.file.truncate(self._put(self._tail(complete), at))
-                return
-            except OSError as error:
-                failed = error
-        raise failed
+    def _cells(self, p: Prediction) -> list[Any]:
+        if p.error is not None:
+            blanks = [''] * (len(COLUMNS) - 2)
+            return [p.image, *blanks, p.error, *[''] * 2 * (self.top - 1)]
+        label = p.label if p.known else self.none
+        scores = f'{p.score:.6g}', f'{p.logit:.6g}'
+        others = [cell for name, score in p.top[1:] for cell in (name, f'{score:.6g}')]
+        return [p.image, label, int(p.known), p.best, *scores, p.split, '', *others]
 
 
-def _line(cells: Sequence[Any]) -> str:
+def _csv_line(cells: Sequence[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator='\r\n').writerow(cells)  # or it would not quote a CR
+    safe = [f"'{cell}" if FORMULA.match(str(cell)) else cell for cell in cells]
+    csv.writer(text, lineterminator='\r\n').writerow(safe)  # or it would not quote a CR
     return text.getvalue()[:-2] + '\n'
 
 
-def _cells(prediction: Prediction, top: int, none: str) -> list[Any]:
-    image = _harmless(str(prediction.image))
-    if prediction.error is not None:
-        blank = [''] * (len(COLUMNS) - 1)
-        return [image, *blank, _harmless(prediction.error), *[''] * 2 * (top - 1)]
-    values = [image, _harmless(prediction.label) if prediction.known else none]
-    values += [int(prediction.known), _harmless(prediction.best)]
-    values += [f'{prediction.score:.6g}', f'{prediction.logit:.6g}', prediction.split, '']
-    others = [(_harmless(name), f'{score:.6g}') for name, score in prediction.top[1:]]
-    return values + [cell for pair in others for cell in pair]
+# ---------------------------------------------------------------------------------------- terminal
+class Summary:
+    """A row an image for few, numbers a class for many.
 
+    Args:
+        predictor: that makes the predictions.
+    """
 
-def _harmless(text: str) -> str:
-    """What no spreadsheet takes for a formula."""
-    return f"'{text}" if FORMULA.match(text) else text
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor, self.none = predictor, rejection_label(predictor.classes)
+        self.first: list[Prediction] = []
+        self.classes: Counter[str] = Counter()
+        self.images = self.rejected = 0
+        self.errors: list[str] = []
+
+    def add(self, predictions: Sequence[Prediction]) -> None:
+        """Counts some, and keeps the first ``FEW`` of all."""
+        self.first += predictions[: FEW + 1 - len(self.first)]
+        for prediction in predictions:
+            self.images += 1
+            if prediction.error is not None:
+                self.errors.append(prediction.error)
+            elif prediction.known:
+                self.classes[prediction.label] += 1
+            else:
+                self.rejected += 1
+
+    def text(self) -> str:
+        """The table of the images, or of the classes where there are many; then the threshold."""
+        table = self._image_table() if self.images <= FEW else self._class_table()
+        rejection = self.predictor.rejection
+        what = '' if rejection.threshold is None else f'"{self.none}": '
+        about = f'Scores are {self.predictor.score} of the logits. {what}{rejection.about}.'
+        return f'{printable(table)}\n\n{about}'
+
+    def _image_table(self) -> str:
+        rows = []
+        for p in self.first:
+            name = str(p.image)
+            name = name if len(name) <= LONGEST else f'...{name[3 - LONGEST :]}'
+            if p.error is not None:
+                rows.append([name, 'cannot be read', '-', '-', ''])
+                continue
+            label = p.label if p.known else f'{self.none} (nearest: {p.best})'
+            others = ', '.join(f'{other} {score:.3f}' for other, score in p.top[1:3])
+            rows.append([name, label, f'{p.score:.3f}', p.split, others])
+        return text_table(['image', 'label', 'score', 'split', 'next'], rows, right=(2,))
+
+    def _class_table(self) -> str:
+        splits = dict(zip(self.predictor.classes, self.predictor.splits, strict=True))
+        common = self.classes.most_common()
+        rest = common[MOST_CLASSES:]
+        absent = len(splits) - len(common)
+        rows = [(name, splits[name], number) for name, number in common[:MOST_CLASSES]]
+        if rest:
+            name = counted(len(rest), 'further class', 'further classes')
+            rows.append((name, '', sum(number for _, number in rest)))
+        if absent:
+            rows.append((f'{counted(absent, "class")} without an image', '', 0))
+        rows.append((self.none, '', self.rejected))
+        if self.errors:
+            rows.append(('cannot be read', '', len(self.errors)))
+        rows.append(('all', '', self.images))
+        cells = [[name, at, f'{n:,}', f'{100 * n / self.images:.1f}'] for name, at, n in rows]
+        return text_table(['label', 'split', 'images', '%'], cells, right=(2, 3))

@@ -30,6 +30,7 @@ def multilabel_bce(
     classes: Tensor | None = None,
     soft_negatives: bool = True,
     clamp: float | None = None,
+    negative_weight: Tensor | None = None,
 ) -> Tensor:
     """``sum_j t_j softplus(-z_j) + (1 - t_j) softplus(z_j)``; hard labels: t one-hot.
 
@@ -41,6 +42,7 @@ def multilabel_bce(
             part only where ``t_j = 0``, and then with weight 1.
         clamp: limit of ``|z|``, beyond which there is no gradient (64 in the public
             implementation); None: no limit, none is needed.
+        negative_weight: (), of the second part; None: 1.
 
     Returns:
         (...): the sum over the classes, not averaged over samples.
@@ -50,11 +52,16 @@ def multilabel_bce(
     """
     if clamp is not None:
         logits = logits.clamp(-clamp, clamp)
-    if soft_negatives:
+    if soft_negatives and negative_weight is None:
         terms = F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
     else:  # softplus(z) = -logsigmoid(-z)
         positive, negative = -targets * F.logsigmoid(logits), -F.logsigmoid(-logits)
-        terms = torch.where(targets > 0, positive, negative)
+        if negative_weight is not None:
+            negative = negative_weight * negative
+        if soft_negatives:
+            terms = positive + (1 - targets) * negative
+        else:
+            terms = torch.where(targets > 0, positive, negative)
     return (terms if classes is None else terms * classes).sum(-1)
 
 

@@ -42,6 +42,9 @@ class TripartiteHead(nn.Module):
         decay: arguments of :class:`FeatureDecay`, a term of its own, ``loss_decay``, which
             ``weights`` do not touch and the second stage drops; or None.
         projection_dim: D of the projector (Linear d-d, ReLU, Linear d-D) and of the bank.
+        projector_norm: whether the projector ends in a BatchNorm without scale and shift; its
+            statistics are those of what a process sees at once.
+        bank: ``momentum`` and ``normalize`` of :class:`ClassMemoryBank`.
 
     Raises:
         BCE3SError: an argument out of its bounds.
@@ -62,6 +65,8 @@ class TripartiteHead(nn.Module):
         classifier: nn.Module | Mapping | None = None,
         decay: Mapping[str, float] | None = None,
         projection_dim: int = 128,
+        projector_norm: bool = False,
+        bank: Mapping | None = None,
     ) -> None:
         super().__init__()
         self.num_classes, self.beta, self.finetuning = num_classes, beta, False
@@ -84,7 +89,9 @@ class TripartiteHead(nn.Module):
                 nn.ReLU(inplace=True),
                 nn.Linear(in_channels, projection_dim),
             )
-            self.bank = ClassMemoryBank(num_classes, projection_dim)
+            if projector_norm:
+                self.projector.append(nn.BatchNorm1d(projection_dim, affine=False))
+            self.bank = ClassMemoryBank(num_classes, projection_dim, **(bank or {}))
         self._origins: list[Tensor] = []  # projections of the parts of a batch, for the bank
         self.register_buffer('class_counts', torch.zeros(num_classes, dtype=torch.long))
         self.register_buffer('class_weights', torch.ones(num_classes), persistent=False)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bce3s.errors import BCE3SError
 
 
 class ClassMemoryBank(nn.Module):
@@ -14,6 +17,12 @@ class ClassMemoryBank(nn.Module):
     Args:
         num_classes: K.
         dim: D, size of a feature.
+        momentum: mu in [0, 1): ``m <- mu m + (1 - mu) z`` where the class has been seen; 0: as
+            published, the last sample alone.
+        normalize: whether features are brought to unit length before they are written.
+
+    Raises:
+        BCE3SError: a momentum outside [0, 1); entries loaded that are not of unit length.
 
     >>> bank = ClassMemoryBank(3, 2)
     >>> bank.update(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), torch.tensor([2, 0, 2]))
@@ -26,8 +35,13 @@ class ClassMemoryBank(nn.Module):
     features: Tensor  # (K, D)
     filled: Tensor  # (K,) bool: whether the class has been seen
 
-    def __init__(self, num_classes: int, dim: int) -> None:
+    def __init__(
+        self, num_classes: int, dim: int, momentum: float = 0.0, normalize: bool = False
+    ) -> None:
         super().__init__()
+        if not 0 <= momentum < 1:
+            raise BCE3SError(f'ClassMemoryBank: momentum must be in [0, 1), not {momentum}.')
+        self.momentum, self.normalize = momentum, normalize
         self.register_buffer('features', torch.zeros(num_classes, dim))
         self.register_buffer('filled', torch.zeros(num_classes, dtype=torch.bool))
 
@@ -49,5 +63,20 @@ class ClassMemoryBank(nn.Module):
         """
         ordered, position = labels.sort(stable=True)
         last = position[torch.searchsorted(ordered, labels, right=True) - 1]  # (B,)
-        self.features[labels] = features[last].to(self.features.dtype)
+        features = features[last].to(self.features.dtype)
+        if self.normalize:
+            features = F.normalize(features, dim=1)
+        if self.momentum:
+            step = torch.where(self.filled[labels], 1 - self.momentum, 1.0)[:, None]
+            features = self.features[labels].lerp(features, step.to(features.dtype))
+        self.features[labels] = features
         self.filled.index_fill_(0, labels, True)
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        lengths = self.features[self.filled].norm(dim=1)
+        if self.normalize and (lengths > 1.001).any():
+            raise BCE3SError(
+                'The memory bank of the checkpoint holds features that are not of unit length: it '
+                'was saved without model.head.bank.normalize; set it to False, or start anew.'
+            )

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from bce3s.datasets.long_tailed import SPLITS
 from bce3s.errors import BCE3SError
+from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.calibration import BINS, by_split, reliability
 from bce3s.evaluation.probabilities import Probabilities
-from bce3s.page.sections import Figure, PageRun, Section, Table
-from bce3s.page.shown import COLOURS, COLUMNS, Shown, left_out, shown, thresholds
-from bce3s.page.svg import GRID, MUTED, new_figure, to_svg
+from bce3s.page.content import Figure, Section, Table
+from bce3s.page.runs import Group, PageRun, left_out, measured
+from bce3s.plotting import COLOURS, DASHED, MUTED, new_figure
 from bce3s.tables import mean_std
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 FEWEST = 10  # images in a bin that is drawn
 NAMES = {'sigmoid': 'sigmoid of the largest logit', 'softmax': 'largest softmax probability'}
@@ -31,31 +27,18 @@ models tend to be on rare classes; above it, it is right more often than it says
 
 def calibration(runs: list[PageRun]) -> Section | None:
     """Reliability diagram of the first seed of each group, and the ECE by split of all runs."""
-    kinds, notes = {}, left_out(runs)
-    for one in (drawn := shown(runs)):
-        kind = probabilities(one.run)
+    figures, rows, notes = [], [], left_out(runs)
+    for group in measured(runs):
+        kind = probabilities(group.runs[0])
         if kind is None:
-            notes.append(f'{one.group.name}: no calibration: its config does not say its loss.')
-        else:
-            kinds[one.run.name] = kind
-    drawn = [one for one in drawn if one.run.name in kinds]
-    if not drawn:
+            notes.append(f'{group.name}: no calibration: its config does not say its loss.')
+            continue
+        errors = [_errors(run, kind) for run in group.runs]
+        figures.append(_figure(group, kind, errors[0]))
+        means = [mean_std([error[split] for error in errors], 1) for split in COLUMNS]
+        rows.append([group.name, NAMES[kind.name], *means])
+    if not figures:
         return None
-    errors = {
-        run.name: _errors(run, kinds[one.run.name]) for one in drawn for run in one.group.runs
-    }
-    figures = [_figure(one, kinds[one.run.name], errors[one.run.name]) for one in drawn]
-    rows = [
-        [
-            one.group.name,
-            NAMES[kinds[one.run.name].name],
-            *(
-                mean_std([errors[run.name][split] for run in one.group.runs], 1)
-                for split in COLUMNS
-            ),
-        ]
-        for one in drawn
-    ]
     header = ['Runs', 'Confidence', *(split.capitalize() for split in COLUMNS)]
     table = Table(header, rows, 'Expected calibration error (%, lower is better)', left=2)
     return Section('calibration', 'Calibration', TEXT, figures, [table], notes)
@@ -75,64 +58,38 @@ def _errors(run: PageRun, kind: Probabilities) -> dict[str, float | None]:
     outputs = run.outputs
     correct = outputs.logits.argmax(axis=1) == outputs.labels
     sure = kind.confidence(outputs.logits)
-    return by_split(sure, correct, outputs.labels, outputs.class_counts, thresholds(run))
+    return by_split(sure, correct, outputs.labels, outputs.class_counts, run.thresholds)
 
 
-# ------------------------------------------------------------------------------------------- figure
-def _figure(one: Shown, kind: Probabilities, errors: dict[str, float | None]) -> Figure:
-    outputs = one.outputs
+def _figure(group: Group, kind: Probabilities, errors: dict[str, float | None]) -> Figure:
+    outputs = group.outputs
     correct = outputs.logits.argmax(axis=1) == outputs.labels
-    sure, split = kind.confidence(outputs.logits), one.splits[outputs.labels]
-    figure, axes = new_figure(460, 330)
-    axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    sure, split = kind.confidence(outputs.logits), group.splits[outputs.labels]
+    figure, axes = new_figure(4.8, 3.4)
+    axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle=DASHED)
     for name in COLUMNS:
-        if errors[name] is not None:
-            images = np.ones(len(split), bool) if name == 'all' else split == name
-            _line(axes, sure[images], correct[images], name, errors[name])
-    axes.set_xlim(0, 100)
-    axes.set_ylim(0, 100)
+        if errors[name] is None:
+            continue
+        images = np.ones(len(split), bool) if name == 'all' else split == name
+        bins = reliability(sure[images], correct[images])
+        seen = bins.samples >= min(FEWEST, bins.samples.max())
+        places, look = (bins.confidence[seen], bins.accuracy[seen]), dict(color=COLOURS[name])
+        width = 1.7 if name == 'all' else 1.2
+        label = f'{name.capitalize()} {errors[name]:.1f}'
+        axes.plot(*places, linewidth=width, label=label, **look)
+        # a dot grows with the number of its images
+        sizes = 9 + 70 * bins.samples[seen] / bins.samples.sum()
+        axes.scatter(*places, sizes, clip_on=False, linewidths=0, **look)
+    axes.set(xlim=(0, 100), ylim=(0, 100), ylabel='accuracy (%)')
     axes.set_xlabel(f'confidence (%): {NAMES[kind.name]}')
-    axes.set_ylabel('accuracy (%)')
-    axes.grid(color=GRID)
-    axes.set_title(one.title, pad=8)
-    legend = axes.figure.legend(
-        loc='outside lower center',
-        ncols=4,
-        labelcolor='linecolor',
-        handlelength=0.8,
-        columnspacing=1.2,
-        title='ECE (%)',
-    )
-    for line in legend.get_lines():
-        line.set_linewidth(4)
-    caption = _caption(one, errors, sure, correct, split)
-    return Figure(to_svg(figure, f'Reliability diagram. {caption}'), caption)
-
-
-def _line(axes: Axes, sure, correct, name: str, error: float) -> None:
-    """Accuracy over confidence of the bins that have some images; a dot grows with their number."""
-    bins = reliability(sure, correct)
-    seen = bins.samples >= min(FEWEST, bins.samples.max())
-    colour = COLOURS[name]
-    axes.plot(
-        bins.confidence[seen],
-        bins.accuracy[seen],
-        '-',
-        color=colour,
-        linewidth=2.2 if name == 'all' else 1.5,
-        label=f'{name.capitalize()} {error:.1f}',
-    )
-    sizes = 16 + 120 * bins.samples[seen] / bins.samples.sum()
-    axes.scatter(
-        bins.confidence[seen], bins.accuracy[seen], sizes, colour, clip_on=False, linewidths=0
-    )
-
-
-def _caption(one: Shown, errors: dict[str, float | None], sure, correct, split) -> str:
+    axes.grid()
+    axes.set_title(group.title, pad=6)
+    figure.legend(loc='outside lower center', ncols=4, labelcolor='linecolor', title='ECE (%)')
     rare = next(s for s in reversed(SPLITS) if errors[s] is not None)
     images = split == rare
-    return (
-        f'{one.title}: on the {rare.capitalize()} images the mean confidence is '
+    caption = (
+        f'{group.title}: on the {rare.capitalize()} images the mean confidence is '
         f'{100 * sure[images].mean():.0f} %, the accuracy {100 * correct[images].mean():.0f} %. '
         f'Bins with fewer than {FEWEST} images are not drawn.'
     )
+    return Figure.of(figure, 'Reliability diagram', caption)

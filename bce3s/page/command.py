@@ -1,4 +1,4 @@
-"""``tools/report.py``: a page of one run, or of several side by side."""
+"""``bce3s report``: a page of one run, or of several side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bce3s.arguments import run_tool
 from bce3s.errors import BCE3SError
-from bce3s.files import reason
+from bce3s.files import reason, written_whole
 
 ONE, SEVERAL = 'report.html', 'comparison.html'
 OWN = 'report.md'  # every run writes its own
@@ -59,41 +59,35 @@ def report(args: argparse.Namespace) -> int:
         BCE3SError: no run with a report, or a path that cannot be written.
     """
     from bce3s.engine.unknown_sets import unknown_options
-    from bce3s.page.gather import gather
-    from bce3s.page.markdown import markdown
-    from bce3s.page.page import html, make_sections
+    from bce3s.page.page import html, make_sections, markdown
+    from bce3s.page.runs import gather
 
     out = output_path(args.out, args.runs)
     if args.out or out.parent.is_dir():  # a run that is not there is not made
-        check_writable(out)
+        _check_writable(out)
     failures: list[str] = []
 
     def fail(sentence: str) -> None:
-        if sentence in failures:  # of another run
-            return
-        failures.append(sentence)
-        print(f'error: {sentence}', file=sys.stderr, flush=True)
+        if sentence not in failures:  # of another run
+            failures.append(sentence)
+            _say(f'error: {sentence}')
 
-    options = unknown_options(args.unknown_options)
-    runs = gather(args.runs, args.unknown, say, fail, options)
+    runs = gather(args.runs, args.unknown, _say, fail, unknown_options(args.unknown_options))
     if not runs:
         raise BCE3SError('There is nothing to show: no run has a report.')
-    title = args.title or default_title([run.name for run in runs])
-    sections = make_sections(runs, lambda name: say(f'section: {name}'), fail)
-    write(out, html(title, sections))
-    write(markdown_path(out), markdown(title, sections))
+    names = [run.name for run in runs]
+    several = f'{len(names)} runs: {", ".join(names)}'
+    title = args.title or (names[0] if len(names) == 1 else several)
+    sections = make_sections(runs, lambda name: _say(f'section: {name}'), fail)
+    _write(out, html(title, sections))
+    _write(markdown_path(out), markdown(title, sections))
     return 1 if failures else 0
 
 
-def say(text: str) -> None:
+def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def default_title(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f'{len(names)} runs: {", ".join(names)}'
-
-
-# ------------------------------------------------------------------------------------------- files
 def output_path(out: str | None, runs: Sequence[str]) -> Path:
     """Where the page goes; a folder that is given gets the default name.
 
@@ -120,39 +114,26 @@ def markdown_path(page: Path) -> Path:
     return path.with_name('report_page.md') if path.name == OWN else path
 
 
-def check_writable(path: Path) -> None:
-    """Makes the folder, before minutes of work.
-
-    Raises:
-        BCE3SError: nothing can be written there.
-    """
-    if path.is_dir():
-        raise _unwritable(path, 'it is a folder')
+def _check_writable(path: Path) -> None:
+    """Makes the folder, before minutes of work."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(path, error) from None
-    if not os.access(path.parent, os.W_OK):
-        raise _unwritable(path, 'its folder cannot be written to')
+        raise _unwritable(path, reason(error)) from None
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise _unwritable(path, 'it is a folder, or in one that cannot be written to')
 
 
-def write(path: Path, text: str) -> None:
-    """Whole or not at all; prints where, and how large.
-
-    Raises:
-        BCE3SError: it cannot be written.
-    """
-    from bce3s.files import written_whole
-
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all; prints where, and how large."""
     content = text.encode()
     try:
         with written_whole(path, shared=True) as file:
             file.write(content)
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise _unwritable(path, reason(error)) from None
     print(f'{path} ({len(content) / 1e6:.2f} MB)')
 
 
-def _unwritable(path: Path, why: OSError | str) -> BCE3SError:
-    why = why if isinstance(why, str) else reason(why)
+def _unwritable(path: Path, why: str) -> BCE3SError:
     return BCE3SError(f'{path} cannot be written ({why}): give another --out.')

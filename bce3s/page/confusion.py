@@ -16,25 +16,10 @@ from bce3s.evaluation.confusion import (
     row_shares,
     split_flow,
 )
-from bce3s.page.labels import shortened
-from bce3s.page.pictures import pictures
-from bce3s.page.sections import Figure, PageRun, Section, Table
-from bce3s.page.shown import (
-    COLOURS,
-    NAMED,
-    NUMBERED,
-    RIGHT,
-    WRONG,
-    Shown,
-    left_out,
-    name_classes,
-    over_seeds,
-    shown,
-    split_axes,
-    strongest,
-    thresholds,
-)
-from bce3s.page.svg import INK, SURFACE, heat_map, new_figure, to_svg
+from bce3s.page.content import Figure, Section, Table
+from bce3s.page.drawing import NAMED, draw_matrix, shortened, thumbnails
+from bce3s.page.runs import Group, PageRun, left_out, measured
+from bce3s.plotting import COLOURS, new_figure
 from bce3s.tables import mean_std
 
 if TYPE_CHECKING:
@@ -54,179 +39,146 @@ each split, as a mean over the split's classes."""
 
 def confusion(runs: list[PageRun]) -> Section | None:
     """Heat map and table of confusions for each group's first seed; flow between splits of all."""
-    drawn = shown(runs)
-    if not drawn:
+    groups = measured(runs)
+    if not groups:
         return None
-    matrices = {run.name: _matrix(run) for one in drawn for run in one.group.runs}
+    matrices = {run.name: _matrix(run) for group in groups for run in group.runs}
     flows = {
-        run.name: split_flow(matrices[run.name], run.outputs.class_counts, thresholds(run))
-        for one in drawn
-        for run in one.group.runs
+        run.name: split_flow(matrices[run.name], run.outputs.class_counts, run.thresholds)
+        for group in groups
+        for run in group.runs
     }
-    figures = [_heat_figure(one, matrices[one.run.name]) for one in drawn]
-    figures.append(_flow_figure(drawn, flows))
-    figures += filter(None, (_pictures(one, matrices[one.run.name]) for one in drawn))
-    tables = [_flow_table(drawn, flows)]
-    tables += [_frequent(one, matrices[one.run.name]) for one in drawn]
+    firsts = [(group, matrices[group.runs[0].name]) for group in groups]
+    figures = [_heat_figure(*first) for first in firsts]
+    figures.append(_flow_figure(groups, flows))
+    figures += filter(None, (_pictures(*first) for first in firsts))
+    tables = [_flow_table(groups, flows), *(_frequent(*first) for first in firsts)]
     return Section('confusion', 'What is taken for what', TEXT, figures, tables, left_out(runs))
 
 
 def _matrix(run: PageRun) -> NDArray:
     outputs = run.outputs
-    predicted = outputs.logits.argmax(axis=1)
-    return confusion_matrix(outputs.labels, predicted, outputs.logits.shape[1])
+    return confusion_matrix(outputs.labels, outputs.logits.argmax(axis=1), outputs.logits.shape[1])
 
 
-# ----------------------------------------------------------------------------------------- heat map
-def _heat_figure(one: Shown, matrix: NDArray) -> Figure:
-    ordered = matrix[np.ix_(one.order, one.order)]
-    shares, size = row_shares(ordered), len(ordered)
-    figure, axes = new_figure(460, 450)
+# ---------------------------------------------------------------------------------------- heat map
+def _heat_figure(group: Group, matrix: NDArray) -> Figure:
+    shares = row_shares(matrix[np.ix_(group.order, group.order)])
+    size = len(shares)
     blocks = min(size, BLOCKS)
-    cells = shares if blocks == size else in_blocks(shares, blocks)
-    where = dict(extent=(-0.5, size - 0.5, size - 0.5, -0.5), aspect='equal')
+    cells = np.sqrt((shares if blocks == size else in_blocks(shares, blocks)) / 100)
     own = np.eye(blocks, dtype=bool)
-    for colour, mask in ((RIGHT, own), (WRONG, ~own)):
-        heat_map(axes, strongest(size) * np.sqrt(np.where(mask, cells, 0) / 100), colour, **where)
-    split_axes(axes, one.splits[one.order])
-    names = [shortened(one.outputs.classes[k]) for k in one.order]
-    name_classes(axes, names)
+    figure, axes = new_figure(4.8, 4.7)
+    numbers = np.where(shares >= 0.5, shares, np.nan)
+    draw_matrix(axes, group, np.where(own, cells, 0), np.where(own, 0, cells), numbers)
     axes.set_xlabel('called' + (' (the most frequent class first)' if size > NAMED else ''))
     axes.set_ylabel('true class')
-    if size <= NUMBERED:
-        _number_cells(axes, shares)
-    axes.set_title(one.title, pad=22)
-    label = f'Heat map of the confusion matrix of {one.title}'
-    return Figure(to_svg(figure, label), _heat_caption(one, shares, blocks))
-
-
-def _number_cells(axes: Axes, shares: NDArray) -> None:
-    for (true, predicted), share in np.ndenumerate(shares):
-        if share >= 0.5:
-            axes.text(
-                predicted, true, f'{share:.0f}', ha='center', va='center', fontsize=10, color=INK
-            )
-
-
-def _heat_caption(one: Shown, shares: NDArray, blocks: int) -> str:
-    upper = np.nansum(np.triu(shares, 1))
-    lower = np.nansum(np.tril(shares, -1))
-    text = (
-        f'{one.title}: blue is right, orange a confusion; the stronger, the larger the share of '
+    caption = (
+        f'{group.title}: blue is right, orange a confusion; the stronger, the larger the share of '
         'the row (square-root scale).'
     )
+    lower, upper = np.nansum(np.tril(shares, -1)), np.nansum(np.triu(shares, 1))
     if lower + upper > 0:
-        text += (
+        caption += (
             f' {100 * lower / (lower + upper):.0f} % of the confusions (classes counting alike) '
             'are with a more frequent class, left of the diagonal.'
         )
-    if blocks < len(shares):
-        text += f' {len(shares)} classes in {blocks} blocks of neighbours in frequency.'
-    return text
+    if blocks < size:
+        caption += f' {size} classes in {blocks} blocks of neighbours in frequency.'
+    return Figure.of(figure, 'Heat map of the confusion matrix', caption)
 
 
-# --------------------------------------------------------------------------------------------- flow
-def _flow_figure(drawn: list[Shown], flows: dict[str, Flow]) -> Figure:
+# -------------------------------------------------------------------------------------------- flow
+def _flow_figure(groups: list[Group], flows: dict[str, Flow]) -> Figure:
     """A bar for each split and group, divided by what its images are called."""
-    blocks = {split: [one for one in drawn if _row(one, flows, split)] for split in SPLITS}
-    bars = sum(map(len, blocks.values()))
-    figure, axes = new_figure(460, 66 + 24 * (bars + 3))
+    rows = {
+        split: [(group, row) for group in groups if (row := _row(group, flows, split))]
+        for split in SPLITS
+    }
+    figure, axes = new_figure(4.8, (66 + 24 * (sum(map(len, rows.values())) + 3)) / 96)
     place, ticks = 0.0, {}
-    for split, some in blocks.items():
+    for split, some in rows.items():
         if not some:
             continue
         heading = f'{split.capitalize()} images are called'
-        axes.text(0, place, heading, color=COLOURS[split], fontweight='bold', va='center')
-        for one in some:
+        axes.text(0, place, heading, color=COLOURS[split], weight='bold', va='center')
+        for group, row in some:
             place += 1
-            ticks[place] = one.group.name
-            _bar(axes, place, _row(one, flows, split))
+            ticks[place] = shortened(group.name, 20)
+            _draw_bar(axes, place, row)
         place += 1.15
-    axes.set_yticks(list(ticks), [shortened(name, 20) for name in ticks.values()])
+    axes.set_yticks(list(ticks), list(ticks.values()))
     axes.set_ylim(place - 0.5, -0.6)
     axes.set_xlim(0, 100)
     axes.set_xlabel('% of the images (each class counting alike)')
-    axes.tick_params(axis='y', length=0, labelcolor=INK)
+    axes.tick_params(axis='y', length=0)
     axes.spines['left'].set_visible(False)
-    caption = _flow_caption(drawn, flows)
-    return Figure(to_svg(figure, f'What the images of each split are called. {caption}'), caption)
+    rare = next(split for split in reversed(SPLITS) if rows[split])
+    said = [
+        ', '.join(f'{share:.0f} % a {s.capitalize()} class' for s, share in row.items())
+        + f' ({group.name})'
+        for group, row in rows[rare]
+    ]
+    caption = f'Of the {rare.capitalize()} images are called: {"; ".join(said)}.'
+    return Figure.of(figure, 'What the images of each split are called', caption)
 
 
-def _row(one: Shown, flows: dict[str, Flow], true: str) -> dict[str, float]:
+def _row(group: Group, flows: dict[str, Flow], true: str) -> dict[str, float]:
     """Mean over the seeds of what a split's images are called; empty if it has none."""
-    cells = {s: over_seeds(one, lambda run, s=s: flows[run.name][true][s]) for s in SPLITS}
+    cells = {s: group.over_seeds(lambda run, s=s: flows[run.name][true][s]) for s in SPLITS}
     return {split: share for split, share in cells.items() if share is not None}
 
 
-def _bar(axes: Axes, place: float, shares: dict[str, float]) -> None:
+def _draw_bar(axes: Axes, place: float, shares: dict[str, float]) -> None:
     left = 0.0
     for split, share in shares.items():
-        axes.barh(place, share, 0.8, left, color=COLOURS[split], edgecolor=SURFACE, linewidth=1)
+        axes.barh(place, share, 0.8, left, color=COLOURS[split], edgecolor='white', linewidth=0.8)
         if share >= 6:
-            name = f'{split.capitalize()} ' if share >= 24 else ''
-            axes.text(
-                left + share / 2,
-                place,
-                f'{name}{share:.0f}',
-                color=SURFACE,
-                ha='center',
-                va='center_baseline',
-            )
+            text = f'{split.capitalize()} {share:.0f}' if share >= 24 else f'{share:.0f}'
+            look = dict(color='white', ha='center', va='center_baseline')
+            axes.text(left + share / 2, place, text, **look)
         left += share
 
 
-def _flow_caption(drawn: list[Shown], flows: dict[str, Flow]) -> str:
-    """The symptom in numbers: rare images called frequent classes."""
-    rare = next(split for split in reversed(SPLITS) if any(_row(o, flows, split) for o in drawn))
-    said = []
-    for one in drawn:
-        row = _row(one, flows, rare)
-        parts = [f'{row[s]:.0f} % a {s.capitalize()} class' for s in SPLITS if s in row]
-        if row:
-            said.append(f'{", ".join(parts)} ({one.group.name})')
-    return f'Of the {rare.capitalize()} images are called: {"; ".join(said)}.'
-
-
-def _flow_table(drawn: list[Shown], flows: dict[str, Flow]) -> Table:
-    rows = []
-    for one in drawn:
-        for true in SPLITS:
-            if not _row(one, flows, true):
-                continue
-            cells = [
-                mean_std([flows[run.name][true][split] for run in one.group.runs], 1)
-                for split in SPLITS
-            ]
-            rows.append([one.group.name, true.capitalize(), *cells])
+def _flow_table(groups: list[Group], flows: dict[str, Flow]) -> Table:
+    rows = [
+        [
+            group.name,
+            true.capitalize(),
+            *(mean_std([flows[run.name][true][s] for run in group.runs], 1) for s in SPLITS),
+        ]
+        for group in groups
+        for true in SPLITS
+        if _row(group, flows, true)
+    ]
     header = ['Runs', 'Images of', *(f'Called {split.capitalize()}' for split in SPLITS)]
     return Table(header, rows, 'Flow between splits (% of the images, mean over classes)', left=2)
 
 
-# ---------------------------------------------------------------------------------------- the worst
-def _pictures(one: Shown, matrix: NDArray) -> Figure | None:
+# --------------------------------------------------------------------------------------- the worst
+def _pictures(group: Group, matrix: NDArray) -> Figure | None:
     """Images of the most frequent confusions, of each those that the model is surest of; None:
     there is no confusion, or the images are no files.
     """
-    outputs = one.outputs
+    outputs = group.outputs
     predicted = outputs.logits.argmax(axis=1)
     found = []
     for worst in frequent_confusions(matrix, PICTURED):
-        taken = (outputs.labels == worst.true) & (predicted == worst.predicted)
-        indices = np.flatnonzero(taken)
+        indices = np.flatnonzero((outputs.labels == worst.true) & (predicted == worst.predicted))
         excess = outputs.logits[indices, worst.predicted] - outputs.logits[indices, worst.true]
         surest = indices[np.argsort(-excess, kind='stable')][:PICTURES]
         found += [(int(i), worst.true, worst.predicted) for i in surest]
     if not found or not outputs.images:
         return None
     caption = (
-        f'{one.title}: images of the most frequent confusions, of each those that the model is '
+        f'{group.title}: images of the most frequent confusions, of each those that the model is '
         'surest of; above each its class, below it what it is called.'
     )
-    return pictures(one, found, caption, caption)
+    return thumbnails(group, found, 'Images that are confused', caption)
 
 
-def _frequent(one: Shown, matrix: NDArray) -> Table:
-    names, splits = one.outputs.classes, one.splits
+def _frequent(group: Group, matrix: NDArray) -> Table:
+    names, splits = group.outputs.classes, group.splits
     rows = [
         [
             names[found.true],
@@ -239,4 +191,4 @@ def _frequent(one: Shown, matrix: NDArray) -> Table:
         for found in frequent_confusions(matrix, LISTED)
     ]
     header = ['Class', 'Split', 'Called', 'Split', 'Share', 'Images']
-    return Table(header, rows, f'Most frequent confusions, {one.title}', left=4)
+    return Table(header, rows, f'Most frequent confusions, {group.title}', left=4)

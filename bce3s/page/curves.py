@@ -1,21 +1,30 @@
-"""How the features came to be: neural collapse over the epochs."""
+"""Over the epochs: accuracy and learning rate, and neural collapse."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bce3s.page.labels import end_labels
-from bce3s.page.sections import Figure, Group, PageRun, Section, grouped
-from bce3s.page.svg import MUTED, new_figure, to_svg
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.page.content import Figure, Section
+from bce3s.page.runs import Group, PageRun, grouped
+from bce3s.plotting import COLOURS, DASHED, DOTTED, MUTED, new_figure
 
 Points = list[tuple[int, float]]
-SIZE = 300, 215  # px of a small figure
+
+
+class Line(NamedTuple):
+    """A curve of each seed; ``name``, if any, stands in the key."""
+
+    curves: list[Points]
+    colour: str
+    name: str
+    dashes: Any = '-'
+
+
 # key of measures.json: title, caption, whether on a logarithmic scale
 MEASURES = {
     'nc1': ('NC1', 'Scatter within classes over that between them; 0 is collapse.', True),
@@ -29,36 +38,93 @@ MEASURES = {
         False,
     ),
 }
+LINES = ' Thick lines are means over seeds, thin ones single seeds.'
+STAGES = ' A dotted line: the end of the first stage, as far as validations tell.'
+
+
+def training(runs: list[PageRun]) -> Section | None:
+    """Accuracy by split over the epochs that were validated, and the learning rate."""
+    groups = grouped(runs)
+    figures = [
+        _figure([group], group.name, 'Accuracy by split, in percent.', lines)
+        for group in groups
+        if _some(lines := _histories(group))
+    ]
+    rates = [Line([_rates(run) for run in g.runs], g.colour, g.name) for g in groups]
+    if _some(rates):
+        figures.append(_figure(groups, 'Learning rate', 'Of the last step of an epoch.', rates))
+    text = 'How the accuracy came to be.' + _said(groups)
+    return Section('training', 'Training', text, figures) if figures else None
 
 
 def collapse(runs: list[PageRun]) -> Section | None:
     """What FeatureMeasuresHook wrote into measures.json."""
-    groups = grouped(runs)
-    figures = []
+    groups, figures = grouped(runs), []
     for key, (title, caption, log) in MEASURES.items():
-        solid, dashed = ((lambda run, k=key, s=s: _measured(run, s, k)) for s in ('train', 'test'))
-        figure = _figure(groups, solid, title, caption, log=log, dashed=dashed)
-        figures += [figure] if figure else []
-    if not figures:
-        return None
+        lines = [
+            Line([_measured(run, split, key) for run in g.runs], g.colour, name, dashes)
+            for g in groups
+            for split, dashes, name in (('train', '-', g.name), ('test', DASHED, ''))
+        ]
+        if _some(lines):
+            figures.append(_figure(groups, title, caption, lines, log))
     text = (
         'Measures of "BCE vs. CE in Deep Feature Learning" on the training images (solid) and the '
         'evaluation images (dashed), which go through the network without augmentation.'
-        + _seeds_said(groups)
-        + (' A dotted line: the last validation before a second stage.' * bool(_stage_ends(groups)))
+        + _said(groups)
     )
-    return Section('collapse', 'Neural collapse', text, figures)
+    return Section('collapse', 'Neural collapse', text, figures) if figures else None
 
 
-# ------------------------------------------------------------------------------------------ numbers
+def _some(lines: list[Line]) -> bool:
+    """Whether there is more than a point."""
+    return any(len(curve) > 1 for line in lines for curve in line.curves)
+
+
+def _said(groups: list[Group]) -> str:
+    seeds = any(len(group.runs) > 1 for group in groups)
+    return LINES * seeds + STAGES * bool(_stage_ends(groups))
+
+
+# ----------------------------------------------------------------------------------------- numbers
+def _numbers(pairs: Iterable[tuple[int | None, object]]) -> Points:
+    return [
+        (epoch, value)
+        for epoch, value in pairs
+        if epoch and isinstance(value, int | float) and np.isfinite(value)
+    ]
+
+
 def _measured(run: PageRun, split: str, key: str) -> Points:
     rows = (run.measures or {}).get('epochs', [])
-    points = [(row['epoch'], (row.get(split) or {}).get(key)) for row in rows]
-    return [(epoch, value) for epoch, value in points if _number(value)]
+    return _numbers((row['epoch'], (row.get(split) or {}).get(key)) for row in rows)
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and bool(np.isfinite(value))
+def _histories(group: Group) -> list[Line]:
+    """A line for each split that has classes."""
+    histories = [run.report.get('history') or [] for run in group.runs]
+    lines = [
+        Line(
+            [_numbers((row['epoch'], row[column]) for row in rows) for rows in histories],
+            COLOURS[column],
+            column.capitalize(),
+        )
+        for column in COLUMNS
+    ]
+    return [line for line in lines if any(line.curves)]
+
+
+def _rates(run: PageRun) -> Points:
+    """The last learning rate of each epoch that the training logged."""
+    rates: dict[int, float] = {}
+    for path in sorted(run.folder.glob('*/vis_data/scalars.json')):
+        for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
+            try:
+                row = json.loads(line)
+                rates[row['epoch']] = row['lr']
+            except (ValueError, KeyError, TypeError):  # a validation, or a line that was cut
+                continue
+    return _numbers(sorted(rates.items()))
 
 
 def mean_curve(curves: list[Points]) -> Points:
@@ -70,80 +136,39 @@ def mean_curve(curves: list[Points]) -> Points:
     return [(e, sum(points[e] for points in curves) / len(curves)) for e in epochs]
 
 
-# ------------------------------------------------------------------------------------------ drawing
-def _figure(
-    groups: list[Group],
-    points: Callable[[PageRun], Points],
-    title: str,
-    caption: str,
-    log: bool = False,
-    dashed: Callable[[PageRun], Points] | None = None,
-) -> Figure | None:
-    """Mean over seeds as a line, single seeds as faint ones; None without two points of any run.
-
-    Args:
-        points: of a run. dashed: a second curve of it.
-    """
-    if not any(len(points(run)) > 1 for group in groups for run in group.runs):
-        return None
-    figure, axes = new_figure(*SIZE)
-    ends, values = [], []
-    for group in groups:
-        for one, line in ((points, '-'), (dashed, (0, (3, 2)))):
-            curves = [one(run) for run in group.runs] if one else []
-            _draw(axes, curves, group.colour, line)
-            values += [value for curve in curves for _, value in curve]
-            if one is points and (mean := mean_curve(curves)):
-                ends.append((mean[-1][1], group.name, group.colour))
-    # A logarithm of what has become 0 would end the line.
-    if log and min(values) > 0 and max(values) / min(values) > 5:
-        axes.set_yscale('log')
-    if not log and max(values) <= 100 < axes.get_ylim()[1]:  # percent
-        axes.set_ylim(top=101)
-    if not log and not any(values):
-        axes.set_ylim(0, 1)
-    for end in _stage_ends(groups):
-        axes.axvline(end, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
-    axes.grid(axis='y')
-    axes.set_xlabel('epoch')
-    axes.set_title(title)
-    end_labels(axes, ends)
-    names = ', '.join(group.name for group in groups)
-    return Figure(to_svg(figure, f'{title} over the epochs: {names}'), caption, small=True)
-
-
-def _draw(axes: Axes, curves: list[Points], colour: str, line) -> None:
-    mean = mean_curve(curves)
-    if len(curves) > 1:
-        for curve in curves:
-            if curve:
-                look = dict(color=colour, linestyle=line, linewidth=0.8, alpha=0.4)
-                axes.plot(*zip(*curve, strict=True), **look)
-    if mean:
-        marker = 'o' if len(mean) == 1 else None
-        axes.plot(
-            *zip(*mean, strict=True),
-            color=colour,
-            linestyle=line,
-            linewidth=1.8,
-            marker=marker,
-            markersize=4,
-        )
-
-
 def _stage_ends(groups: list[Group]) -> set[int]:
-    """Epochs after which a second stage begins, as far as validations tell."""
+    """Epochs after which a second stage begins."""
     ends = set()
-    for group in groups:
-        for run in group.runs:
-            rows = run.report.get('history') or []
-            first = [row['epoch'] for row in rows if row.get('stage') == 1 and row.get('epoch')]
-            if first and any(row.get('stage') == 2 for row in rows):
-                ends.add(max(first))
+    for run in (run for group in groups for run in group.runs):
+        rows = run.report.get('history') or []
+        first = [row['epoch'] for row in rows if row.get('stage') == 1 and row.get('epoch')]
+        if first and any(row.get('stage') == 2 for row in rows):
+            ends.add(max(first))
     return ends
 
 
-def _seeds_said(groups: list[Group]) -> str:
-    if all(len(group.runs) == 1 for group in groups):
-        return ''
-    return ' Thick lines are means over seeds, thin ones single seeds.'
+# ----------------------------------------------------------------------------------------- drawing
+def _figure(
+    groups: list[Group], title: str, caption: str, lines: list[Line], log: bool = False
+) -> Figure:
+    """Means over seeds as lines, single seeds as faint ones."""
+    figure, axes = new_figure(3.1, 2.5)
+    for line in lines:
+        look = dict(color=line.colour, linestyle=line.dashes)
+        for curve in line.curves if len(line.curves) > 1 else ():
+            if curve:
+                axes.plot(*zip(*curve, strict=True), linewidth=0.6, alpha=0.4, **look)
+        if mean := mean_curve(line.curves):
+            look |= dict(label=line.name or None, marker='o' if len(mean) == 1 else None)
+            axes.plot(*zip(*mean, strict=True), linewidth=1.4, markersize=3, **look)
+    values = [value for line in lines for curve in line.curves for _, value in curve]
+    # A logarithm of what has become 0 would end the line.
+    if log and min(values) > 0 and max(values) / min(values) > 5:
+        axes.set_yscale('log')
+    for end in _stage_ends(groups):
+        axes.axvline(end, color=MUTED, linewidth=0.7, linestyle=DOTTED)
+    axes.grid(axis='y')
+    axes.set_xlabel('epoch')
+    axes.set_title(title)
+    figure.legend(loc='outside lower center', ncols=4, labelcolor='linecolor', handlelength=0.8)
+    return Figure.of(figure, f'{title} over the epochs', caption, small=True)

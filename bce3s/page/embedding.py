@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from bce3s.datasets.long_tailed import SPLITS
-from bce3s.page.labels import shortened
-from bce3s.page.sections import Figure, PageRun, Section
-from bce3s.page.shown import COLOURS, Shown, left_out, seeds_said, shown
-from bce3s.page.svg import INK, SURFACE, new_figure, to_svg
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from bce3s.page.content import Figure, Section
+from bce3s.page.drawing import shortened
+from bce3s.page.runs import Group, PageRun, left_out, measured
+from bce3s.plotting import COLOURS, new_figure
 
 IMAGES = 1500  # at most
 DIMENSIONS, ITERATIONS = 50, 600  # of the PCA before it, and of t-SNE
@@ -28,26 +23,20 @@ started from the first two principal axes): images with similar features lie tog
 Neighbourhoods can be read from it; distances between groups and their sizes can not."""
 
 
-class Drawn(NamedTuple):
-    """``places`` (n, 2) of the images ``rows`` (n,) of the outputs."""
-
-    places: NDArray
-    rows: NDArray[np.int64]
-
-
 def embedding(runs: list[PageRun]) -> Section | None:
     """A map of the features of each group's first seed."""
-    figures, notes, drawn = [], left_out(runs), []
-    for one in shown(runs):
-        found = _embedded(one)
-        if found is None:
-            notes.append(f'{one.title}: no map of its features: too few images, or all are equal.')
-            continue
-        figures.append(_figure(one, found))
-        drawn.append(one)
-    if not figures:
-        return None
-    return Section('features', 'Features', TEXT + seeds_said(drawn), figures, [], notes)
+    figures, notes, groups = [], left_out(runs), measured(runs)
+    for group in groups:
+        rows = stratified(group.outputs.labels)
+        features = group.outputs.features[rows].astype(np.float64)
+        features -= features.mean(axis=0)
+        if len(rows) >= FEWEST and features.any() and np.isfinite(features).all():
+            figures.append(_figure(group, tsne(features / features.std()), rows))
+        else:
+            notes.append(
+                f'{group.title}: no map of its features: too few images, or all are equal.'
+            )
+    return Section('features', 'Features', TEXT, figures, [], notes) if figures else None
 
 
 def stratified(labels: NDArray, limit: int = IMAGES) -> NDArray[np.int64]:
@@ -70,16 +59,6 @@ def stratified(labels: NDArray, limit: int = IMAGES) -> NDArray[np.int64]:
     return np.sort(np.concatenate(rows))
 
 
-def _embedded(one: Shown) -> Drawn | None:
-    rows = stratified(one.outputs.labels)
-    features = one.outputs.features[rows].astype(np.float64)
-    if len(rows) < FEWEST or not np.isfinite(features).all():
-        return None
-    features -= features.mean(axis=0)
-    scale = features.std()
-    return Drawn(tsne(features / scale), rows) if scale > 0 else None
-
-
 def tsne(features: NDArray) -> NDArray:
     """(n, d) -> (n, 2), the same each time on one machine; in one thread, for sums are added up in
     the order in which threads finish."""
@@ -97,89 +76,44 @@ def tsne(features: NDArray) -> NDArray:
         return method.fit_transform(reduced)
 
 
-# ------------------------------------------------------------------------------------------- figure
-def _figure(one: Shown, found: Drawn) -> Figure:
-    figure, axes = new_figure(460, 420)
-    labels = one.outputs.labels[found.rows]
-    splits = one.splits[labels]
-    for split in SPLITS:
-        if (splits == split).any():
-            _dots(axes, found.places[splits == split], COLOURS[split])
-    if len(one.outputs.classes) <= NAMED:
-        _name_classes(axes, one, found.places, labels)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_aspect('equal', 'datalim')
-    axes.set_title(one.title)
-    _key(axes, splits)
-    caption = _caption(one, found, labels)
-    return Figure(to_svg(figure, f'Map of the features by t-SNE. {caption}'), caption)
-
-
-def _dots(axes: Axes, places: NDArray, colour: str) -> None:
-    """One path with a stroke of no length for each image: a round dot in a few characters."""
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
-
-    codes = np.tile([Path.MOVETO, Path.LINETO], len(places))
-    path = Path(np.repeat(places, 2, axis=0), codes)
-    path.should_simplify = False  # or the strokes would go
-    size = 4.6 if len(places) < 400 else 3.8
-    look = dict(edgecolor=colour, linewidth=size, capstyle='round', alpha=0.75)
-    axes.add_patch(PathPatch(path, fill=False, **look))
-    axes.update_datalim(places)
-    axes.autoscale_view()
-
-
-def _name_classes(axes: Axes, one: Shown, places: NDArray, labels: NDArray) -> None:
-    """At the median of its images, on a halo of the page's surface."""
+def _figure(group: Group, places: NDArray, rows: NDArray[np.int64]) -> Figure:
     from matplotlib.patheffects import withStroke
 
-    for k in np.unique(labels):
-        x, y = np.median(places[labels == k], axis=0)
-        axes.text(
-            x,
-            y,
-            shortened(one.outputs.classes[k]),
-            color=INK,
-            fontsize=13,
-            fontweight='bold',
-            ha='center',
-            va='center',
-            path_effects=[withStroke(linewidth=3, foreground=SURFACE)],
-        )
-
-
-def _key(axes: Axes, splits: NDArray) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D(
-            [], [], color=COLOURS[s], marker='o', linestyle='', markersize=6, label=s.capitalize()
-        )
-        for s in SPLITS
-        if (splits == s).any()
-    ]
-    axes.figure.legend(
-        handles=handles, loc='outside lower center', ncols=3, labelcolor='linecolor', handlelength=1
-    )
-
-
-def _caption(one: Shown, found: Drawn, labels: NDArray) -> str:
-    """How mixed the neighbourhoods of the plane are, as what is seen is to be told in numbers."""
-    from sklearn.neighbors import NearestNeighbors
-
-    size = min(10, len(labels) - 1)  # an image is no neighbour of itself
-    near = NearestNeighbors(n_neighbors=size).fit(found.places).kneighbors(return_distance=False)
-    same = (labels[near] == labels[:, None]).mean(axis=1)
+    labels = group.outputs.labels[rows]
+    splits = group.splits[labels]
+    figure, axes = new_figure(4.8, 4.4)
+    for split in SPLITS:
+        if (splits == split).any():
+            look = dict(color=COLOURS[split], label=split.capitalize(), alpha=0.75, linewidths=0)
+            axes.scatter(*places[splits == split].T, 12 if len(labels) < 400 else 8, **look)
+    if len(group.outputs.classes) <= NAMED:
+        halo = [withStroke(linewidth=2.2, foreground='white')]
+        look = dict(fontsize=10, weight='bold', ha='center', va='center', path_effects=halo)
+        for k in np.unique(labels):
+            x, y = np.median(places[labels == k], axis=0)
+            axes.text(x, y, shortened(group.outputs.classes[k]), **look)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.set_aspect('equal', 'datalim')
+    axes.set_title(group.title)
+    figure.legend(loc='outside lower center', ncols=3, labelcolor='linecolor', markerscale=2)
+    size = min(10, len(labels) - 1)
+    same = _own_neighbours(places, labels, size)
     said = [
-        f'{100 * same[one.splits[labels] == split].mean():.0f} % ({split.capitalize()})'
+        f'{100 * same[splits == split].mean():.0f} % ({split.capitalize()})'
         for split in SPLITS
-        if (one.splits[labels] == split).any()
+        if (splits == split).any()
     ]
-    return (
-        f'{one.title}, {len(labels)} images: of the {size} nearest dots of an image, '
+    caption = (
+        f'{group.title}, {len(labels)} images: of the {size} nearest dots of an image, '
         f'{", ".join(said)} are of its own class.'
     )
+    return Figure.of(figure, 'Map of the features by t-SNE', caption)
+
+
+def _own_neighbours(places: NDArray, labels: NDArray, size: int) -> NDArray[np.float64]:
+    """(n,) share of the own class among the nearest dots: how mixed the neighbourhoods are."""
+    from sklearn.neighbors import NearestNeighbors
+
+    near = NearestNeighbors(n_neighbors=size).fit(places).kneighbors(return_distance=False)
+    return (labels[near] == labels[:, None]).mean(axis=1)

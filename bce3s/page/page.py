@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module, resources
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from bce3s.errors import BCE3SError
-from bce3s.page.sections import PageRun, Section, Table
-from bce3s.page.svg import DARK, VARIABLES, style
+from bce3s.page.calibration import calibration
+from bce3s.page.classes import class_accuracy, class_table
+from bce3s.page.classifier import classifier_angles
+from bce3s.page.confusion import confusion
+from bce3s.page.content import Figure, Section, Table
+from bce3s.page.curves import collapse, training
+from bce3s.page.embedding import embedding
+from bce3s.page.open_set import open_set_curves
+from bce3s.page.provenance import provenance
+from bce3s.page.runs import PageRun
+from bce3s.page.scores import score_distributions
+from bce3s.page.summary import summary
+from bce3s.page.suspects import suspects
+from bce3s.plotting import style
+from bce3s.tables import escaped, markdown_table
 from bce3s.wording import counted
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-# In the order of the page: module, function, and what is said to be missing where it gives None.
-SECTIONS = (
-    ('summary_section', 'summary', ''),
-    ('class_accuracy', 'class_accuracy', ''),
-    ('class_table', 'class_table', ''),
-    ('confusion', 'confusion', 'what is taken for what'),
-    ('classifier', 'classifier_angles', 'angles of the classifier'),
-    ('score_distributions', 'score_distributions', 'distributions of the scores'),
-    ('embedding', 'embedding', 'a map of the features'),
-    ('calibration', 'calibration', 'calibration'),
-    ('open_set_curves', 'open_set_curves', 'open-set curves'),
-    ('suspects', 'suspects', ''),
-    ('curves', 'collapse', 'neural collapse'),
-    ('provenance', 'provenance', ''),
+SectionMaker = Callable[[list[PageRun]], Section | None]
+# In the order of the page, and what is said to be missing where one gives None.
+SECTIONS: tuple[tuple[SectionMaker, str], ...] = (
+    (summary, ''),
+    (class_accuracy, ''),
+    (class_table, ''),
+    (confusion, 'what is taken for what'),
+    (classifier_angles, 'angles of the classifier'),
+    (score_distributions, 'distributions of the scores'),
+    (embedding, 'a map of the features'),
+    (calibration, 'calibration'),
+    (open_set_curves, 'open-set curves'),
+    (suspects, ''),
+    (training, ''),
+    (collapse, 'neural collapse'),
+    (provenance, ''),
 )
 UNKNOWN_HINT = (
     'Open-set curves need images of unknown classes: --unknown FOLDER, or held-out where '
     'keep_classes has left classes out.'
 )
 NUMBER = re.compile(r'(-?[\d,]*\.?\d+( ± [\d.]+)?( ?[%°])?|-)?$')
-SectionMaker = Callable[[list[PageRun]], Section | None]
-
-
-def makers() -> list[tuple[SectionMaker, str]]:
-    """The functions of ``SECTIONS``, imported now, and the names of what they show."""
-    return [
-        (getattr(import_module(f'bce3s.page.{module}'), name), missing)
-        for module, name, missing in SECTIONS
-    ]
+LONGEST = 100  # rows of a table in Markdown
 
 
 def make_sections(
@@ -58,12 +66,13 @@ def make_sections(
     """
     sections, absent, notes = [], [], []
     with style():
-        for make, missing in makers():
-            say(make.__name__.replace('_', ' '))
+        for make, missing in SECTIONS:
+            name = make.__name__.replace('_', ' ')
+            say(name)
             try:
                 section = make(runs)
             except BCE3SError as error:
-                notes.append(f'No {missing or make.__name__}: {error}')
+                notes.append(f'No {missing or name}: {error}')
                 fail(str(error))
                 continue
             if section is not None:
@@ -83,29 +92,22 @@ def merged(runs: list[PageRun]) -> list[str]:
     names: dict[str, list[str]] = {}
     for run in runs:
         for note in run.notes:
-            text = note.removeprefix(f'{run.name}: ')
-            names.setdefault(text, []).append(run.name)
+            names.setdefault(note.removeprefix(f'{run.name}: '), []).append(run.name)
     return [f'{", ".join(dict.fromkeys(of))}: {text}' for text, of in names.items()]
+
+
+def paragraphs(text: str) -> list[str]:
+    """Divided by empty lines; a line's end is a space."""
+    return [' '.join(part.split()) for part in text.split('\n\n') if part.strip()]
 
 
 # -------------------------------------------------------------------------------------------- HTML
 def html(title: str, sections: list[Section]) -> str:
-    """The page; equal sections give equal text. Every text of them is escaped."""
-    return _template().render(
-        title=title,
-        sections=sections,
-        style=_file('style.css'),
-        script=_file('table.js'),
-        light=variables(light=True),
-        dark=variables(light=False),
-    )
-
-
-def variables(light: bool) -> str:
-    """The figures' colours as CSS declarations."""
-    return ' '.join(
-        f'--{name}: {colour if light else DARK[colour]};' for colour, name in VARIABLES.items()
-    )
+    """The page; equal sections give equal text. Every text of them is escaped, and figures are
+    images of their own, in which no script runs.
+    """
+    files = dict(style=_file('style.css'), script=_file('table.js'))
+    return _template().render(title=title, sections=sections, **files)
 
 
 @cache
@@ -115,8 +117,9 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= dict(paragraphs=paragraphs, counted=counted)
-    environment.filters['left_columns'] = _left_columns
+    environment.filters |= dict(
+        paragraphs=paragraphs, counted=counted, left_columns=_left_columns, data_uri=_data_uri
+    )
     return environment.from_string(_file('page.html.j2'))
 
 
@@ -125,9 +128,8 @@ def _file(name: str) -> str:
     return resources.files('bce3s.page').joinpath(name).read_text(encoding='utf-8')
 
 
-def paragraphs(text: str) -> list[str]:
-    """Divided by empty lines; a line's end is a space."""
-    return [' '.join(part.split()) for part in text.split('\n\n') if part.strip()]
+def _data_uri(figure: Figure) -> str:
+    return f'data:image/svg+xml;base64,{base64.b64encode(figure.svg.encode()).decode()}'
 
 
 def _left_columns(table: Table) -> list[bool]:
@@ -136,3 +138,25 @@ def _left_columns(table: Table) -> list[bool]:
         i < table.left or not all(NUMBER.match(row[i]) for row in table.rows)
         for i in range(len(table.header))
     ]
+
+
+# ---------------------------------------------------------------------------------------- Markdown
+def markdown(title: str, sections: list[Section]) -> str:
+    """Headings, texts, tables and notes, without figures; tables are cut after ``LONGEST`` rows,
+    which is said."""
+    parts = [f'# {escaped(title)}']
+    for section in sections:
+        if not (section.tables or section.notes or (section.text and not section.figures)):
+            continue  # nothing, or a text on figures that are not here
+        parts += [f'## {escaped(section.title)}']
+        parts += [escaped(part) for part in paragraphs(section.text)]
+        for table in section.tables:
+            rows = [[escaped(cell) for cell in row] for row in table.rows[:LONGEST]]
+            header = [escaped(cell) for cell in table.header]
+            parts += [escaped(table.caption)] if table.caption else []
+            parts.append(markdown_table(header, rows, table.left))
+            if len(table.rows) > LONGEST:
+                parts.append(f'{len(table.rows) - LONGEST} further rows are in the HTML page.')
+        if section.notes:
+            parts.append('\n'.join(f'- {escaped(note)}' for note in section.notes))
+    return '\n\n'.join(parts) + '\n'

@@ -9,9 +9,9 @@ import numpy as np
 
 from bce3s.datasets.checks import printable
 from bce3s.evaluation.label_suspects import Suspect, label_suspects
-from bce3s.page.pictures import pictures
-from bce3s.page.sections import Figure, PageRun, Section, Table
-from bce3s.page.shown import Shown, shown
+from bce3s.page.content import Section, Table
+from bce3s.page.drawing import thumbnails
+from bce3s.page.runs import Group, PageRun, measured
 
 LISTED, DRAWN = 20, 12
 FEWEST = 5  # images of a class, below which nothing is usual for it
@@ -25,25 +25,30 @@ classes with at least five of them."""
 
 def suspects(runs: list[PageRun]) -> Section | None:
     """Of the first seed of each group whose images are files; None: there is none."""
-    drawn = [one for one in shown(runs) if one.outputs.images]
-    found = {one.run.name: _found(one) for one in drawn}
-    drawn = [one for one in drawn if found[one.run.name]]
-    if not drawn:
-        return None
-    figures = [_figure(one, found[one.run.name]) for one in drawn]
-    tables = [_table(one, found[one.run.name]) for one in drawn]
-    return Section('suspects', 'Labels to look at', TEXT, figures, tables)
+    figures, tables = [], []
+    for group in measured(runs):
+        found = _found(group) if group.outputs.images else []
+        if not found:
+            continue
+        triples = [(s.index, s.label, s.other) for s in found[:DRAWN]]
+        caption = (
+            f'{group.title}: the {len(triples)} most doubtful images; above each its label, below '
+            'it what it looks like to the model.'
+        )
+        figures.append(thumbnails(group, triples, 'Doubtful labels', caption))
+        tables.append(_table(group, found))
+    return Section('suspects', 'Labels to look at', TEXT, figures, tables) if tables else None
 
 
-def _found(one: Shown) -> list[Suspect]:
-    outputs = one.outputs
+def _found(group: Group) -> list[Suspect]:
+    outputs = group.outputs
     enough = np.bincount(outputs.labels, minlength=len(outputs.classes)) >= FEWEST
     found = label_suspects(outputs.logits, outputs.labels, None)
     return [s for s in found if enough[s.label] and enough[s.other]][:LISTED]
 
 
-def _table(one: Shown, found: list[Suspect]) -> Table:
-    outputs = one.outputs
+def _table(group: Group, found: list[Suspect]) -> Table:
+    outputs = group.outputs
     folder = os.path.commonpath([os.path.dirname(path) for path in outputs.images])
     rows = [
         [
@@ -55,14 +60,4 @@ def _table(one: Shown, found: list[Suspect]) -> Table:
         for s in found
     ]
     header = ['Image', 'Label', 'Looks like', 'Margin']
-    return Table(header, rows, f'{one.title}, images of the {outputs.split} split', left=3)
-
-
-def _figure(one: Shown, found: list[Suspect]) -> Figure:
-    found = found[:DRAWN]
-    caption = (
-        f'{one.title}: the {len(found)} most doubtful images; above each its label, below it what '
-        'it looks like to the model.'
-    )
-    triples = [(s.index, s.label, s.other) for s in found]
-    return pictures(one, triples, f'Doubtful labels. {caption}', caption)
+    return Table(header, rows, f'{group.title}, images of the {outputs.split} split', left=3)

@@ -1,18 +1,17 @@
 'use strict';
 (() => {
   // Light or dark: as the system has it, until the button is pressed; nothing is stored.
-  const root = document.documentElement;
+  const { dataset } = document.documentElement;
   const button = document.getElementById('theme');
   const system = matchMedia('(prefers-color-scheme: dark)');
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === 'dark' : system.matches);
-  const name = () => { button.textContent = isDark() ? 'Light' : 'Dark'; };
-  button.addEventListener('click', () => {
-    root.dataset.theme = isDark() ? 'light' : 'dark';
-    name();
-  });
-  system.addEventListener('change', name);
+  const show = (dark) => {
+    dataset.theme = dark ? 'dark' : 'light';
+    button.textContent = dark ? 'Light' : 'Dark';
+  };
+  button.addEventListener('click', () => show(dataset.theme === 'light'));
+  system.addEventListener('change', () => show(system.matches));
   button.hidden = false;
-  name();
+  show(system.matches);
 
   // Texts as people order them: "class 9" before "class 10".
   const compareTexts = new Intl.Collator(undefined, { numeric: true }).compare;

@@ -1,7 +1,6 @@
 """Exported networks against the evaluation's logits; what is refused, and what is then left."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,41 +10,27 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
-from trained_runs import digits_run, set_rejection
 
 from bce3s.config import load_config
 from bce3s.engine.outputs import run_outputs
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError
-from bce3s.inference import export_formats
 from bce3s.inference.export import (
+    FORMATS,
     Agreement,
     ExportedNetwork,
+    Format,
     agreement,
     export,
     float32_model,
     model_scores,
+    quiet,
 )
 from bce3s.inference.export_command import main
-from bce3s.inference.export_formats import FORMATS, quiet
 from bce3s.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = dict(onnx='model.onnx', torchscript='model.ts', pt2='model.pt2')
-
-
-@pytest.fixture(autouse=True, scope='module')
-def _short_timing():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('bce3s.inference.export.SECONDS', 0.0)
-        yield
-
-
-@pytest.fixture(scope='module')
-def digits(tmp_path_factory):
-    run = digits_run(tmp_path_factory.mktemp('exported_digits'))
-    set_rejection(run)
-    return run
 
 
 @pytest.fixture(scope='module')
@@ -55,17 +40,11 @@ def exported(digits):
 
 
 @pytest.fixture
-def copied(digits, tmp_path):
-    """A run to be changed."""
-    return Path(shutil.copytree(digits, tmp_path / 'run', ignore=lambda *_: ['export']))
-
-
-@pytest.fixture
 def fake(monkeypatch):
     """Makes the format pt2 write eight bytes; ``shift`` is added to the scores of its file."""
 
     def use(original, shift=0.0):
-        kind = export_formats.Format(
+        kind = Format(
             'pt2',
             'model.pt2',
             'torch.export',
@@ -140,13 +119,6 @@ def test_each_file_says_what_its_outputs_are(exported, name):
     assert found.pop('threshold') == facts['rejection']['threshold']
     assert found == {key: facts[key] for key in found}
     assert found['classes'] == [str(k) for k in range(10)]
-
-
-@pytest.mark.parametrize('name', FILES.values())
-def test_no_file_tells_where_it_was_made(exported, name):
-    content = (exported / name).read_bytes()
-    assert str(ROOT).encode() not in content
-    assert str(Path(torch.__file__).parent).encode() not in content
 
 
 @pytest.mark.parametrize(
@@ -240,7 +212,6 @@ def _export_all(model, shape, folder, seed=0):
         done = export(network, original, kind, folder, images, {})
         assert done.agreement.difference <= 1e-5 * done.agreement.scale
         assert done.agreement.images == 8
-        assert min(done.speeds) > 0
         others = random_images(3, shape, seed + 1)
         with quiet(), torch.no_grad():
             given = kind.load(done.path)(others)
@@ -297,7 +268,7 @@ def test_what_an_exporter_raises_is_a_sentence(digits, tmp_path):
     def fail(_network, _example, _file, _metadata):
         raise NotImplementedError('no such operator\nwith many lines')
 
-    kind = export_formats.Format('onnx', 'model.onnx', 'ONNX', fail, None)
+    kind = Format('onnx', 'model.onnx', 'ONNX', fail, None)
     model, _ = float32_model(RunDirectory.open(digits))
     with pytest.raises(BCE3SError, match=r'cannot be written .*no such operator\)'):
         export(ExportedNetwork(model), None, kind, tmp_path, random_images(8, (1, 8, 8)), {})
@@ -317,7 +288,6 @@ def test_the_tool_says_what_it_measured(digits, fake, capsys, tmp_path):
     assert cells[1:3] == ['model.pt2', '0.00']
     assert cells[3].startswith('0.0e+00 of ')
     assert cells[4] == '8 of 8'
-    assert all(float(cell.replace(',', '')) > 0 for cell in cells[5:])
     assert sorted(path.name for path in (tmp_path / 'a/b').iterdir()) == [
         'MODEL_CARD.md',
         'model.json',
@@ -347,26 +317,6 @@ def test_a_torch_without_torchscript(digits, monkeypatch, capsys, tmp_path):
     assert main([str(digits), '--format', 'torchscript', '--out', str(tmp_path)]) == 1
     assert 'no TorchScript any more: use --format onnx pt2' in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_files_of_an_earlier_export_stay_described_if_they_are_of_the_checkpoint(
-    digits, exported, fake, capsys, tmp_path
-):
-    folder = Path(shutil.copytree(exported, tmp_path / 'out'))
-    fake(model_scores(float32_model(RunDirectory.open(digits))[0]))
-    arguments = [str(digits), '--format', 'pt2', '--out', str(folder)]
-    (folder / 'model.ts').write_bytes(b'something else')
-    assert main(arguments) == 0
-    facts = json.loads((folder / 'model.json').read_text())
-    assert [entry['file'] for entry in facts['files']] == ['model.onnx', 'model.pt2']
-    assert f'{folder / "model.ts"} was there before' in capsys.readouterr().out
-    earlier = digits / 'epoch_1.pth'
-    fake(model_scores(float32_model(RunDirectory.open(digits, earlier))[0]))
-    assert main([*arguments, '--checkpoint', str(earlier)]) == 0
-    facts = json.loads((folder / 'model.json').read_text())
-    assert [entry['file'] for entry in facts['files']] == ['model.pt2']
-    assert facts['checkpoint']['name'] == 'epoch_1.pth'
-    assert f'{folder / "model.onnx"} was there before' in capsys.readouterr().out
 
 
 # ------------------------------------------------------------ bad input

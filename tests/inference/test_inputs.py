@@ -11,8 +11,7 @@ from bce3s.config import load_config
 from bce3s.datasets.fitted import fitted
 from bce3s.datasets.pixels import Colours
 from bce3s.engine.run_directory import RunDirectory
-from bce3s.inference.inputs import InputSpec, to_uint8
-from bce3s.inference.reading import batches
+from bce3s.inference.inputs import InputSpec, batches, to_uint8
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = InputSpec(1, 8, 8, None, 'fit')

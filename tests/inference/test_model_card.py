@@ -10,52 +10,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
-from trained_runs import digits_run, folder_run, set_rejection, write_pictures
+from trained_runs import set_rejection
 
 from bce3s.engine.run_directory import RunDirectory
-from bce3s.inference.card_results import standard_error
 from bce3s.inference.export_command import main
 from bce3s.inference.inputs import to_uint8
-from bce3s.inference.model_card import format_card
+from bce3s.inference.model_card import format_card, standard_error
 from bce3s.inference.model_facts import evaluated, model_facts, sha256
 from bce3s.inference.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(autouse=True, scope='module')
-def _short_timing():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('bce3s.inference.export.SECONDS', 0.0)
-        yield
-
-
 @pytest.fixture(scope='module')
-def digits(tmp_path_factory):
-    """A BCE run, exported as ONNX; the highest logits of a third of its images are rejected."""
-    run = digits_run(tmp_path_factory.mktemp('card_digits'))
+def digits(trained, tmp_path_factory):
+    """Exported as ONNX; the highest logits of a third of its images are rejected."""
+    run = Path(shutil.copytree(trained, tmp_path_factory.mktemp('card') / 'run'))
     highest = Predictor(run, threshold=None).logits(RunDirectory.open(run).dataset('val').images)
-    threshold = round(float(highest.amax(1).quantile(1 / 3)), 3)
-    set_rejection(run, threshold)
+    set_rejection(run, round(float(highest.amax(1).quantile(1 / 3)), 3))
     assert main([str(run)]) == 0
     return run
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    """A CE run on a folder of pictures, exported as ONNX, without a threshold."""
-    pictures = write_pictures(tmp_path_factory.mktemp('card_pictures'))
-    run = folder_run(tmp_path_factory.mktemp('card_folder'), pictures)
+def folder(trained_folder, tmp_path_factory):
+    """Exported as ONNX, without a threshold."""
+    run = Path(shutil.copytree(trained_folder, tmp_path_factory.mktemp('card') / 'folder'))
     set_rejection(run, None)
     assert main([str(run)]) == 0
     return run
-
-
-@pytest.fixture
-def copied(digits, tmp_path):
-    """A run to be changed."""
-    return Path(shutil.copytree(digits, tmp_path / 'run', ignore=lambda *_: ['export']))
 
 
 @pytest.fixture
@@ -173,7 +158,10 @@ def test_parameters_are_those_of_the_exported_network(digits, facts):
 def test_the_card_of_a_run(digits, facts):
     card = (digits / 'export' / 'MODEL_CARD.md').read_text()
     report = json.loads((digits / 'report.json').read_text())
-    assert card.startswith('# digits_bce, seed 0\n')
+    front = yaml.safe_load(card.split('---\n')[1])
+    (result,) = front['model-index'][0]['results']
+    assert result['metrics'][0]['value'] == round(report['all'], 2)
+    assert '---\n\n# digits_bce, seed 0\n' in card
     assert row(card, 'Few') == ['Few', '4', '41', '6 to 16']
     assert row(card, 'Many') == ['Many', '1', '120', '120']
     results = card.split('## Results')[1]
@@ -298,7 +286,7 @@ def test_no_name_is_markup(facts):
     facts['training']['versions'] = {MARKUP: MARKUP}
     facts['checkpoint']['name'] = facts['files'][0]['compared_on'] = MARKUP
     for found in (facts, facts | dict(results=None)):
-        card = re.sub(r'```.+?```', '', format_card(found), flags=re.S)
+        card = re.sub(r'```.+?```', '', format_card(found).split('---\n', 2)[2], flags=re.S)
         assert '\\<script\\>' in card
         assert not re.search(r'(?<!\\)(<|&|`a|\[x)|\|`', card)
         assert '\n# [' not in card

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from trained_runs import digits_run, folder_run, set_rejection, write_pictures
+from trained_runs import set_rejection
 
 from bce3s.errors import BCE3SError
-from bce3s.inference import predict_command, predictor, summary
+from bce3s.inference import predict_command, predictor, writing
 from bce3s.inference.found_images import find_images
 from bce3s.inference.predictor import Predictor
 
@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')
-def run(tmp_path_factory):
-    folder = digits_run(tmp_path_factory.mktemp('run'))
+def run(trained, tmp_path_factory):
+    folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp('run') / 'run'))
     set_rejection(folder, 0.0)
     return folder
 
@@ -49,6 +49,10 @@ def call(capsys, *arguments):
     return status, *capsys.readouterr()
 
 
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def rows(path):
     with path.open(newline='') as file:
         return list(csv.DictReader(file))
@@ -72,17 +76,13 @@ def test_csv_has_the_predictions(run, digits, tmp_path, capsys):
         assert float(row['score_3']) == pytest.approx(prediction.top[2][1], rel=1e-4)
 
 
-def test_json_has_the_predictions_and_where_they_are_from(run, digits, tmp_path, capsys):
-    out = tmp_path / 'predictions.json'
+def test_json_lines_have_the_predictions(run, digits, tmp_path, capsys):
+    out = tmp_path / 'predictions.jsonl'
     out.write_text('older')
     status, printed, _ = call(capsys, run, digits, '--out', out, '--threshold', 'none')
-    found = json.loads(out.read_text())
     assert status == 0
-    assert found['complete']
-    facts = [found[key] for key in ('checkpoint', 'score', 'threshold')]
-    assert facts == ['epoch_2.pth', 'sigmoid', None]
     expected = Predictor(run, threshold=None)(paths_in(digits))
-    for row, prediction in zip(found['predictions'], expected, strict=True):
+    for row, prediction in zip(lines(out), expected, strict=True):
         assert row.keys() == vars(prediction).keys()
         assert (row['image'], row['label'], row['known']) == (prediction.image, row['best'], True)
         assert [name for name, _ in row['top']] == [name for name, _ in prediction.top]
@@ -93,13 +93,13 @@ def test_names_that_are_no_text(run, digits, tmp_path, capsys):
     name = tmp_path / 'images' / b'caf\xe9,"x"\n.png'.decode(errors='surrogateescape')
     name.parent.mkdir()
     shutil.copy(paths_in(digits)[0], name)
-    for out in (tmp_path / 'o.csv', tmp_path / 'o.json'):
+    for out in (tmp_path / 'o.csv', tmp_path / 'o.jsonl'):
         status, printed, _ = call(capsys, run, name.parent, '--out', out)
         assert status == 0
         assert 'caf\\udce9' in printed
     with (tmp_path / 'o.csv').open(newline='', errors='surrogateescape') as file:
         assert next(csv.DictReader(file))['image'] == str(name)
-    assert json.loads((tmp_path / 'o.json').read_text())['predictions'][0]['image'] == str(name)
+    assert lines(tmp_path / 'o.jsonl')[0]['image'] == str(name)
 
 
 # ------------------------------------------------------------ what is printed
@@ -120,7 +120,7 @@ def test_few_images_have_a_row_each(run, digits, capsys):
 
 
 def test_many_images_are_counted(run, digits, capsys, monkeypatch):
-    monkeypatch.setattr(summary, 'MOST_CLASSES', 2)
+    monkeypatch.setattr(writing, 'MOST_CLASSES', 2)
     status, printed, _ = call(capsys, run, digits)
     found = Predictor(run)(paths_in(digits))
     table = dict(line.rsplit(None, 2)[:2] for line in printed.split('\n\n')[0].splitlines()[2:])
@@ -163,7 +163,7 @@ def test_unreadable_images_do_not_stop_the_others(run, digits, tmp_path, capsys)
         assert 'None of the 1 images can be read. The first:' in err
 
 
-@pytest.mark.parametrize('kind', ['csv', 'json'])
+@pytest.mark.parametrize('kind', ['csv', 'jsonl'])
 @pytest.mark.parametrize('stop', [KeyboardInterrupt(), BCE3SError('The memory is full.')])
 def test_an_interruption_keeps_what_is_done(run, digits, tmp_path, capsys, monkeypatch, kind, stop):
     logits, calls = Predictor.logits, []
@@ -181,12 +181,7 @@ def test_an_interruption_keeps_what_is_done(run, digits, tmp_path, capsys, monke
     assert status == (130 if interrupted else 1)
     assert (f'What is done is in {out}' if interrupted else 'The memory is full.') in err
     assert printed == ''
-    if kind == 'json':
-        content = json.loads(out.read_text())
-        assert content['complete'] is False
-        found = content['predictions']
-    else:
-        found = rows(out)
+    found = lines(out) if kind == 'jsonl' else rows(out)
     assert [row['image'] for row in found] == paths_in(digits)[:16]
 
 
@@ -211,14 +206,14 @@ def test_what_cannot_be_used(run, digits, tmp_path, capsys, monkeypatch):
         ([run, tmp_path / 'empty'], '; it has 1 .doc (in).'),
         ([run, image, tmp_path / 'nowhere'], 'nowhere is not there'),
         ([run, tmp_path / 'empty.txt'], 'names no image'),
-        ([run, image, '--out', tmp_path / 'o.txt'], 'must end in .csv or .json'),
-        ([run, image, '--out', tmp_path / 'file/o.csv'], 'cannot be written to (File exists'),
+        ([run, image, '--out', tmp_path / 'o.txt'], 'must end in .csv or .jsonl'),
+        ([run, image, '--out', tmp_path / 'file/o.csv'], 'cannot be written to ('),
         ([run, image, '--checkpoint', 'epoch_9.pth'], 'epoch_9.pth does not exist'),
         ([tmp_path / 'nowhere', image], 'is no folder'),
         ([tmp_path, image], 'holds no config'),
     ]
     (tmp_path / 'o.csv').mkdir()
-    cases.append(([run, image, '--out', tmp_path / 'o.csv'], 'cannot be written to (Is a dir'))
+    cases.append(([run, image, '--out', tmp_path / 'o.csv'], 'is no regular file'))
 
     def fail(*_, **__):
         raise AssertionError('the model is loaded')
@@ -284,26 +279,23 @@ def test_a_list_is_not_replaced_by_its_predictions(run, digits, tmp_path, capsys
     assert find_images([tmp_path / 'o.csv']) == [paths_in(digits)[0]]  # a list in turn
 
 
-def test_the_images_of_a_run_on_a_folder(tmp_path, capsys):
-    root = write_pictures(tmp_path / 'pictures')
-    trained = folder_run(tmp_path / 'run', root)
+def test_the_images_of_a_run_on_a_folder(trained_folder, pictures, tmp_path, capsys):
+    root, trained = pictures, Path(shutil.copytree(trained_folder, tmp_path / 'run'))
     set_rejection(trained, -100.0)
-    capsys.readouterr()  # what the training printed
     (trained / 'val.csv').write_text('path,label\nval/ant/0.png,ant\nval/cat/2.jpg,cat\n')
     status, printed, _ = call(capsys, trained, trained / 'val.csv', root / 'val/bee')
     assert status == 0
-    assert [line.split()[0] for line in printed.splitlines()[2:8]] == [
-        summary._short(str(root / 'val' / name))
-        for name in ('ant/0.png', 'cat/2.jpg', 'bee/0.png', 'bee/1.jpg', 'bee/2.jpg', 'bee/3.png')
-    ]
+    names = ('ant/0.png', 'cat/2.jpg', 'bee/0.png', 'bee/1.jpg', 'bee/2.jpg', 'bee/3.png')
+    for line, name in zip(printed.splitlines()[2:8], names, strict=True):
+        assert line.split()[0].endswith(name)
     assert 'softmax of the logits' in printed
 
 
 def test_as_a_process(run, digits, tmp_path):
     """Through tools/predict.py, with processes that read, the output piped."""
     command = [sys.executable, str(ROOT / 'tools/predict.py'), str(run), str(digits)]
-    command += ['--batch-size', '8', '--workers', '1', '--out', 'o.json']
+    command += ['--batch-size', '8', '--workers', '1', '--out', 'o.jsonl']
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, f'note: Passed over in {digits}: 1 .md (a).\n')
-    assert done.stdout.rstrip().endswith('o.json: 40 rows')
-    assert len(json.loads((tmp_path / 'o.json').read_text())['predictions']) == 40
+    assert done.stdout.rstrip().endswith('o.jsonl: 40 rows')
+    assert len(lines(tmp_path / 'o.jsonl')) == 40

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from trained_runs import RESIZE, SIZE, digits_run, folder_run, set_rejection, write_pictures
+from trained_runs import RESIZE, SIZE, set_rejection
 
 import bce3s
 from bce3s.datasets.decoding import read_centre
@@ -26,20 +26,8 @@ DIGITS = InputSpec(1, 8, 8, None, 'fit')
 
 
 @pytest.fixture(scope='module')
-def digits(tmp_path_factory):
-    run = digits_run(tmp_path_factory.mktemp('digits'))
-    set_rejection(run)
-    return run
-
-
-@pytest.fixture(scope='module')
-def pictures(tmp_path_factory):
-    return write_pictures(tmp_path_factory.mktemp('pictures'))
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory, pictures):
-    run = folder_run(tmp_path_factory.mktemp('folder'), pictures)
+def folder(trained_folder, tmp_path_factory):
+    run = Path(shutil.copytree(trained_folder, tmp_path_factory.mktemp('folder') / 'run'))
     set_rejection(run)
     return run
 
@@ -47,12 +35,6 @@ def folder(tmp_path_factory, pictures):
 @pytest.fixture(scope='module')
 def bce(digits):
     return Predictor(digits)
-
-
-@pytest.fixture
-def copied(digits, tmp_path):
-    """A run to be changed."""
-    return Path(shutil.copytree(digits, tmp_path / 'run'))
 
 
 # ------------------------------------------------------------ the same as the evaluation
@@ -196,9 +178,9 @@ def test_a_generator_is_read_as_it_is_needed(digits):
     [
         (np.zeros((8, 8)), 'float64 has no fixed range'),
         (torch.zeros(1, 8, 8), 'float32 has no fixed range'),
-        (np.zeros((2, 8, 8), np.uint8), r'shape \(2, 8, 8\) is no image'),
-        (torch.zeros(8, 8, dtype=torch.uint8), r'shape \(8, 8\) is no image'),
-        (np.zeros((0, 8, 3), np.uint8), 'is no image'),
+        (np.zeros((2, 8, 8), np.uint8), r'shape \(2, 8, 8\) \(H, W, C\) is none'),
+        (torch.zeros(8, 8, dtype=torch.uint8), 'give 1, 3 or 4 channels'),
+        (np.zeros((0, 8, 3), np.uint8), 'is none'),
         (3, 'A value of type int holds no images'),
         (b'abc', 'A value of type bytes holds no images'),
         ([None], 'Image 0: A value of type NoneType is no image'),

@@ -1,30 +1,15 @@
 """Where the predictor finds its threshold, and its sentences where there is none."""
 
 import math
-import shutil
 import warnings
-from pathlib import Path
 
 import pytest
-from trained_runs import digits_run, set_rejection
+from trained_runs import set_rejection
 
 from bce3s.engine.outputs import run_outputs
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError
 from bce3s.inference.predictor import Predictor
-
-
-@pytest.fixture(scope='module')
-def digits(tmp_path_factory):
-    run = digits_run(tmp_path_factory.mktemp('digits'))
-    set_rejection(run)
-    return run
-
-
-@pytest.fixture
-def copied(digits, tmp_path):
-    """A run to be changed."""
-    return Path(shutil.copytree(digits, tmp_path / 'run'))
 
 
 def test_a_report_without_a_threshold(copied):

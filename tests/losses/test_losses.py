@@ -222,7 +222,7 @@ def test_the_mean_over_ranks_is_the_loss_of_the_whole_batch(loss, sizes):
     clock = Clock(seed=5, step=2)
     x = noise(3, B, K)
     args, of_batch = (), joint
-    if isinstance(loss, BCEContrastive):
+    if isinstance(loss, CEContrastive):
         args, of_batch = (filled_bank(dim=K),), contrastive
     whole = of_batch(loss, x.flatten(0, 1), *args, make_targets(clock=clock))
     parts = x.split(sizes, dim=1)

@@ -1,12 +1,13 @@
 """Runs for pages, made up: reports as runs write them, outputs and measures of random numbers."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
 from bce3s.engine.outputs import Outputs
-from bce3s.page.sections import PageRun
+from bce3s.page.runs import PageRun
 
 THRESHOLDS = dict(many=100, few=20)
 
@@ -83,12 +84,12 @@ def measures(epochs=3):
     )
 
 
-def run(name, tmp_path, full=False, **options):
-    """One run; ``full``: with outputs and measures."""
+def run(name, tmp_path, full=False, images=20, **options):
+    """One run; ``full``: with measures, and outputs of so many images of each class."""
     made = PageRun(name, tmp_path / name, report(**options))
     if full:
         classes, seed = len(made.report['classes']), made.report['seed']
-        made.outputs = outputs(classes, seed, names=made.report['classes'])
+        made.outputs = outputs(classes, seed, images, names=made.report['classes'])
         made.measures = measures()
     return made
 
@@ -107,3 +108,26 @@ def write_run(folder, **options):
     folder.mkdir(parents=True)
     (folder / 'report.json').write_text(json.dumps(report(**options)))
     return folder
+
+
+def with_unknown(page_run, shift=-1.0, seed=7):
+    """Unknown images, whose largest logits are lower by ``shift`` on average."""
+    rng, known = np.random.default_rng(seed), page_run.outputs
+    logits = rng.normal(shift, 1, (60, known.logits.shape[1])).astype(np.float32)
+    page_run.unknown = replace(known, logits=logits, labels=np.zeros(60, int), classes=['?'])
+    return page_run
+
+
+def changed(page_run, **arrays):
+    page_run.outputs = replace(page_run.outputs, **arrays)
+    return page_run
+
+
+def table(section, title):
+    found = [table for table in section.tables if title in table.caption]
+    assert len(found) == 1, [table.caption for table in section.tables]
+    return found[0]
+
+
+def column(found, name):
+    return [row[found.header.index(name)] for row in found.rows]

@@ -11,24 +11,29 @@ from page_cases import four_runs, measures, outputs, run, write_run
 
 from bce3s.errors import BCE3SError
 from bce3s.page import page
-from bce3s.page.class_accuracy import WINDOW, class_accuracy, running_mean
-from bce3s.page.class_table import class_table, most_frequent_errors, worst_first
-from bce3s.page.curves import collapse, mean_curve
-from bce3s.page.gather import gather, short_names
-from bce3s.page.labels import apart, shortened
-from bce3s.page.markdown import LONGEST, markdown
+from bce3s.page.classes import (
+    WINDOW,
+    class_accuracy,
+    class_table,
+    most_frequent_errors,
+    running_mean,
+    worst_first,
+)
+from bce3s.page.content import DASHES, Cell, Section, Table
+from bce3s.page.curves import collapse, mean_curve, training
+from bce3s.page.page import LONGEST, markdown
 from bce3s.page.provenance import command, provenance
-from bce3s.page.sections import DASHES, Cell, Section, Table, grouped
-from bce3s.page.summary_section import summary
-from bce3s.page.svg import new_figure
+from bce3s.page.runs import gather, grouped, short_names
+from bce3s.page.summary import summary
+from bce3s.plotting import style
 
-OWN = ('summary', 'class_accuracy', 'class_table', 'collapse', 'provenance')
+OWN = tuple((make, '') for make in (summary, class_accuracy, class_table, collapse, provenance))
 
 
 @pytest.fixture
 def own_sections(monkeypatch):
     """Only sections that need no outputs: the others have tests of their own."""
-    monkeypatch.setattr(page, 'SECTIONS', tuple(s for s in page.SECTIONS if s[1] in OWN))
+    monkeypatch.setattr(page, 'SECTIONS', OWN)
 
 
 def quiet(*_):
@@ -191,40 +196,15 @@ def test_one_thing_is_singular(tmp_path):
     assert not re.findall(r'\b1 (?:\w+ )?(?:images|classes|rows|steps|times)\b', text)
 
 
+@style()
 def test_every_class_is_a_row_of_a_figure_that_fits_a_phone(tmp_path):
     names = [f'kind {k}' for k in range(30)]
     (figure,) = class_accuracy(four_runs(tmp_path, classes=30, names=names)).figures
-    width = float(re.search(r'--width: ([\d.]+)px', figure.svg)[1])
-    assert width <= 460
+    assert float(re.search(r'<svg [^>]*width="([\d.]+)pt"', figure.svg)[1]) <= 460 * 0.76
     rows = re.findall(r'>(kind \d+) \(\d+\)<', figure.svg)
     assert rows == names
     for split in ('Many', 'Medium', 'Few'):
         assert f'>{split}<' in figure.svg
-
-
-@pytest.mark.parametrize('shift', [-50.0, 0.0, 40.0])
-def test_accuracies_are_drawn_within_0_and_100_with_their_values_beside_the_bars(tmp_path, shift):
-    from bce3s.page import glance
-
-    groups = grouped(four_runs(tmp_path))
-    for group in groups:
-        for made in group.runs:
-            wide = 30 * made.report['seed']  # between the seeds
-            for name in glance.COLUMNS:
-                made.report[name] = min(max(made.report[name] + shift - wide, 0.0), 100.0)
-    low, high = glance._limits(groups)
-    assert 0 <= low < high <= 100
-    _, axes = new_figure()
-    axes.set_xlim(low, high)
-    for y, group in enumerate(groups):
-        glance._row(axes, glance.figures(group, 'medium'), y, group.colour)
-    bars = [line.get_xdata() for line in axes.lines if line.get_linestyle() == '-']
-    assert len(bars) == len(axes.texts) == 2
-    for (first, last), text in zip(bars, axes.texts, strict=True):
-        left = text.get_horizontalalignment() == 'right'
-        assert low <= first <= last <= high
-        assert (text.xy[0] <= first) if left else (text.xy[0] >= last)
-        assert (first - low > high - last) == left  # where there is room
 
 
 def test_a_dash_is_explained_where_there_is_one():
@@ -267,17 +247,23 @@ def test_curves_do_not_fail_at_zero_nan_and_one_epoch(tmp_path):
     assert len(collapse(runs).figures) == 6
 
 
-def test_labels_are_moved_apart_in_their_order():
-    rng = np.random.default_rng(0)
-    for _ in range(100):
-        wanted = list(rng.random(6) * 100)
-        places = apart(wanted, 13, 100)
-        order = np.argsort(wanted)
-        assert (np.diff(np.array(places)[order]) >= 13 - 1e-9).all()
-        assert min(places) >= 0
-        assert max(places) <= 100
-    assert apart([10.0, 50.0], 13, 100) == [10.0, 50.0]
-    assert shortened('cifar100lt_if100_ce') == 'cifar10…100_ce'
+@style()
+def test_accuracy_by_split_and_learning_rate_over_the_epochs(tmp_path):
+    made = run('a', tmp_path)
+    history = made.report['history']
+    history[1]['stage'] = 2
+    logs = made.folder / '20260101_000000/vis_data'
+    logs.mkdir(parents=True)
+    lines = [json.dumps(dict(epoch=e, lr=0.1 / e)) for e in (1, 2, 3)]
+    (logs / 'scalars.json').write_text('\n'.join([*lines, '{"all": 70.0, "step": 3}', '{"lr": 0.']))
+    section = training([made])
+    accuracy, rate = section.figures
+    assert all(f'>{name}<' in accuracy.svg for name in ('All', 'Many', 'Medium', 'Few'))
+    assert 'Learning rate' in rate.title
+    assert 'end of the first stage' in section.text
+    made.report['history'] = history[:1]
+    assert len(training([made]).figures) == 1
+    assert training([run('b', tmp_path, history=[])]) is None
 
 
 # --------------------------------------------------------------------------------------------- page
@@ -302,7 +288,7 @@ def test_every_text_is_escaped(tmp_path):
     found = Elements(text)
     assert len(found.all('script')) == len(plain.all('script')) == 1
     assert len(found.all('style')) == len(plain.all('style')) == 1
-    assert not found.all('img')
+    assert len(found.all('img')) == len(plain.all('img')) > 0
     assert not [a for _, attributes in found.starts for a in attributes if a.startswith('on')]
     said = ''.join(found.data)
     for name in names:
@@ -319,7 +305,7 @@ def test_all_sections_twice_alike_and_nothing_fetched_from_anywhere(tmp_path, mo
     keys = {s['id'] for s in found.all('section')}
     assert {a['href'][1:] for a in found.all('a')} == keys
     assert len(keys) >= 11
-    assert all(a.get('aria-label') for a in found.all('svg'))
+    assert all(a['alt'] and a['src'].startswith('data:image/svg') for a in found.all('img'))
     names = ('href', 'src', 'xlink:href', 'srcset', 'action', 'data')
     links = [a[name] for _, a in found.starts for name in names if name in a]
     assert links
@@ -350,12 +336,10 @@ def test_what_is_said_of_several_runs_is_said_once(tmp_path):
 
 
 def test_a_section_that_fails_leaves_the_others(tmp_path, monkeypatch):
-    from bce3s.page import curves
-
     def broken(_):
         raise BCE3SError('the measures are broken.')
 
-    monkeypatch.setattr(curves, 'collapse', broken)
+    monkeypatch.setattr(page, 'SECTIONS', ((summary, ''), (broken, 'neural collapse')))
     told = []
     sections = page.make_sections([run('a', tmp_path)], quiet, told.append)
     assert told == ['the measures are broken.']

@@ -9,16 +9,11 @@ from numpy.typing import NDArray
 
 from bce3s.datasets.long_tailed import SPLITS
 from bce3s.evaluation.rejection import Extremes
-from bce3s.evaluation.score_distributions import (
-    Spread,
-    density,
-    negative_scores,
-    positive_scores,
-)
+from bce3s.evaluation.score_distributions import Spread, density, negative_scores, positive_scores
 from bce3s.evaluation.uniform_accuracy import UniformAccuracy, exact_uniform_accuracy
-from bce3s.page.sections import Figure, PageRun, Section, Table
-from bce3s.page.shown import COLOURS, Shown, left_out, shown
-from bce3s.page.svg import INK, MUTED, SURFACE, new_figure, to_svg
+from bce3s.page.content import Figure, Section, Table
+from bce3s.page.runs import Group, PageRun, left_out, measured
+from bce3s.plotting import COLOURS, DASHED, INK, MUTED, new_figure
 from bce3s.tables import mean_std
 
 if TYPE_CHECKING:
@@ -57,26 +52,31 @@ class Scores(NamedTuple):
 
 def score_distributions(runs: list[PageRun]) -> Section | None:
     """A figure of the first seed of each group, on common axes, and a table of the figures."""
-    drawn = shown(runs)
-    if not drawn:
+    groups = measured(runs)
+    if not groups:
         return None
-    thresholds = {run.name: _threshold(run) for one in drawn for run in one.group.runs}
-    found = {one.run.name: _by_split(one, thresholds[one.run.name].threshold) for one in drawn}
-    low, high = _range(found, thresholds)
+    uniform = {run.name: _uniform(run.outputs) for group in groups for run in group.runs}
+    thresholds = {group.name: uniform[group.runs[0].name].threshold for group in groups}
+    found = {group.name: _by_split(group, thresholds[group.name]) for group in groups}
+    limits = _limits(found, thresholds)
     figures = [
-        _figure(one, found[one.run.name], thresholds[one.run.name].threshold, (low, high))
-        for one in drawn
+        _figure(group, found[group.name], thresholds[group.name], limits) for group in groups
     ]
-    tables = [_score_table(drawn, found), _threshold_table(drawn, thresholds)]
+    tables = [_score_table(groups, found), _threshold_table(groups, uniform)]
     return Section('scores', 'Scores', TEXT, figures, tables, left_out(runs))
 
 
-def _by_split(one: Shown, threshold: float | None) -> dict[str, Scores]:
+def _uniform(outputs: Outputs) -> UniformAccuracy:
+    extremes = Extremes.of(outputs.logits, outputs.labels)
+    return exact_uniform_accuracy(extremes.own, extremes.other)
+
+
+def _by_split(group: Group, threshold: float | None) -> dict[str, Scores]:
     """The splits that have classes, in their order."""
-    outputs = one.outputs
+    outputs = group.outputs
     scores, found = outputs.logits - outputs.bias, {}
     for split in SPLITS:
-        mask = one.splits == split
+        mask = group.splits == split
         if mask.any():
             found[split] = Scores(
                 positive_scores(scores, outputs.labels, mask),
@@ -103,17 +103,12 @@ def _shares(
     )
 
 
-def _threshold(run: PageRun) -> UniformAccuracy:
-    extremes = Extremes.of(run.outputs.logits, run.outputs.labels)
-    return exact_uniform_accuracy(extremes.own, extremes.other)
-
-
-def _range(found: dict, thresholds: dict[str, UniformAccuracy]) -> tuple[float, float]:
+def _limits(found: dict[str, dict[str, Scores]], thresholds: dict) -> tuple[float, float]:
     """What all panels show: all scores but for the outermost thousandths, and every line."""
     ends = []
     for name, splits in found.items():
         for scores in splits.values():
-            ends += [scores.bias, scores.bias + (thresholds[name].threshold or 0.0)]
+            ends += [scores.bias, scores.bias + (thresholds[name] or 0.0)]
             for spread in (scores.positive, scores.negative):
                 if spread:
                     ends += np.quantile(spread.values, [0.001, 0.999]).tolist()
@@ -122,31 +117,46 @@ def _range(found: dict, thresholds: dict[str, UniformAccuracy]) -> tuple[float, 
     return low - margin, high + margin
 
 
-# ------------------------------------------------------------------------------------------- figure
+# ------------------------------------------------------------------------------------------ figure
 def _figure(
-    one: Shown, found: dict[str, Scores], threshold: float | None, limits: tuple[float, float]
+    group: Group, found: dict[str, Scores], threshold: float | None, limits: tuple[float, float]
 ) -> Figure:
-    figure, axes = new_figure(460, 330)
+    figure, axes = new_figure(4.8, 3.4)
     for place, (split, scores) in enumerate(found.items()):
-        _half(axes, place, scores.negative, -1, MUTED, limits)
-        _half(axes, place, scores.positive, 1, COLOURS[split], limits)
-        _lines(axes, place, scores.bias, threshold)
-    names = [f'{split.capitalize()}' for split in found]
-    axes.set_xticks(range(len(found)), names)
+        _draw_half(axes, place, scores.negative, -1, MUTED, limits)
+        _draw_half(axes, place, scores.positive, 1, COLOURS[split], limits)
+        where = (place - HALF - 0.06, place + HALF + 0.06)
+        bias = axes.hlines(scores.bias, *where, color=INK, linewidth=1.2)
+        uniform = None
+        if threshold is not None:
+            look = dict(color=INK, linewidth=1.1, linestyle=DASHED)
+            uniform = axes.hlines(scores.bias + threshold, *where, **look)
+    axes.set_xticks(range(len(found)), [split.capitalize() for split in found])
     for tick, split in zip(axes.get_xticklabels(), found, strict=True):
-        tick.set(color=COLOURS[split], fontweight='bold')
+        tick.set(color=COLOURS[split], weight='bold')
     axes.tick_params(axis='x', length=0)
     axes.set_xlim(-0.55, len(found) - 0.45)
     axes.set_ylim(*limits)
     axes.set_ylabel('score without bias')
     axes.grid(axis='y')
-    axes.set_title(one.title)
-    _key(axes, threshold)
-    caption = _caption(one, found, threshold)
-    return Figure(to_svg(figure, f'Violins of the scores. {caption}'), caption)
+    axes.set_title(group.title)
+    drawn = {'mean bias b': bias, 'b + uniform threshold': uniform}
+    drawn = {name: line for name, line in drawn.items() if line is not None}
+    figure.legend(drawn.values(), drawn.keys(), loc='outside lower center', ncols=2)
+    caption = f'{group.title}: negative scores left, positive right; dots medians, bars quartiles.'
+    if threshold is None:
+        caption += ' There is no uniform threshold: no image is classified right.'
+    else:
+        over = [
+            f'{scores.accepted:.0f} % of the {split.capitalize()}'
+            for split, scores in found.items()
+            if scores.accepted is not None
+        ]
+        caption += f' Of the positive scores, {", ".join(over)} ones exceed the uniform threshold.'
+    return Figure.of(figure, 'Violins of the scores', caption)
 
 
-def _half(
+def _draw_half(
     axes: Axes,
     place: int,
     spread: Spread | None,
@@ -160,66 +170,28 @@ def _half(
     heights, widths = density(spread.values, *limits)
     seen = widths > 0.003
     edge = place + side * 0.015
-    axes.fill_betweenx(
-        heights[seen],
-        edge,
-        edge + side * HALF * widths[seen],
-        facecolor=colour,
-        alpha=0.55 if side > 0 else 0.4,
-        linewidth=0,
-    )
+    look = dict(facecolor=colour, alpha=0.55 if side > 0 else 0.4, linewidth=0)
+    axes.fill_betweenx(heights[seen], edge, edge + side * HALF * widths[seen], **look)
     _, low, median, high, _ = spread.quantiles
-    axes.plot([edge + side * 0.03] * 2, [low, high], color=colour, linewidth=3)
-    axes.plot(
-        edge + side * 0.03, median, 'o', color=SURFACE, markeredgecolor=colour, markersize=5.5
-    )
+    inside = edge + side * 0.03
+    axes.plot([inside] * 2, [low, high], color=colour, linewidth=2.2)
+    axes.plot(inside, median, 'o', color='white', mec=colour, markersize=4)
 
 
-def _lines(axes: Axes, place: int, bias: float, threshold: float | None) -> None:
-    where = (place - HALF - 0.06, place + HALF + 0.06)
-    axes.hlines(bias, *where, color=INK, linewidth=1.6)
-    if threshold is not None:
-        axes.hlines(bias + threshold, *where, color=INK, linewidth=1.4, linestyle=(0, (3, 2)))
-
-
-def _key(axes: Axes, threshold: float | None) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    handles = [
-        Patch(color=MUTED, alpha=0.5, label='negative (left)'),
-        Patch(color=COLOURS['many'], alpha=0.6, label='positive (right)'),
-        Line2D([], [], color=INK, linewidth=1.6, label='mean bias b'),
+# ------------------------------------------------------------------------------------------ tables
+def _score_table(groups: list[Group], found: dict[str, dict[str, Scores]]) -> Table:
+    rows = [
+        [
+            group.title,
+            split.capitalize(),
+            *_quantiles(scores.positive),
+            *_quantiles(scores.negative),
+            _number(scores.bias, 2),
+            *('-' if s is None else f'{s:.1f}' for s in (scores.accepted, scores.rejected)),
+        ]
+        for group in groups
+        for split, scores in found[group.name].items()
     ]
-    if threshold is not None:
-        look = dict(color=INK, linewidth=1.4, linestyle=(0, (3, 2)))
-        handles.append(Line2D([], [], label='b + uniform threshold', **look))
-    axes.figure.legend(
-        handles=handles, loc='outside lower center', ncols=2, handlelength=1.6, columnspacing=1.2
-    )
-
-
-def _caption(one: Shown, found: dict[str, Scores], threshold: float | None) -> str:
-    read = f'{one.title}: dots are medians, bars quartiles.'
-    if threshold is None:
-        return f'{read} There is no uniform threshold: no image is classified right.'
-    over = [
-        f'{scores.accepted:.0f} % of the {split.capitalize()}'
-        for split, scores in found.items()
-        if scores.accepted is not None
-    ]
-    return f'{read} Of the positive scores, {", ".join(over)} ones exceed the uniform threshold.'
-
-
-# ------------------------------------------------------------------------------------------- tables
-def _score_table(drawn: list[Shown], found: dict[str, dict[str, Scores]]) -> Table:
-    rows = []
-    for one in drawn:
-        for split, scores in found[one.run.name].items():
-            cells = [*_quantiles(scores.positive), *_quantiles(scores.negative)]
-            shares = ['-' if s is None else f'{s:.1f}' for s in (scores.accepted, scores.rejected)]
-            cells += [_number(scores.bias, 2), *shares]
-            rows.append([one.title, split.capitalize(), *cells])
     header = ['Runs', 'Split', 'Positive', '5 to 95 %', 'Negative', '5 to 95 %', 'Mean b']
     header += ['Positive > b + t', 'Negative ≤ b + t']
     return Table(header, rows, 'Scores without bias: medians, quantiles, shares in %', left=2)
@@ -236,14 +208,16 @@ def _number(value: float, digits: int) -> str:
     return f'{round(value, digits) + 0.0:.{digits}f}'  # 0.00, not -0.00
 
 
-def _threshold_table(drawn: list[Shown], thresholds: dict[str, UniformAccuracy]) -> Table:
-    rows = []
-    for one in drawn:
-        found = [thresholds[run.name] for run in one.group.runs]
-        plain = [_plain_accuracy(run.outputs) for run in one.group.runs]
-        figures = [mean_std([uniform.threshold for uniform in found], 2)]
-        figures += [mean_std([uniform.accuracy for uniform in found], 1), mean_std(plain, 1)]
-        rows.append([one.group.name, *figures])
+def _threshold_table(groups: list[Group], uniform: dict[str, UniformAccuracy]) -> Table:
+    rows = [
+        [
+            group.name,
+            mean_std([uniform[run.name].threshold for run in group.runs], 2),
+            mean_std([uniform[run.name].accuracy for run in group.runs], 1),
+            mean_std([_plain_accuracy(run.outputs) for run in group.runs], 1),
+        ]
+        for group in groups
+    ]
     header = ['Runs', 'Uniform threshold t', 'Uniform accuracy', 'Plain accuracy']
     return Table(header, rows, 'What one threshold for all classes classifies (%)')
 
