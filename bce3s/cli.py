@@ -57,7 +57,9 @@ def main(tool: str, argv: list[str] | None = None) -> int:
 
 def parser(tool: str) -> argparse.ArgumentParser:
     """The argument parser of ``tool`` ('train' or 'test')."""
-    p = argparse.ArgumentParser(prog=tool, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        prog=f'bce3s {tool}', formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     if tool == 'train':
         p.description, p.epilog = 'Train a config, validate it and write its report.', TRAIN
         p.add_argument('config', help='config file; or a folder, or list, of your own images')

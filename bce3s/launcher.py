@@ -62,11 +62,6 @@ def torchrun_options(gpus: str, environ: Mapping[str, str]) -> list[str]:
         BCE3SError: a value is wrong, or one is missing.
     """
     here = _number('the number of GPUs', gpus, 1)
-    if ':' in environ.get('NNODES', ''):
-        raise BCE3SError(
-            f'NNODES={environ["NNODES"]}: the number of machines is fixed, for with another number '
-            'of processes the batches, and so the steps, would be others. Give one number.'
-        )
     nodes = _number('NNODES', environ.get('NNODES', '1'), 1)
     restarts = _number('MAX_RESTARTS', environ.get('MAX_RESTARTS', '0'), 0)
     if nodes > 1 and (absent := [k for k in ('NODE_RANK', 'MASTER_ADDR') if not environ.get(k)]):
@@ -92,12 +87,11 @@ def torchrun_options(gpus: str, environ: Mapping[str, str]) -> list[str]:
     return [*options, f'--node_rank={node}', f'--master_addr={address}', f'--master_port={port}']
 
 
-def _number(name: str, text: str, least: int, most: int | None = None) -> int:
+def _number(name: str, text: str, least: int, most: int = 10**9) -> int:
     value = int(text) if re.fullmatch('[0-9]{1,9}', text) else -1
-    if value < least or (most is not None and value > most):
-        kind = 'a positive number' if least == 1 else f'a number of at least {least}'
-        bounds = kind if most is None else f'a number from {least} to {most}'
-        raise BCE3SError(f'{name} must be {bounds}, not {text!r}')
+    if not least <= value <= most:
+        bounds = f'of at least {least}' if most == 10**9 else f'from {least} to {most}'
+        raise BCE3SError(f'{name} must be a number {bounds}, not {text!r}')
     return value
 
 

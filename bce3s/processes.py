@@ -18,9 +18,7 @@ from bce3s.wording import counted
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-TIMEOUT = (
-    600  # seconds that a process waits for the others, unless env_cfg.dist_cfg.timeout says so
-)
+TIMEOUT = 600  # seconds that a process waits for the others; env_cfg.dist_cfg.timeout
 STARTERS = {'slurm': 'tools/slurm_train.sh', 'pytorch': 'tools/dist_train.sh'}
 # How gloo names the end of another process, in errors that have no type of their own.
 LOST = ('gloo', 'Connection closed by peer', 'Connection reset by peer', 'NCCL')
@@ -52,8 +50,8 @@ def start_processes(cfg: Config, launcher: str) -> None:
 
     adopt_environment(launcher)
     cfg.launcher = 'pytorch'  # whose variables are set by now
-    gpus = torch.cuda.device_count()
-    rank, size, local_rank = _place(launcher)
+    _check_set(('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), launcher)
+    gpus, local_rank = torch.cuda.device_count(), int(os.environ['LOCAL_RANK'])
     if launcher == 'slurm' and gpus == 1:  # each task sees one of its own
         local_rank = 0
         os.environ['LOCAL_RANK'] = '0'
@@ -69,33 +67,19 @@ def start_processes(cfg: Config, launcher: str) -> None:
                 f'each needs one: start {gpus} of them here (the GPUS of {STARTERS[launcher]}).'
             )
         torch.cuda.set_device(local_rank)
-    _join(cfg, 'nccl' if gpus else 'gloo', rank, size)
+    _join(cfg, gpus)
     warnings.filterwarnings('ignore', '`broadcast_buffers` is deprecated', FutureWarning)
     wrapper: dict[str, Any] = dict(
         type='BCE3SDataParallel',
         broadcast_buffers=False,
         # a second stage uses the classifier only
-        find_unused_parameters=cfg.get(
-            'find_unused_parameters', bool(cfg.get('train_cfg', {}).get('finetune_epochs'))
-        ),
+        find_unused_parameters=bool((cfg.get('train_cfg') or {}).get('finetune_epochs')),
     )
+    if 'find_unused_parameters' in cfg:
+        wrapper['find_unused_parameters'] = cfg.find_unused_parameters
     if not gpus:
         wrapper['device_ids'] = None
     cfg.model_wrapper_cfg = wrapper | dict(cfg.get('model_wrapper_cfg') or {})
-
-
-def _place(launcher: str) -> tuple[int, int, int]:
-    """RANK, WORLD_SIZE and LOCAL_RANK."""
-    names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')
-    _check_set(names, launcher)
-    try:
-        rank, size, local_rank = (int(os.environ[name]) for name in names)
-    except ValueError:
-        rank = size = local_rank = -1
-    if not (0 <= rank < size and local_rank >= 0):
-        values = ', '.join(f'{name}={os.environ[name]}' for name in names)
-        raise BCE3SError(f'{values} is no place in a group of processes. Is one set by hand?')
-    return rank, size, local_rank
 
 
 def _check_set(names: Iterable[str], launcher: str) -> None:
@@ -105,24 +89,22 @@ def _check_set(names: Iterable[str], launcher: str) -> None:
         )
 
 
-def _join(cfg: Config, backend: str, rank: int, size: int) -> None:
+def _join(cfg: Config, gpus: int) -> None:
     from torch import distributed
 
-    options = dict((cfg.get('env_cfg') or {}).get('dist_cfg') or {})
-    seconds = options.get('timeout', TIMEOUT)
-    if not isinstance(seconds, int | float) or seconds <= 0:
-        raise BCE3SError(f'env_cfg.dist_cfg.timeout={seconds!r}: give a number of seconds above 0.')
-    if backend == 'nccl':  # a backend that the config names is one for GPUs
-        backend = options.get('backend', backend)
+    options = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+    backend = options.get('backend', 'nccl') if gpus else 'gloo'
     try:
-        distributed.init_process_group(backend, timeout=timedelta(seconds=seconds))
-    except (RuntimeError, ValueError) as error:
+        seconds = timedelta(seconds=options.get('timeout', TIMEOUT))
+        distributed.init_process_group(backend, timeout=seconds)
+    except (RuntimeError, ValueError, TypeError) as error:
         where = ':'.join(os.environ.get(k, '?') for k in ('MASTER_ADDR', 'MASTER_PORT'))
         raise BCE3SError(
-            f'Process {rank} of {size} could not join the others at {where} '
-            f'({_first_line(error)}). Are all machines started with the same MASTER_ADDR, PORT and '
-            'number of processes, and is the port open between them? Where a machine has several '
-            'networks, GLOO_SOCKET_IFNAME (CPU) or NCCL_SOCKET_IFNAME (GPU) names the interface.'
+            f'Process {os.environ["RANK"]} of {os.environ["WORLD_SIZE"]} could not join the others '
+            f'at {where} ({_first_line(error)}). Are all machines started with the same '
+            'MASTER_ADDR, PORT and number of processes, and is the port open between them? Where a '
+            'machine has several networks, GLOO_SOCKET_IFNAME (CPU) or NCCL_SOCKET_IFNAME (GPU) '
+            'names the interface.'
         ) from error
 
 

@@ -30,10 +30,15 @@ FURTHER_KEYS = {
 OWN_DATA_KEYS = {'data_root', 'own_data'}  # read by bce3s.own_data, of a config that has the latter
 # Taken out by builders before the constructor sees them.
 BUILDER_KEYS = {
-    *('type', '_scope_', '_delete_', 'init_cfg', 'priority', 'constructor', 'paramwise_cfg'),
-    *('optimizer', 'by_epoch', 'convert_to_iter_based', 'magnitude_key', 'magnitude_range'),
-    *('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'num_batch_per_epoch'),
-    'finetune_epochs',  # of train_cfg, by ResumableTrainLoop
+    *('type', '_scope_', '_delete_', 'init_cfg', 'priority'),
+    *('convert_to_iter_based', 'magnitude_key', 'magnitude_range'),
+}
+LOADER_KEYS = {'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'num_batch_per_epoch'}
+FURTHER_OF = {
+    '': FURTHER_KEYS,
+    'train_cfg': {'by_epoch', 'finetune_epochs'},
+    'optim_wrapper': {'constructor', 'paramwise_cfg', 'optimizer'},
+    **dict.fromkeys(LOADERS, LOADER_KEYS),
 }
 
 
@@ -79,20 +84,21 @@ def known_keys(path: str, node: Any) -> tuple[set[str], bool]:
     else:
         targets = [by_path[path]] if path in by_path else []
     found = [arguments(target) for target in targets]
-    names = set(node if not found else ()).union(BUILDER_KEYS, *(names for names, _ in found))
-    if not path:
-        names |= FURTHER_KEYS | (OWN_DATA_KEYS if 'own_data' in node else set())
+    names = set(node if not found else ()).union(*(names for names, _ in found))
+    names |= FURTHER_OF.get(path, set())
+    if not path and 'own_data' in node:
+        names |= OWN_DATA_KEYS
     unknown = kind is not None and not found
     return names, unknown or path == 'default_hooks' or not node or any(o for _, o in found)
 
 
 @functools.cache
-def targets_of_type(name: str) -> tuple[Callable, ...]:
-    """What the registries have under ``name``; a registry also imports what a name like
-    ``torch.nn.Linear`` stands for.
+def targets_of_type(name: str, kind: str = '') -> tuple[Callable, ...]:
+    """What the registries (those called ``kind``) have under ``name``; a registry also imports what
+    a name like ``torch.nn.Linear`` stands for.
     """
     found = []
-    for registry in registries():
+    for registry in (r for r in registries() if kind in ('', r.name)):
         try:
             found.append(registry.get(name))
         except Exception:
@@ -133,10 +139,13 @@ def check_keys(cfg: Config) -> None:
     for path, node in _parts(cfg._cfg_dict):
         names, _ = known_keys(path, node)
         for key in node:
-            if key in names or not closest(key, names, 0.8):
+            if key in names | BUILDER_KEYS or not closest(key, names, 0.8):
                 continue
             if path or not (key.startswith('_') or _is_used(cfg, key)):
                 raise BCE3SError(_wrong_key(cfg, path, node, key, names))
+    kind = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('type', 'SGD')
+    if not callable(kind) and not targets_of_type(str(kind), 'optimizer'):  # or a TypeError
+        raise BCE3SError(_unknown(cfg, str(kind), 'optimizer'))
     for path, least in LEAST.items():
         name, _, key = path.partition('.')
         value = (cfg.get(name) or {}).get(key, least)
@@ -249,16 +258,7 @@ def explain(error: BaseException, cfg: Config) -> str | None:
     """
     text = str(error.args[0]) if error.args else ''
     if found := re.search(r'^(\S+) is not in the (?:\S+?::)?(.+?) registry', text):
-        name, kind = found.groups()
-        names: set[str] = set()
-        for registry in (r for r in registries() if r.name == kind):
-            while registry is not None:
-                registry.import_from_location()
-                names |= set(registry.module_dict)
-                registry = registry.parent
-        own = ' A class of your own needs its module in custom_imports.imports of the config.'
-        place = where_is(cfg, rf'[\'"]{re.escape(name)}[\'"]')
-        return f'{place}: no {kind} is called {name!r}.{closest(name, names) or own}'
+        return _unknown(cfg, *found.groups())
     if found := re.search(r"\(\) got an unexpected keyword argument '(\w+)'", text):
         key = found[1]
         for path, node in _parts(cfg._cfg_dict):
@@ -266,6 +266,18 @@ def explain(error: BaseException, cfg: Config) -> str | None:
                 return _wrong_key(cfg, path, node, key, known_keys(path, node)[0])
         return None  # it came from code, which is then a bug
     return _unbuilt(error, cfg)
+
+
+def _unknown(cfg: Config, name: str, kind: str) -> str:
+    names: set[str] = set()
+    for registry in (r for r in registries() if r.name == kind):
+        while registry is not None:
+            registry.import_from_location()
+            names |= set(registry.module_dict)
+            registry = registry.parent
+    own = ' A class of your own needs its module in custom_imports.imports of the config.'
+    place = where_is(cfg, rf'[\'"]{re.escape(name)}[\'"]')
+    return f'{place}: no {kind} is called {name!r}.{closest(name, names) or own}'
 
 
 def _unbuilt(error: BaseException, cfg: Config) -> str | None:

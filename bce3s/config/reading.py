@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bce3s.config.keys import LOADERS, check_keys, closest, known_keys, short
+from bce3s.config.keys import BUILDER_KEYS, LOADERS, check_keys, closest, known_keys, short
 from bce3s.errors import BCE3SError
 from bce3s.packaged import config_file
 
@@ -135,7 +135,7 @@ def _place(error: Exception, path: str) -> str:
 
 # ------------------------------------------------------------ --cfg-options
 # Text whatever it looks like: a path may hold commas, brackets and equals signs.
-PATHS = {'data_root', 'root', 'pretrained', 'work_dir', 'load_from', 'checkpoint', 'lists'}
+PATHS = {'data_root', 'root', 'pretrained', 'work_dir', 'load_from', 'checkpoint'}
 
 
 def apply_options(cfg: Config, options: Iterable[str]) -> None:
@@ -164,10 +164,13 @@ def apply_options(cfg: Config, options: Iterable[str]) -> None:
             node.clear()
             continue
         present = node[last] if isinstance(node, list) else node.get(last)
-        value = _value(str(last), text, present)
-        for kind, name in ((dict, 'a dict'), ((list, tuple), 'a list')):
-            if isinstance(present, kind) and not isinstance(value, (kind, dict, type(None))):
-                raise BCE3SError(f'--cfg-options {option[:100]}: it must be {name}.')
+        try:
+            value = _value(str(last), text, present)
+        except BCE3SError as error:
+            raise BCE3SError(f'--cfg-options {option[:100]}: {error}') from error
+        if isinstance(present, dict | list | tuple) and isinstance(value, str | int | float):
+            kind = 'a dict' if isinstance(present, dict) else 'a list'
+            raise BCE3SError(f'--cfg-options {option[:100]}: it must be {kind}.')
         node[last] = value
 
 
@@ -196,7 +199,8 @@ def check_option(cfg: Config, dotted: str) -> None:
             node = node[part]
         else:
             names, is_open = known_keys(path, node)
-            if part not in names and (not is_open or closest(part, names, 0.8)):
+            known = part in names | BUILDER_KEYS
+            if not known and (not is_open or closest(part, names, 0.8)):
                 likely = closest(part, {*names, *node})
                 raise BCE3SError(f'{said}{path or "the config"} has no key {part!r}.{likely}')
             return
@@ -206,9 +210,9 @@ def _value(key: str, text: str, present: Any) -> Any:
     """Where a text stands already, a comma makes no list."""
     from mmengine.config import DictAction
 
-    quoted = text.startswith(('"', "'"))
-    if key in PATHS and not quoted and not text.startswith(('[', '(')):
-        return None if text == 'None' else text
+    if key in PATHS and not isinstance(present, dict | bool):
+        quoted = re.fullmatch(r'([\'"]).+\1', text)
+        return text[1:-1] if quoted else None if text == 'None' else text
     if isinstance(present, str) and not text.startswith(('[', '(', '{', 'dict(', '"', "'")):
         return DictAction._parse_int_float_bool(text)
     return parse_value(text)
@@ -235,10 +239,12 @@ def parse_value(text: str) -> Any:
         pass  # such as /a/path
     if not re.search(r'[\[\](),]', text):
         return DictAction._parse_int_float_bool(text.strip(' \'"'))
+    if any(text.count(opening) != text.count(closing) for opening, closing in ('[]', '()')):
+        raise BCE3SError(f'{short(text)}: brackets that do not belong together.')
     try:
         return DictAction._parse_iterable(text)
     except (AssertionError, RecursionError, IndexError) as error:
-        raise BCE3SError(f'--cfg-options: {short(text)} cannot be read: {short(error)}.') from error
+        raise BCE3SError(f'{short(text)} cannot be read ({short(error)}).') from error
 
 
 def _of_python(node: ast.expr) -> Any:

@@ -76,9 +76,9 @@ def _read(path: Path, **options: Any) -> dict:
     if not path.is_file():
         raise BCE3SError(f'Checkpoint {path} does not exist. Check the path.')
     try:
-        checkpoint = torch.load(path, weights_only=True, **options)
         if zipfile.is_zipfile(path) and (record := zipfile.ZipFile(path).testzip()):
             raise ValueError(f'the checksum of its record {record} is wrong')
+        checkpoint = torch.load(path, weights_only=True, **options)
         if not isinstance(checkpoint, dict):
             raise TypeError(f'it holds a value of type {type(checkpoint).__name__}')
     except Exception as error:  # a damaged file can raise anything
@@ -187,7 +187,8 @@ def resolve_checkpoint(work_dir: str | Path, resume: str | None) -> Path | None:
 def _check_resumable(path: Path) -> None:
     checkpoint = load_from_disk(path)
     needed = ('meta', 'state_dict', 'message_hub', 'optimizer')
-    if missing := [key for key in needed if not checkpoint.get(key)]:
+    held = {key for key, value in checkpoint.items() if isinstance(value, dict) and value}
+    if missing := [key for key in needed if key not in held]:
         raise BCE3SError(
             f'{path} has no {", ".join(missing)}, so training cannot be resumed from it (a best_* '
             'checkpoint holds weights only). Resume from an epoch_*.pth, or start from its weights '
@@ -267,17 +268,17 @@ def check_optimizer(optimizer: Optimizer, saved: dict) -> None:
     shapes, and a fused step would read moments of another shape past their end.
 
     Raises:
-        BCE3SError: a moment of another shape than its parameter. ValueError, KeyError and the like:
-            ``saved`` is no state of an optimiser of that many parameters.
+        ValueError: a moment of another shape than its parameter, or other numbers of parameters.
+        KeyError, TypeError: ``saved`` is no state of an optimiser.
     """
     for own, group in zip(optimizer.param_groups, saved['param_groups'], strict=True):
         for number, parameter in zip(group['params'], own['params'], strict=True):
             for key, value in saved['state'].get(number, {}).items():
                 shape = getattr(value, 'shape', parameter.shape)  # None: without momentum
                 if key != 'step' and shape != parameter.shape:
-                    raise BCE3SError(
-                        f'{key} of parameter {number} has the shape {tuple(shape)} in the '
-                        f'checkpoint, where the model has {tuple(parameter.shape)}.'
+                    raise ValueError(
+                        f'{key} of parameter {number} has the shape {tuple(shape)}, the parameter '
+                        f'{tuple(parameter.shape)}'
                     )
 
 

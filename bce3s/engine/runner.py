@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from bce3s.engine.checkpoint import (
     RATE,
+    as_json,
     changes,
     check_course,
     check_optimizer,
@@ -96,15 +97,16 @@ class QuietRunner(Runner):
         return loader
 
     # ------------------------------------------------------------ checkpoints
-    def save_checkpoint(self, *args, **kwargs) -> None:
-        """Called by all processes; the first one writes.
+    def save_checkpoint(self, *args, meta: dict | None = None, **kwargs) -> None:
+        """Called by all processes; the first one writes, with ``meta.experiment``.
 
         Raises:
             BCE3SError: it could not be written, or another process could not go on.
         """
         self.call_hook('before_saving')
         with all_or_none(self):
-            super().save_checkpoint(*args, **kwargs)
+            meta = {**(meta or {}), 'experiment': as_json(self.cfg)}
+            super().save_checkpoint(*args, meta=meta, **kwargs)
 
     def dump_config(self) -> None:
         """Not yet: what a run in the folder was begun with stays until this one is under way."""
@@ -115,7 +117,7 @@ class QuietRunner(Runner):
 
     def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
         checkpoint = super().load_checkpoint(filename, *args, **kwargs)
-        self._meta = checkpoint.get('meta') or {}
+        self._meta = checkpoint.setdefault('meta', {})
         self._meta.pop('config', None)  # Runner.resume would run this text as Python code
         if self._resuming and hasattr(self.optim_wrapper, 'optimizer'):
             check_optimizer(self.optim_wrapper.optimizer, checkpoint['optimizer'])
@@ -132,6 +134,9 @@ class QuietRunner(Runner):
         self._resuming = True
         try:
             super().resume(filename, *args, **kwargs)
+            if hasattr(self.train_loop, 'continue_from'):
+                self.train_loop.continue_from(self._meta)
+            changed = changes(self.cfg, self._meta)
         except BCE3SError:
             raise
         except Exception as error:  # the content of a file can be anything
@@ -140,9 +145,6 @@ class QuietRunner(Runner):
             ) from error
         finally:
             self._resuming = False
-        if hasattr(self.train_loop, 'continue_from'):
-            self.train_loop.continue_from(self._meta)
-        changed = changes(self.cfg, self._meta)
         if self.asked is not None:
             check_course(changed, self.asked)
         rates = take_over_rates(

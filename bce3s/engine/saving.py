@@ -18,7 +18,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
-from bce3s.engine.checkpoint import as_json, is_damaged, survey
+from bce3s.engine.checkpoint import is_damaged, survey
 from bce3s.engine.loops import epoch_size
 from bce3s.engine.run_state import highest, stop_requested
 from bce3s.errors import BCE3SError
@@ -206,7 +206,7 @@ class RunCheckpointHook(CheckpointHook):
             )
         kwargs.setdefault('backend_args', dict(backend='atomic'))
         # MMEngine's own bookkeeping of what is kept stays switched off: -1
-        super().__init__(interval=interval, max_keep_ckpts=-1, **kwargs)
+        super().__init__(interval=int(interval), max_keep_ckpts=-1, **kwargs)
         self.interval_iters, self.interval_seconds = interval_iters, 60 * interval_minutes
         self.look_every, self.keep = look_every, max_keep_ckpts
         self._training = self._due_at_end = False
@@ -308,13 +308,7 @@ class RunCheckpointHook(CheckpointHook):
             name,
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
-            meta=dict(
-                epoch=epoch,
-                iter=iteration,
-                serial=self._serial,
-                epoch_size=size,
-                experiment=as_json(runner.cfg),
-            ),
+            meta=dict(epoch=epoch, iter=iteration, serial=self._serial, epoch_size=size),
             backend_args=self.backend_args,
         )
         self._saved, self._clock = iteration, time.monotonic()

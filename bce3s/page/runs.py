@@ -244,9 +244,9 @@ def _add_outputs(
     run: PageRun, unknown: str | None, options: Mapping[str, Any], say: Say, fail: Say
 ) -> None:
     """``outputs`` and ``unknown``, or notes on why not."""
+    from bce3s.config import explained
     from bce3s.engine.outputs import run_outputs
     from bce3s.engine.run_directory import RunDirectory
-    from bce3s.config import explained
 
     say(f'{run.name}: what its network says of the {run.report["split"]} images')
     try:

@@ -44,6 +44,13 @@ def train(work_dir, *arguments, processes=2, **environ):
     return printed
 
 
+def children(pid):
+    """The processes that ``pid`` started, oldest first."""
+    done = subprocess.run(['ps', '-A', '-o', 'pid=,ppid='], capture_output=True, text=True)
+    pairs = [map(int, line.split()) for line in done.stdout.splitlines()]
+    return sorted(child for child, parent in pairs if parent == pid)
+
+
 def wait_for(path, process, seconds=120):
     """Until a file is there."""
     end = time.monotonic() + seconds

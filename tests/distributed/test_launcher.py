@@ -4,53 +4,56 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import launching
 import pytest
 
 from bce3s.errors import BCE3SError
-from bce3s.launcher import children, main, torchrun_options
+from bce3s.launcher import main, torchrun_options
 
 SEVERAL = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1')
-# Stands for torchrun: two children, which end with 0 when asked to save; it ends with 3 if asked.
-AGENT = """
-import signal, subprocess, sys
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
-runs = [subprocess.Popen([sys.executable, '-c', sys.argv[1]]) for _ in range(2)]
-sys.exit(max(run.wait() for run in runs))
-"""
 CHILD = """
 import os, signal, sys, time
-for name, status in (('SIGTERM', 0), ('SIGUSR1', 0), ('SIGHUP', 0), ('SIGINT', 130)):
-    signal.signal(getattr(signal, name), lambda *_, status=status: sys.exit(status))
+if sys.argv[1] == 'saves':
+    for name, status in (('SIGTERM', 0), ('SIGUSR1', 0), ('SIGHUP', 0), ('SIGINT', 130)):
+        signal.signal(getattr(signal, name), lambda *_, status=status: sys.exit(status))
+else:
+    signal.signal(signal.SIGINT, lambda *_: os.write(1, b'noted\\n'))
 os.write(1, b'ready\\n')
-time.sleep(60)
+end = time.monotonic() + 100
+while time.monotonic() < end:
+    time.sleep(0.1)
 """
-LAUNCHER = (
-    'import os, sys; from bce3s.launcher import supervise\nsys.exit(supervise({}, os.environ))'
-)
+LAUNCHER = """
+import signal, sys
+from bce3s.launcher import supervise
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which tests may be begun without
+sys.exit(supervise(['--standalone', '--nproc_per_node=2', *sys.argv[1:]]))
+"""
 
 
 @pytest.fixture
-def launched():
-    """The launcher, its torchrun, and their two processes, which are ready."""
-    command = [sys.executable, '-c', LAUNCHER.format([sys.executable, '-c', AGENT, CHILD])]
+def launch(tmp_path):
+    """Starts the launcher with two processes, which are ready."""
+    (tmp_path / 'child.py').write_text(CHILD)
     environ = os.environ | dict(PYTHONPATH=str(Path(__file__).resolve().parents[2]))
-    launcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
-    assert [launcher.stdout.readline() for _ in range(2)] == ['ready\n'] * 2
-    (torchrun,) = children(launcher.pid)
-    runs = children(torchrun)
-    assert len(runs) == 2
-    yield launcher, torchrun
-    launcher.kill()
-    launcher.wait()
-    launcher.stdout.close()
-    for run in runs:
-        with suppress(ProcessLookupError):
-            os.kill(run, signal.SIGKILL)
+    started = []
+
+    def run(what):
+        command = [sys.executable, '-c', LAUNCHER, str(tmp_path / 'child.py'), what]
+        pipe = dict(stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        started.append(subprocess.Popen(command, env=environ, **pipe))
+        assert [started[0].stdout.readline() for _ in range(2)] == ['ready\n'] * 2
+        return started[0]
+
+    yield run
+    for launcher in started:
+        for pid in launching.children(launcher.pid):
+            os.kill(pid, signal.SIGKILL)
+        launcher.kill()
+        launcher.wait()
+        launcher.stdout.close()
 
 
 def test_one_machine_gets_a_free_port():
@@ -87,10 +90,10 @@ def test_several_machines_with_restarts_meet_by_torchruns_rendezvous():
 @pytest.mark.parametrize(
     ('gpus', 'environ', 'sentence'),
     [
-        ('0', {}, "the number of GPUs must be a positive number, not '0'"),
-        ('two', {}, "the number of GPUs must be a positive number, not 'two'"),
-        ('2', dict(NNODES='1:4'), 'the number of machines is fixed'),
-        ('2', dict(NNODES='-1'), "NNODES must be a positive number, not '-1'"),
+        ('0', {}, "the number of GPUs must be a number of at least 1, not '0'"),
+        ('two', {}, "the number of GPUs must be a number of at least 1, not 'two'"),
+        ('2', dict(NNODES='1:4'), "NNODES must be a number of at least 1, not '1:4'"),
+        ('2', dict(NNODES='-1'), "NNODES must be a number of at least 1, not '-1'"),
         ('2', dict(NNODES='2'), 'NNODES=2 needs NODE_RANK and MASTER_ADDR'),
         ('2', SEVERAL | dict(NODE_RANK='2'), "NODE_RANK must be a number from 0 to 1, not '2'"),
         ('2', dict(PORT='70000'), "PORT must be a number from 1 to 65535, not '70000'"),
@@ -112,21 +115,21 @@ def test_wrong_values_are_sentences(gpus, environ, sentence, monkeypatch, capsys
     ('number', 'status'),
     [(signal.SIGTERM, 0), (signal.SIGUSR1, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0)],
 )
-def test_signals_reach_the_processes_and_not_torchrun(launched, number, status):
-    launcher, _ = launched
+def test_signals_reach_the_processes_and_not_torchrun(launch, number, status):
+    launcher = launch('saves')
     launcher.send_signal(number)
     assert launcher.wait(120) == status
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='prctl is of Linux')
-def test_torchrun_ends_when_its_launcher_is_killed(launched):
-    launcher, torchrun = launched
-    launcher.kill()
-    launcher.wait()
-    end = time.monotonic() + 120
-    while Path(f'/proc/{torchrun}').exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not Path(f'/proc/{torchrun}').exists()
+def test_the_second_ctrl_c_ends_all_at_once(launch):
+    launcher = launch('goes on')
+    processes = launching.children(launcher.pid)
+    launcher.send_signal(signal.SIGINT)
+    assert [launcher.stdout.readline() for _ in range(2)] == ['noted\n'] * 2
+    launcher.send_signal(signal.SIGINT)
+    assert launcher.wait(60) == 130
+    assert len(processes) == 2
+    assert launcher.stdout.read() == ''  # which ends when the processes do
 
 
 def test_two_processes_train_to_their_report(tmp_path):

@@ -5,9 +5,18 @@ import re
 import signal
 
 import pytest
-from launching import CONFIG, EPOCHS, ROOT, SHORT, finish, same_end, start, train, wait_for
-
-from bce3s.launcher import children
+from launching import (
+    CONFIG,
+    EPOCHS,
+    ROOT,
+    SHORT,
+    children,
+    finish,
+    same_end,
+    start,
+    train,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 BROKEN = """
@@ -34,12 +43,6 @@ train_dataloader = dict(dataset=dict(type='BrokenDigits'))
 """
 
 
-def workers(process):
-    """The processes of a run, by rank: the script becomes the launcher, which has torchrun."""
-    (torchrun,) = children(process.pid)
-    return sorted(children(torchrun))
-
-
 def test_an_error_of_one_process_ends_all_with_sentences(tmp_path):
     (tmp_path / 'broken_digits.py').write_text(BROKEN)
     (tmp_path / 'config.py').write_text(THERE)
@@ -58,7 +61,7 @@ def test_a_silent_process_is_not_waited_for_forever(tmp_path):
     options = ('--work-dir', tmp_path, *SHORT, 'env_cfg.dist_cfg.timeout=5')
     process = start('dist_train.sh', CONFIG, 2, *options)
     wait_for(tmp_path / 'epoch_2.pth', process)
-    os.kill(workers(process)[1], signal.SIGSTOP)
+    os.kill(children(process.pid)[1], signal.SIGSTOP)
     status, printed = finish(process)
     assert status == 1
     assert 'does not answer, so this one stops too' in printed
@@ -67,7 +70,7 @@ def test_a_silent_process_is_not_waited_for_forever(tmp_path):
 def test_a_killed_process_is_started_again_and_nothing_is_lost(undisturbed, tmp_path):
     process = start('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, *SHORT, MAX_RESTARTS='1')
     wait_for(tmp_path / 'epoch_3.pth', process)
-    os.kill(workers(process)[1], signal.SIGKILL)
+    os.kill(children(process.pid)[1], signal.SIGKILL)
     status, printed = finish(process)
     assert status == 0, printed
     assert len(re.findall(r'Epoch\(train\) +\[1\]', printed)) == 1
@@ -77,7 +80,7 @@ def test_a_killed_process_is_started_again_and_nothing_is_lost(undisturbed, tmp_
 def test_without_restarts_a_killed_process_ends_the_run(tmp_path):
     process = start('dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, *SHORT)
     wait_for(tmp_path / 'epoch_1.pth', process)
-    os.kill(workers(process)[0], signal.SIGKILL)
+    os.kill(children(process.pid)[0], signal.SIGKILL)
     status, printed = finish(process, 120)
     assert status == 1
     assert 'process 0 ended first, with SIGKILL' in printed

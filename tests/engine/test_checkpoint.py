@@ -14,20 +14,21 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
+from toy_runs import run as toy_run
 
 from bce3s.engine import checkpoint
 from bce3s.engine.checkpoint import (
-    AtomicLocalBackend,
     CheckpointGuardHook,
     ResumedValidationHook,
+    check_optimizer,
     compare_states,
+    is_damaged,
     load_from_disk,
     resolve_checkpoint,
     survey,
 )
-from bce3s.engine.saving import SafeCheckpointHook, plain
+from bce3s.engine.saving import AtomicLocalBackend, SafeCheckpointHook, plain
 from bce3s.errors import BCE3SError
 
 
@@ -181,9 +182,9 @@ def test_a_payload_is_refused_and_not_run(tmp_path, how):
         torch.save(dict(state_dict=Bomb(proof)), path)
     else:
         path.write_bytes(pickle.dumps(Bomb(proof)))
-    with pytest.raises(BCE3SError, match='refused'):
+    with pytest.raises(BCE3SError, match='nothing of it was run'):
         load_from_disk(path)
-    with pytest.raises(BCE3SError, match='refused'):  # the way MMEngine takes
+    with pytest.raises(BCE3SError, match='nothing of it was run'):  # the way MMEngine takes
         runner(tmp_path / 'work', load_from=str(path)).train()
     assert not proof.exists()
 
@@ -200,7 +201,7 @@ def test_truncated_checkpoint_is_refused_and_the_one_before_is_taken(tmp_path):
     runner(tmp_path, epochs=2).train()
     last = tmp_path / 'epoch_2.pth'
     last.write_bytes(last.read_bytes()[:-500])
-    with pytest.raises(BCE3SError, match='truncated'):
+    with pytest.raises(BCE3SError, match='It is damaged, or another kind of file'):
         load_from_disk(last)
     assert resolve_checkpoint(tmp_path, 'auto') == tmp_path / 'epoch_1.pth'
     (tmp_path / 'epoch_1.pth').write_bytes(b'')
@@ -268,46 +269,90 @@ def test_a_changed_bit_is_found_and_said(tmp_path, monkeypatch):
     changed_in_the_middle(tmp_path / 'epoch_2.pth')
     (tmp_path / 'epoch_3.pth').write_bytes(b'')
     assert resolve_checkpoint(tmp_path, 'auto').name == 'epoch_1.pth'
-    assert re.match(r'Passed over: \S+epoch_3\.pth cannot be read', said[0])
-    assert re.match(r'Passed over: \S+epoch_2\.pth is damaged: its record \S+/data/0', said[1])
-    sound, damaged = survey(tmp_path)
-    assert [path.name for path, _ in sound] == ['epoch_1.pth']
-    assert sorted(path.name for path in damaged) == ['epoch_2.pth', 'epoch_3.pth']
-    with pytest.raises(BCE3SError, match='is damaged'):  # the way MMEngine takes
+    assert re.search(r'epoch_2\.pth cannot be read .*checksum of its record \S+/data/0', said[0])
+    assert re.match(r'Passed over: \S+epoch_3\.pth cannot be read', said[1])
+    valid, unfit = survey(tmp_path)
+    assert [path.name for path, _ in valid] == ['epoch_1.pth']
+    assert sorted(path.name for path in unfit if is_damaged(path)) == ['epoch_2.pth', 'epoch_3.pth']
+    with pytest.raises(BCE3SError, match='checksum'):  # the way MMEngine takes
         runner(tmp_path / 'w', load_from=str(tmp_path / 'epoch_2.pth')).load_or_resume()
 
 
-def test_what_was_checked_is_not_read_again(tmp_path, monkeypatch):
-    runner(tmp_path, epochs=1).train()
-    reads = []
-    real = checkpoint.read_whole
-    monkeypatch.setattr(checkpoint, 'read_whole', lambda p: reads.append(p.name) or real(p))
-    path = resolve_checkpoint(tmp_path, 'auto')
-    run = runner(tmp_path, epochs=2, load_from=str(path), resume=True)
-    run.train()
-    assert reads == ['epoch_1.pth']
-    runner(tmp_path, load_from=str(path)).load_or_resume()
-    assert reads == ['epoch_1.pth'] * 2  # only once
-
-
-def test_code_in_a_checkpoint_is_not_run(tmp_path, monkeypatch):
+def test_code_in_a_checkpoint_is_not_run(tmp_path):
     """``Runner.resume`` would run ``meta.config``."""
-    runner(tmp_path, epochs=1).train()
+    toy_run(tmp_path, epochs=1).train()
     crafted = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
     proof = tmp_path / 'proof'
     crafted['meta']['config'] = f'import os\nos.system("touch {proof}")\n'
     crafted['message_hub']['runtime_info']['best_ckpt'] = 'report.json'
     torch.save(crafted, tmp_path / 'epoch_1.pth')
-    run = runner(tmp_path, epochs=2, load_from=str(tmp_path / 'epoch_1.pth'), resume=True)
+    run = toy_run(tmp_path, epochs=2, resume=tmp_path / 'epoch_1.pth')
     run.train()
-    assert run.iter == 8
+    assert run.iter == 12
     assert not proof.exists()
     assert 'best_ckpt' not in run.message_hub.runtime_info  # it would be removed
-    # and by another way than the disk's: the hook alone
-    monkeypatch.setattr(CheckpointLoader, 'load_checkpoint', lambda *_, **__: crafted)
-    run = runner(tmp_path, epochs=2, load_from='http://nowhere/x.pth', resume=True)
-    run.train()
-    assert not proof.exists()
+
+
+@pytest.mark.parametrize(
+    ('dotted', 'value'),
+    [
+        ('meta', [1]),
+        ('meta.epoch', 'x'),
+        ('meta.seed', 2**40),
+        ('meta.experiment', '{'),
+        ('state_dict', [torch.zeros(1)]),
+        ('state_dict.body', 'text'),
+        ('message_hub', 3),
+        ('message_hub.log_scalars', [1]),
+        ('message_hub.runtime_info', None),
+        ('optimizer', torch.zeros(2)),
+        ('optimizer.state', []),
+        ('optimizer.param_groups', [{}]),
+    ],
+)
+def test_other_content_is_one_sentence(tmp_path, dotted, value):
+    toy_run(tmp_path, epochs=1).train()
+    path = tmp_path / 'epoch_1.pth'
+    node = content = torch.load(path, weights_only=True)
+    *above, last = dotted.split('.')
+    for part in above:
+        node = node[part]
+    node[last] = value
+    torch.save(content, path)
+    with pytest.raises(BCE3SError, match=r'epoch_1\.pth (cannot be resumed|has no|holds no)'):
+        toy_run(tmp_path, epochs=2, resume=resolve_checkpoint(tmp_path, str(path))).train()
+
+
+@pytest.mark.parametrize('where', ['state_dict', 'model', None])
+def test_weights_are_found_where_others_have_them(tmp_path, where):
+    """DeiT's files are ``{'model': ..., 'epoch': 3}``."""
+    weights = Toy().state_dict()
+    torch.save({where: weights, 'epoch': 3} if where else weights, tmp_path / 'w.pth')
+    assert same(load_from_disk(tmp_path / 'w.pth')['state_dict'], weights)
+    loaded = runner(tmp_path, load_from=str(tmp_path / 'w.pth'))
+    loaded.load_or_resume()
+    assert same(loaded.model.state_dict(), weights)
+    torch.save(dict(epoch=3, name='x'), tmp_path / 'w.pth')
+    with pytest.raises(BCE3SError, match=r'holds no weights.*it has epoch, name'):
+        load_from_disk(tmp_path / 'w.pth')
+
+
+def test_moments_have_the_shapes_of_their_parameters():
+    """A fused step would read others past their end."""
+    model = Toy()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
+    sum(p.sum() for p in model.parameters()).backward()
+    check_optimizer(sgd, sgd.state_dict())
+    sgd.step()
+    saved = sgd.state_dict()
+    check_optimizer(sgd, saved)
+    saved['state'][1] = dict(momentum_buffer=torch.zeros(1))
+    with pytest.raises(ValueError, match=r'momentum_buffer of parameter 1 has the shape \(1,\)'):
+        check_optimizer(sgd, saved)
+    saved['state'].clear()
+    saved['param_groups'][0]['params'].pop()
+    with pytest.raises(ValueError, match='argument 2'):
+        check_optimizer(sgd, saved)
 
 
 def test_a_copied_run_leaves_the_original_alone(tmp_path):

@@ -96,6 +96,7 @@ def make_runner(
     hooks=(),
     best='all',
     model=ToyModel,
+    second=0,
     **kwargs,
 ):
     return Runner(
@@ -104,7 +105,7 @@ def make_runner(
         train_dataloader=loader(),
         val_dataloader=loader(),
         test_dataloader=loader(),
-        train_cfg={'by_epoch': True, 'max_epochs': epochs, 'val_interval': 1},
+        train_cfg=dict(type='ResumableTrainLoop', max_epochs=epochs, finetune_epochs=second),
         val_cfg={},
         test_cfg={},
         val_evaluator=[metric()] if metric else [],
@@ -232,15 +233,15 @@ def test_validation_alone_is_a_test(finished, tmp_path):
 
 def test_stages_follow_the_schedule_across_a_resume(tmp_path):
     def hooks():
-        return [TwoStageHook(finetune_epochs=2), ResumedValidationHook()]
+        return [TwoStageHook(), ResumedValidationHook()]
 
-    make_runner(tmp_path / 'whole', hooks=hooks()).train()
+    make_runner(tmp_path / 'whole', hooks=hooks(), second=2).train()
     whole = read(tmp_path / 'whole')
     assert [row['stage'] for row in whole['history']] == [1, 1, 2, 2]
     assert (whole['other'][-1]['selection'], whole['other'][-1]['epoch']) == ('stage 1', 2)
     for epoch in (2, 3):  # the model learns only after the validation that the stage has begun
         path = str(tmp_path / 'whole' / f'epoch_{epoch}.pth')
-        make_runner(tmp_path / 'on', hooks=hooks(), resume=True, load_from=path).train()
+        make_runner(tmp_path / 'on', hooks=hooks(), second=2, resume=True, load_from=path).train()
         assert without_digest(read(tmp_path / 'on')) == without_digest(whole)
 
 
@@ -252,11 +253,11 @@ def test_a_finished_run_that_is_extended_keeps_the_stage_of_its_last_epoch(tmp_p
             checkpoint['meta']['stage'] = 1 + (runner.epoch >= self.epochs(runner))
 
     def hooks():
-        return [Saved(finetune_epochs=1), ResumedValidationHook()]
+        return [Saved(), ResumedValidationHook()]
 
-    make_runner(tmp_path, epochs=2, hooks=hooks()).train()
+    make_runner(tmp_path, epochs=2, hooks=hooks(), second=1).train()
     path = str(tmp_path / 'epoch_2.pth')
-    make_runner(tmp_path, epochs=3, hooks=hooks(), resume=True, load_from=path).train()
+    make_runner(tmp_path, epochs=3, hooks=hooks(), second=1, resume=True, load_from=path).train()
     assert [row['stage'] for row in read(tmp_path)['history']] == [1, 2, 2]
 
 

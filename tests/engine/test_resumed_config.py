@@ -5,12 +5,18 @@ from unittest import mock
 
 import pytest
 import torch
-from bce3s.engine.resumed_config import changes, check_course, sentence, take_over_rates
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from torch import nn
 from toy_runs import Trace, equal, run, state
 
+from bce3s.engine.checkpoint import (
+    as_json,
+    changes,
+    check_course,
+    sentence,
+    take_over_rates,
+)
 from bce3s.engine.schedule import CosineLRHook
 from bce3s.errors import BCE3SError
 
@@ -19,23 +25,25 @@ CFG = dict(
     hooks=[dict(type='TwoStageHook', lr=0.1), dict(type='B')],
     optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9), clip_grad=None),
     work_dir='here',
-    **{'default_hooks': dict(checkpoint=dict(interval=1))},
+    default_hooks=dict(checkpoint=dict(interval=1), schedule=dict(type='CosineLRHook', shift=0.0)),
 )
 
 
 def meta(**changed):
     cfg = Config(CFG)
     cfg.merge_from_dict(changed)
-    return dict(cfg=cfg.pretty_text)
+    return dict(experiment=as_json(cfg))
 
 
 def test_keys_that_differ_are_named():
     assert changes(Config(CFG), meta()) == {}
     assert changes(Config(CFG), meta(work_dir='there')) == {}
-    assert changes(Config(CFG), {}) == changes(Config(CFG), dict(cfg=3)) == {}
+    assert changes(Config(CFG), meta(**{'default_hooks.checkpoint.interval': 2})) == {}
+    assert changes(Config(CFG), {}) == {}
     was = meta(**{
         'model.width': 4, 'hooks.0.lr': 0.2, 'optim_wrapper.optimizer.lr': 0.2,
         'optim_wrapper.optimizer.momentum': 0.5, 'model.old': 'x',
+        'default_hooks.schedule.shift': 1.0,
     })  # fmt: skip
     found = changes(Config(CFG), was)
     assert found == {
@@ -44,26 +52,17 @@ def test_keys_that_differ_are_named():
         'optim_wrapper.optimizer.lr': ('0.2', '0.1'),
         'optim_wrapper.optimizer.momentum': ('0.5', '0.9'),
         'model.old': ("'x'", 'nothing'),
+        'default_hooks.schedule.shift': ('1.0', '0.0'),
     }
     text = sentence(found, (0, 1), True)
-    assert 'hooks.0.lr: 0.2 -> 0.1; model.width: 4 -> 3; ' in text
+    assert 'hooks.0.lr: 0.2 -> 0.1; ' in text
+    assert 'model.width: 4 -> 3; ' in text
     assert 'optimizer.lr: 0.2 -> 0.1 (takes effect)' in text
     assert "momentum: 0.5 -> 0.9 (the checkpoint's stays in force)" in text
     assert "seed: 0 -> 1 (the checkpoint's stays in force)" in text
     assert sentence({}, (0, 0), False) == sentence({}, (None, 0), False) == ''
     many = {f'model.k{i}': ('0', '1') for i in range(50)}
     assert '... (50 in all)' in sentence(many, (0, 0), False)
-
-
-@pytest.mark.parametrize(
-    'text',
-    ['import os\nos.system("touch PROOF")', 'model = __import__("os").system("touch PROOF")',
-     'model = (', 'a = ' + '(' * 5000, 'x' * 2_000_000, '\0'],
-)  # fmt: skip
-def test_the_config_of_a_checkpoint_is_never_run(tmp_path, text):
-    proof = tmp_path / 'proof'
-    changes(Config(CFG), dict(cfg=text.replace('PROOF', str(proof))))
-    assert not proof.exists()
 
 
 def test_a_changed_rate_takes_effect_on_schedule_and_optimiser():
@@ -134,7 +133,7 @@ COURSE = [
     'optim_wrapper.paramwise_cfg.norm_decay_mult',
     'param_scheduler.0.T_max',
     'train_cfg.finetune_epochs',
-    'custom_hooks.1.lr',
+    'default_hooks.schedule.lr',
     'default_hooks.schedule.milestones',
 ]
 
@@ -150,4 +149,4 @@ def test_what_changes_the_length_or_the_rate_must_be_asked_for(key):
 
 
 def test_other_changes_need_not_be():
-    check_course({'model.head.tau': ('1', '2'), 'default_hooks.schedule.type': ('a', 'b')}, [])
+    check_course({'model.head.tau': ('1', '2'), 'model.neck.type': ('a', 'b')}, [])

@@ -76,7 +76,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(run):
     path.write_bytes(path.read_bytes()[:-1000])
     assert RunDirectory.open(run).checkpoint.name == 'epoch_1.pth'
     (run / 'epoch_1.pth').write_bytes(b'')
-    with pytest.raises(BCE3SError, match=r'no sound checkpoint \(damaged: .*epoch_2\.pth'):
+    with pytest.raises(BCE3SError, match=r'no valid checkpoint \(damaged: .*epoch_2\.pth'):
         RunDirectory.open(run)
     for path in run.glob('*.pth'):
         path.unlink()
@@ -97,7 +97,7 @@ def test_of_several_configs_the_last_one_counts(run):
 def test_folders_that_are_no_runs(run, tmp_path):
     (tmp_path / 'file').touch()
     for path in ('nowhere', 'file'):
-        with pytest.raises(BCE3SError, match='is no folder'):
+        with pytest.raises(BCE3SError, match='is no work dir of a run'):
             RunDirectory.open(tmp_path / path)
     with pytest.raises(BCE3SError, match='holds no config'):
         RunDirectory.open(tmp_path)

@@ -29,7 +29,7 @@ def run(work_dir, resume_from=None):
     cfg.default_hooks.progress = None
     cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=-1)
     cfg.train_cfg.update(max_epochs=4, val_interval=4)
-    cfg.custom_hooks[0].finetune_epochs = 2
+    cfg.train_cfg.finetune_epochs = 2
     cfg.model.backbone.depth = 8
     cfg.model.head.update(type='SampledTripartiteHead', sample_rate=0.8)
     cfg.model.head.classifier.type = 'SampledClassifier'

@@ -33,7 +33,8 @@ def real_rates(work_dir, scale, resume_from=None, batch=64):
     cfg.default_hooks.progress = None
     cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=-1)
     cfg.train_cfg.update(max_epochs=4, val_interval=4)
-    cfg.custom_hooks = [dict(type='TwoStageHook', finetune_epochs=2, lr=0.02, shift=0.0)]
+    cfg.default_hooks.schedule = dict(type='TwoStageHook', lr=0.02, shift=0.0)
+    cfg.train_cfg.finetune_epochs = 2
     cfg.model.backbone.depth = 8
     cfg.optim_wrapper.paramwise_cfg = dict(custom_keys={'head.classifier': dict(lr_mult=2.0)})
     cfg.train_dataloader.batch_size = batch

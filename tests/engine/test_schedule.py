@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch import nn
 
+from bce3s.engine import schedule
 from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.engine.max_norm import MaxNormHook
-from bce3s.engine.schedule import CosineLRHook, StepLRHook, TwoStageHook, cosine_factor
+from bce3s.engine.schedule import CosineLRHook, StepLRHook, cosine_factor
 from bce3s.errors import BCE3SError
 from bce3s.models.linear_classifier import LinearClassifier
 
@@ -36,6 +37,18 @@ class Model(nn.Module):
         self.entered.append(freeze_norm)
 
 
+class TwoStageHook(schedule.TwoStageHook):
+    """In a run that has ``train_cfg.finetune_epochs=second``."""
+
+    def __init__(self, second, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.second = second
+
+    def before_train(self, runner):
+        runner.train_loop = SimpleNamespace(finetune_epochs=self.second)
+        super().before_train(runner)
+
+
 def make_runner(max_epochs, lrs=(0.1, 0.01), epoch=0, load_from=None, **kwargs):
     model = Model(**kwargs)
     weight, bias = model.parameters()
@@ -47,6 +60,7 @@ def make_runner(max_epochs, lrs=(0.1, 0.01), epoch=0, load_from=None, **kwargs):
         epoch=epoch,
         param_schedulers=[],
         train_dataloader=range(3),  # steps of an epoch
+        train_loop=SimpleNamespace(finetune_epochs=0),
         optim_wrapper=SimpleNamespace(optimizer=sgd),
         logger=logging.getLogger('test'),
         message_hub=SimpleNamespace(log_scalars={}),
@@ -188,6 +202,13 @@ def test_a_warm_up_that_does_not_fit(warmup):
         TwoStageHook(2, warmup_epochs=warmup).before_train(make_runner(6))
 
 
+def test_a_second_stage_is_not_left_out_in_silence():
+    runner = make_runner(5)
+    runner.train_loop.finetune_epochs = 2
+    with pytest.raises(BCE3SError, match='length of a second stage, which CosineLRHook has'):
+        CosineLRHook().before_train(runner)
+
+
 def test_two_schedules_are_refused():
     runner = make_runner(5)
     runner.param_schedulers = [object()]
@@ -292,9 +313,9 @@ def test_a_checkpoint_says_its_stage_and_one_of_the_second_does_not_go_on_in_the
         longer.before_train(make_runner(20, epoch=9))
 
 
-@pytest.mark.parametrize('finetune_epochs', [0, -1, 13])
+@pytest.mark.parametrize('finetune_epochs', [-1, 13])
 def test_stages_that_do_not_fit(finetune_epochs):
-    with pytest.raises(BCE3SError, match='1 <= finetune_epochs <= max_epochs'):
+    with pytest.raises(BCE3SError, match='0 <= finetune_epochs <= max_epochs'):
         TwoStageHook(finetune_epochs).before_train(make_runner(12))
 
 

@@ -32,5 +32,4 @@ model = dict(
     backbone=dict(in_channels=3),
     head=dict(num_classes=3),
 )
-custom_hooks = [dict(type='TwoStageHook', finetune_epochs=2, lr=0.01)]
-find_unused_parameters = True
+default_hooks = dict(schedule=dict(type='TwoStageHook', lr=0.01))

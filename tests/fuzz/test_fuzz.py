@@ -12,7 +12,7 @@ from run import TARGETS, main
 
 from bce3s.errors import BCE3SError
 
-FEW = {'options_build': 25, 'checkpoint_content': 60}
+FEW = {'options_build': 25}
 
 
 @pytest.fixture(autouse=True)

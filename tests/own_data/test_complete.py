@@ -113,7 +113,7 @@ def test_a_completed_config_is_whole(pictures, tmp_path, config):
     assert val.metainfo['split'] == 'val'
     assert train[0]['inputs'].shape == (3, 32, 32)
     assert 'test_dataloader' not in cfg
-    two = cfg.custom_hooks[0].get('finetune_epochs', 0)
+    two = cfg.train_cfg.get('finetune_epochs', 0)
     assert (two > 0) == (config == OURS)
     assert cfg.train_cfg.max_epochs == 200 + two  # 14 images: the most epochs
 
@@ -178,7 +178,7 @@ def test_options_have_the_last_word(pictures, tmp_path):
         'val_dataloader.dataset.resize=40',
     )
     assert cfg.train_dataloader.batch_size == 3
-    assert cfg.custom_hooks[0].finetune_epochs == 2
+    assert cfg.train_cfg.finetune_epochs == 2
     assert cfg.train_cfg.max_epochs == 4 + 4
     assert cfg.model.head.joint.resample == 0.9
     assert (cfg.val_dataloader.dataset.resize, cfg.train_dataloader.dataset.resize) == (40, 32)
@@ -264,7 +264,7 @@ def test_no_data_root():
 @pytest.mark.parametrize(
     ('option', 'sentence'),
     [
-        ('own_data=5', "own_data=5': it must be a dict"),
+        ('own_data=5', 'own_data=5: it must be a dict'),
         ('own_data.columns=3', 'the names of two columns'),
         ('own_data.val_fraction=much', 'val_fraction=much'),
         ('own_data.leave_out=train', 'give val, test, or both'),

@@ -36,7 +36,7 @@ def test_the_estimate_is_the_sum_of_steps_and_validations(own, cuda, monkeypatch
     monkeypatch.setattr(duration, 'cores', lambda: 2)
     cfg.train_dataloader.num_workers = 4
     pace = Pace(read=0.25, first=3.0, second=1.0, test=0.5)
-    two_stages = cfg.custom_hooks[0].type == 'TwoStageHook'
+    two_stages = cfg.default_hooks.schedule.type == 'TwoStageHook'
     steps, drawn = math.ceil(len(found.splits['train']) / 8), 16 if two_stages else 8
     reading, images = drawn * 0.25 / (4 if cuda else 2), len(found.splits['val'])
     epochs = cfg.train_cfg.max_epochs
