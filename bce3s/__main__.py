@@ -13,7 +13,7 @@ COMMANDS = {
     'report': ('bce3s.page.command', 'one HTML page of one or several runs'),
     'export': ('bce3s.inference.export_command', 'write ONNX, TorchScript or torch.export'),
     'posthoc': ('bce3s.posthoc_command', 'what adjusting a trained model would give'),
-    'prepare-data': ('bce3s.datasets.prepare', 'get a benchmark into place'),
+    'prepare-data': ('bce3s.prepare_data', 'get a benchmark into place'),
 }
 USAGE = 'usage: bce3s COMMAND ...\n\n' + '\n'.join(
     f'  {name:13}{what}' for name, (_, what) in COMMANDS.items()

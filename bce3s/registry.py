@@ -39,9 +39,9 @@ DATASETS = _child(
     'mmpretrain.datasets',
     'bce3s.datasets.image_folder',
     'bce3s.datasets.image_list',
-    'bce3s.datasets.in_memory',
     'bce3s.own_data.images',
     'bce3s.own_data.later',
+    'bce3s.registered',
 )
 DATA_SAMPLERS = _child('data sampler', _parent.DATA_SAMPLERS, 'bce3s.registered')
 TRANSFORMS = _child('transform', _parent.TRANSFORMS, 'bce3s.registered')

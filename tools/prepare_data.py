@@ -7,7 +7,7 @@ from pathlib import Path
 # Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bce3s.datasets.prepare import main
+from bce3s.prepare_data import main
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -1,5 +1,21 @@
 """Who is rare: data sets, their counts, and what is drawn from them.
 
-Imports none of its modules: the registry knows those that hold components, and what needs the
-counts alone (reports, tables) does not wait for torch.
+>>> from bce3s.datasets import DigitsLT
+>>> len(DigitsLT(imbalance_factor=10)), len(DigitsLT(train=False))
+(486, 500)
+
+The data sets below are plain PyTorch ones of (image, label). Nothing is imported before one of them
+is asked for: what needs the counts alone (reports, tables) does not wait for torch.
 """
+
+from typing import Any
+
+IN_MEMORY = ('CIFAR100LT', 'CIFAR10LT', 'DigitsLT', 'FashionMNISTLT', 'MNISTLT')
+
+
+def __getattr__(name: str) -> Any:
+    if name not in IN_MEMORY:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from bce3s.datasets import in_memory
+
+    return getattr(in_memory, name)

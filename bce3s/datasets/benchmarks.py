@@ -1,29 +1,25 @@
-"""The benchmarks as data: which lists and archives they consist of, where these are published, and
-how an image's path in a list follows from its name in an archive.
-
-Verified facts of the lists (counts, git blob ids) are in ``data_lists/``, see
-:mod:`bce3s.datasets.manifests`.
+"""The benchmarks that lists define: what ``data_lists/NAME.json`` says of them, and how an image's
+path in a list follows from its name in an archive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from bce3s.datasets import sources
-from bce3s.datasets.manifests import Manifest, SplitFacts, read_manifest
+from bce3s.errors import BCE3SError
+from bce3s.packaged import DATA_LISTS
 
-__all__ = ['IN_MEMORY', 'ON_DISK', 'Manifest', 'SplitFacts', 'read_manifest']
-
-LISTS_PAGE = 'https://github.com/facebookresearch/classifier-balancing'
-_LISTS = (
-    'https://raw.githubusercontent.com/facebookresearch/classifier-balancing/'
-    '22370c64141cc662f62ead89447c838c4a7977b5/data/'
-)
-_PLACES = 'http://data.csail.mit.edu/places/places365/'
-_INATURALIST = 'https://ml-inat-competition-datasets.s3.amazonaws.com/2018/'
-# of Liu et al. (arXiv 1904.05160), who drew ImageNet-LT and Places-LT
-_SHARED_DRIVE = 'https://drive.google.com/drive/folders/1j7Nkfe6ZhzKFXePHdsseeeGI877Xu1yf'
+ON_DISK = ('imagenet_lt', 'inaturalist2018', 'places_lt')
+IN_MEMORY = {  # name -> class of bce3s.datasets
+    'digits_lt': 'DigitsLT',
+    'cifar10_lt': 'CIFAR10LT',
+    'cifar100_lt': 'CIFAR100LT',
+    'mnist_lt': 'MNISTLT',
+    'fashion_mnist_lt': 'FashionMNISTLT',
+}
 
 
 @dataclass(frozen=True)
@@ -38,65 +34,91 @@ class Annotations:
 
 @dataclass(frozen=True)
 class PublishedList:
-    """``NAME.txt``. ``git_blob``: as published elsewhere, None where only the list itself says it.
-    ``url`` None: not to be had without a browser; ``by_hand`` then says where it is.
+    """The list of a split. ``git_blob``: what ``git hash-object`` prints for it; ``url`` None: not
+    to be had without a browser, ``by_hand`` then says where it is.
     """
 
-    name: str
+    file: str
     images: int
-    git_blob: str | None = None
-    url: str | None = None
-    by_hand: str = ''
-    annotations: Annotations | None = None
-
-    @property
-    def file(self) -> str:
-        return f'{self.name}.txt'
+    git_blob: str | None
+    url: str | None
+    by_hand: str
+    annotations: Annotations | None
 
 
 @dataclass(frozen=True)
 class ImageArchive:
-    """An archive of images.
-
-    Attributes:
-        member: path in a list -> name in the archive; None: this archive does not have it. For
-            ``X.tar/NAME`` see :func:`bce3s.datasets.archives.extract`.
-        url, md5: None where the address is behind a login, or nobody has published a checksum.
-        size: as published, for people.
-        instead: whether it may be used in place of the others, which are asked for first.
+    """An archive of images. ``url``, ``md5`` None: the address is behind a login, or nobody has
+    published a checksum; ``size``: for people; ``instead``: it may be used in place of the others,
+    which are asked for first.
     """
 
     file: str
-    member: Callable[[str], str | None]
     url: str | None
     md5: str | None
     size: str
     instead: bool = False
 
+    def member(self, path: str) -> str | None:
+        """The name in the archive of the image that a list calls ``path``; None: it is not in this
+        archive. For ``X.tar/NAME`` see :func:`bce3s.datasets.archives.extract`.
+        """
+        return MEMBERS[self.file](path)
+
 
 @dataclass(frozen=True)
-class Benchmark:
-    """A data set that lists define. ``most_and_least``: as published, see :class:`Manifest`."""
+class Manifest:
+    """What is known of a benchmark. ``splits``: train, val, test -> list."""
 
+    path: Path
+    benchmark: str
     num_classes: int
-    lists: Mapping[str, PublishedList]
-    archives: tuple[ImageArchive, ...]
-    page: str
-    most_and_least: tuple[int, int] | None = None
+    splits: dict[str, PublishedList]
+    archives: tuple[ImageArchive, ...] = ()
+    page: str = ''
     terms: str = ''
 
 
-@dataclass(frozen=True)
-class InMemory:
-    """A data set of :mod:`bce3s.datasets.in_memory`: the name of its class (importing it takes
-    seconds), (C, H, W), images before subsampling, the usual imbalance factors, a page.
-    """
+def read_manifest(name: str | Path) -> Manifest:
+    """The manifest ``data_lists/NAME.json``, or of the JSON file that a path names.
 
-    dataset: str
-    image: tuple[int, int, int]
-    full: tuple[int, int]
-    page: str
-    factors: tuple[int, ...] = field(default=(10, 50, 100, 200))
+    Raises:
+        BCE3SError: no such file, or not like those in ``data_lists/``.
+    """
+    named = '/' not in str(name) and not str(name).endswith('.json')
+    path = DATA_LISTS / f'{name}.json' if named else Path(name)
+    try:
+        content = json.loads(path.read_text(encoding='utf-8-sig'))
+        splits = {split: _list(entry) for split, entry in content['splits'].items()}
+        if not {'train'} <= splits.keys() <= {'train', 'val', 'test'}:
+            raise ValueError('its splits are not train, val and test')
+        archives = tuple(ImageArchive(**each) for each in content.get('archives', ()))
+        texts = {key: content[key] for key in ('page', 'terms') if key in content}
+        benchmark, classes = content.get('benchmark', path.stem), int(content['num_classes'])
+        return Manifest(path, benchmark, classes, splits, archives, **texts)
+    except OSError as error:
+        known = ', '.join(ON_DISK)
+        raise BCE3SError(
+            f'{path} cannot be read ({error.strerror}): name one of data_lists/ ({known}) or the '
+            'path of a manifest.'
+        ) from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise BCE3SError(
+            f'{path} is no manifest of a benchmark with lists ({type(error).__name__}: {error}): '
+            'write it as those in data_lists/ are.'
+        ) from error
+
+
+def _list(entry: dict[str, Any]) -> PublishedList:
+    made = entry.get('annotations')
+    return PublishedList(
+        entry['list'],
+        int(entry['images']),
+        entry.get('git_blob'),
+        entry.get('url'),
+        entry.get('by_hand', ''),
+        made and Annotations(**made),
+    )
 
 
 # ------------------------------------------------------------ path in a list -> name in an archive
@@ -127,130 +149,11 @@ def _places_val(path: str) -> str | None:
     return f'val_256/{path.rpartition("/")[2]}' if path.startswith('val/') else None
 
 
-def _places_easy(path: str) -> str | None:
-    return f'places365_standard/{path}'
-
-
-def _as_listed(path: str) -> str | None:
-    return path
-
-
-# ------------------------------------------------------------ benchmarks
-def _inaturalist(split: str, images: int, md5: str, **facts: str) -> PublishedList:
-    name = f'{split}2018.json'
-    archive = Annotations(name, f'{name}.tar.gz', f'{_INATURALIST}{name}.tar.gz', md5)
-    return PublishedList(f'iNaturalist18_{split}', images, annotations=archive, **facts)
-
-
-ON_DISK = {
-    'imagenet_lt': Benchmark(
-        num_classes=1000,
-        lists=dict(
-            train=PublishedList(
-                'ImageNet_LT_train',
-                115846,
-                'a063f095fcd475db4cf8b0658c4b73955535bbf9',
-                by_hand=f'open {_SHARED_DRIVE} in a browser, folder ImageNet_LT',
-            ),
-            val=PublishedList(
-                'ImageNet_LT_val', 20000, url=f'{_LISTS}ImageNet_LT/ImageNet_LT_val.txt'
-            ),
-            test=PublishedList(
-                'ImageNet_LT_test', 50000, url=f'{_LISTS}ImageNet_LT/ImageNet_LT_test.txt'
-            ),
-        ),
-        archives=(
-            ImageArchive(
-                'ILSVRC2012_img_train.tar',
-                _imagenet_train,
-                None,
-                '1d675b47d978889d74fa0da5fadfb00e',
-                '138 GB',
-            ),
-            ImageArchive(
-                'ILSVRC2012_img_val.tar',
-                _imagenet_val,
-                None,
-                '29b22e2961454d5413ddabcf34fc5622',
-                '6.3 GB',
-            ),
-        ),
-        page='https://image-net.org/challenges/LSVRC/2012/2012-downloads.php',
-        most_and_least=(1280, 5),
-        terms='ImageNet asks you to log in and to agree to its terms: this tool never fetches it',
-    ),
-    'inaturalist2018': Benchmark(
-        num_classes=8142,
-        lists=dict(
-            train=_inaturalist(
-                'train',
-                437513,
-                'bfa29d89d629cbf04d826a720c0a68b0',
-                git_blob='4accdb7584d2f0a5106c40a33ed6afa392189bcc',
-            ),
-            val=_inaturalist(
-                'val',
-                24426,
-                'f2ed8bfe3e9901cdefceb4e53cd3775d',
-                url=f'{_LISTS}iNaturalist18/iNaturalist18_val.txt',
-            ),
-        ),
-        archives=(
-            ImageArchive(
-                'train_val2018.tar.gz',
-                _as_listed,
-                f'{_INATURALIST}train_val2018.tar.gz',
-                'b1c6952ce38f31868cc50ea72d066cc3',
-                '120 GB',
-            ),
-        ),
-        page='https://github.com/visipedia/inat_comp',
-    ),
-    'places_lt': Benchmark(
-        num_classes=365,
-        lists={
-            split: PublishedList(
-                f'Places_LT_{split}', images, url=f'{_LISTS}Places_LT/Places_LT_{split}.txt'
-            )
-            for split, images in (('train', 62500), ('val', 7300), ('test', 36500))
-        },
-        archives=(
-            ImageArchive(
-                'train_256_places365standard.tar',
-                _places_train,
-                f'{_PLACES}train_256_places365standard.tar',
-                '53ca1c756c3d1e7809517cc47c5561c5',
-                '24 GB',
-            ),
-            ImageArchive(
-                'val_256.tar',
-                _places_val,
-                f'{_PLACES}val_256.tar',
-                'e27b17d8d44f4af9a78502beb927f808',
-                '501 MB',
-            ),
-            ImageArchive(
-                'places365standard_easyformat.tar',
-                _places_easy,
-                f'{_PLACES}places365standard_easyformat.tar',
-                None,
-                '21 GB',
-                instead=True,
-            ),
-        ),
-        page='http://places2.csail.mit.edu/',
-        most_and_least=(4980, 5),
-    ),
-}
-
-_SKLEARN = 'https://scikit-learn.org/stable/modules/generated/sklearn.datasets.load_digits.html'
-
-IN_MEMORY = {
-    'digits_lt': InMemory('DigitsLT', (1, 8, 8), (1297, 500), _SKLEARN, (1, 10, 20)),
-    'cifar10_lt': InMemory('CIFAR10LT', (3, 32, 32), (50000, 10000), sources.CIFAR_PAGE),
-    'cifar100_lt': InMemory('CIFAR100LT', (3, 32, 32), (50000, 10000), sources.CIFAR_PAGE),
-    'mnist_lt': InMemory('MNISTLT', (1, 28, 28), (60000, 10000), sources.MNIST.page),
-    'fashion_mnist_lt': InMemory(
-        'FashionMNISTLT', (1, 28, 28), (60000, 10000), sources.FASHION_MNIST.page
-    ),
+MEMBERS = {
+    'ILSVRC2012_img_train.tar': _imagenet_train,
+    'ILSVRC2012_img_val.tar': _imagenet_val,
+    'train_256_places365standard.tar': _places_train,
+    'val_256.tar': _places_val,
+    'places365standard_easyformat.tar': lambda path: f'places365_standard/{path}',
+    'train_val2018.tar.gz': lambda path: path,
 }

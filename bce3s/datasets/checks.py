@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import sys
-import time
-import unicodedata
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from bce3s.datasets.file_checks import look_at
 from bce3s.errors import BCE3SError
 
+HOW = ('none', 'files', 'headers', 'pixels')
+BLOCK = 4096  # bytes that are read at the beginning and at the end of a file
 WRITTEN_OUT = 100  # problems in one message; the rest are counted
 EXAMPLES = 3  # of one cause that are written out; the rest are counted
 THREADS = 32  # they wait for the disk
 SAMPLED = 100  # images of a set that tell whether it has images of more than 8 bits
-SECONDS = 10.0  # between two lines of progress in a log; a fifth of a second on a terminal
 
 T = TypeVar('T')
+S = TypeVar('S')
 
 
 class Problems:
@@ -87,6 +88,12 @@ def printable(text: str) -> str:
     return text.encode(errors='backslashreplace').decode()
 
 
+def one_of(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raises BCE3SError unless ``value`` is one of ``choices``; ``name``: whose argument it is."""
+    if value not in choices:
+        raise BCE3SError(f'{name} is {value!r}; use one of {", ".join(choices)}.')
+
+
 # ----------------------------------------------------------------------------- on every rank alike
 def agreed(action: Callable[[], T]) -> T:
     """``action()``; if it fails with a BCE3SError on any rank, all of them raise that error.
@@ -118,21 +125,80 @@ def _ranks() -> tuple[int, int]:
 
 
 # ------------------------------------------------------------------------------------------- images
+class Look(NamedTuple):
+    """``problem``: what is wrong, or None. ``mark``: 64 bits that equal files share; 0: unknown."""
+
+    problem: str | None
+    mark: int = 0
+
+
+def look_at(path: str, how: str) -> Look:
+    """Checks the file of one image.
+
+    ``'files'``: it is there, a regular file, and not empty. ``'headers'``: and a JPEG with its end,
+    or a PNG whose sums are right; other formats are decoded. ``'pixels'``: all is decoded.
+    """
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            return Look('is a folder, not an image')
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            return Look('is no regular file')
+        if not status.st_size:
+            return Look('is empty')
+        if how == 'files':
+            return Look(None)
+        with open(path, 'rb') as file:
+            head = file.read(BLOCK)
+            file.seek(max(0, status.st_size - BLOCK))
+            tail = file.read(BLOCK)
+    except FileNotFoundError:
+        return Look('links to a file that is not there' if os.path.islink(path) else 'is missing')
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        return Look(f'cannot be opened ({getattr(error, "strerror", None) or error})')
+    mark = (status.st_size & 0xFFFFFFFF) << 32 | zlib.crc32(tail, zlib.crc32(head))
+    if how == 'headers' and _complete(path, tail):
+        return Look(None, mark)
+    from bce3s.datasets.pixels import pixels_of_file  # OpenCV, if needed
+
+    try:
+        pixels_of_file(path, side=1)
+    except BCE3SError as error:
+        return Look(f'cannot be read as an image ({_why(error)})', mark)
+    return Look(None, mark)
+
+
+def _why(error: BCE3SError) -> str:
+    from bce3s.datasets.pixels import why
+
+    return why(error.__cause__)
+
+
+def _complete(path: str, tail: bytes) -> bool:
+    """Whether Pillow can say so without decoding: the others are decoded."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            image.verify()
+            cut = image.format in ('JPEG', 'MPO') and not tail.endswith(b'\xff\xd9')
+            return image.format in ('JPEG', 'MPO', 'PNG') and not cut
+    except Exception:  # a damaged image can raise anything: decoding it tells what is wrong
+        return False
+
+
 def check_images(
     paths: Sequence[str],
     how: str,
     report: Callable[[int, str], None],
     name: str = 'the images',
 ) -> np.ndarray:
-    """Looks at every image (see :func:`~bce3s.datasets.file_checks.look_at`), each rank at its part
-    of them, and reports what is wrong, in the order of the images and alike on every rank.
-
-    An image that is there under a name in other capitals, or in another Unicode normal form, is
-    said to be (of the first ``WRITTEN_OUT`` missing ones).
+    """Looks at every image (see :func:`look_at`), each rank at its part of them, and reports what
+    is wrong, in the order of the images and alike on every rank.
 
     Args:
         paths: of the images.
-        how: ``'none'``, ``'files'``, ``'headers'`` or ``'pixels'``.
+        how: one of ``HOW``.
         report: is called with the index of an image and what is wrong with it.
         name: what is being checked, for the progress.
 
@@ -143,18 +209,15 @@ def check_images(
     if how == 'none':
         return marks
     rank, world_size = _ranks()
-    own = paths[rank::world_size]
-    looks = _in_threads(lambda path: look_at(path, how), own, f'checking {name}')
+    looks = in_threads(partial(look_at, how=how), paths[rank::world_size], f'checking {name}')
     found = {rank + i * world_size: look.problem for i, look in enumerate(looks) if look.problem}
     own_marks = np.array([look.mark for look in looks], np.uint64)
     problems = {}
     for r, (part, part_marks) in enumerate(_everywhere((found, own_marks))):
         problems |= part
         marks[r::world_size] = part_marks
-    alike = _Alike()
     for i in sorted(problems):
-        hint = alike.hint(paths[i]) if problems[i] == 'is missing' else ''
-        report(i, problems[i] + hint)
+        report(i, problems[i])
     return marks
 
 
@@ -165,20 +228,20 @@ def bits_used(paths: Sequence[str]) -> int | None:
     Each rank looks at its part of them; an image that cannot be read counts for nothing.
     """
     sample = paths[:: -(-len(paths) // SAMPLED) or 1]
-    if not any(_in_threads(partial(_wide, highest=False), sample, 'looking for 16-bit images')):
+    if not any(in_threads(partial(_wide, highest=False), sample, 'looking for 16-bit images')):
         return None
     rank, world_size = _ranks()
-    highest = _in_threads(_wide, paths[rank::world_size], 'measuring 16-bit images')
+    highest = in_threads(_wide, paths[rank::world_size], 'measuring 16-bit images')
     return max(8, max(_everywhere(max(highest, default=0))).bit_length())
 
 
 def _wide(path: str, highest: bool = True) -> int:
     """The largest value of an image of more than 8 bits, or merely 1; 0 of others."""
-    from bce3s.datasets.pixels import opened  # OpenCV, if needed
+    from bce3s.datasets.pixels import ImageFile  # OpenCV, if needed
 
     try:
-        with opened(path) as file:
-            return file.wide and (file.highest() if highest else 1)
+        file = ImageFile(path)
+        return file.wide and (file.highest() if highest else 1)
     except BCE3SError:
         return 0
 
@@ -193,13 +256,12 @@ def same_content(
     candidates = np.intersect1d(marks[marks > 0], other_marks[other_marks > 0])
     if not len(candidates):
         return []
-    first: dict[tuple[int, str], int] = {}
+    first: dict[str, int] = {}
     for j, digest in _digests(others, other_marks, candidates):
-        first.setdefault((int(other_marks[j]), digest), j)
-    pairs = [
-        (i, first.get((int(marks[i]), digest))) for i, digest in _digests(paths, marks, candidates)
+        first.setdefault(digest, j)
+    return [
+        (i, first[digest]) for i, digest in _digests(paths, marks, candidates) if digest in first
     ]
-    return [(i, j) for i, j in pairs if j is not None]
 
 
 def _digests(
@@ -210,7 +272,7 @@ def _digests(
     rank, world_size = _ranks()
     own = [paths[i] for i in indices[rank::world_size]]
     digests = [''] * len(indices)
-    for r, part in enumerate(_everywhere(_in_threads(file_digest, own, 'comparing images'))):
+    for r, part in enumerate(_everywhere(in_threads(file_digest, own, 'comparing images'))):
         digests[r::world_size] = part
     return [(i, digest) for i, digest in zip(indices, digests, strict=True) if digest]
 
@@ -224,99 +286,23 @@ def file_digest(path: str | Path) -> str:
         return ''
 
 
-class _Alike:
-    """Finds files whose name differs in capitals or in Unicode's normal form only."""
-
-    def __init__(self) -> None:
-        self.left = WRITTEN_OUT
-        self.folders: dict[str, dict[str, str]] = {}
-
-    def hint(self, path: str) -> str:
-        """``'; there is NAME'``, or nothing."""
-        self.left -= 1
-        if self.left < 0 or '\0' in path:
-            return ''
-        found = self._find(path)
-        if found is None:
-            return ''
-        return f'; there is {found}, whose name differs in capitals or in its Unicode form'
-
-    def _find(self, path: str) -> str | None:
-        if os.path.lexists(path):
-            return path
-        folder, name = os.path.split(path)
-        folder = self._find(folder) if name else None
-        if folder is None:
-            return None
-        if folder not in self.folders:
-            try:
-                names = os.listdir(folder)
-            except OSError:
-                names = []
-            self.folders[folder] = {_folded(n): n for n in names}
-        found = self.folders[folder].get(_folded(name))
-        return None if found is None else os.path.join(folder, found)
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize('NFC', unicodedata.normalize('NFC', name).casefold())
-
-
-# ------------------------------------------------------------------------------- threads, progress
-def _in_threads(
-    work: Callable[[str], T], paths: Sequence[str], title: str, chunk: int = 64
+def in_threads(
+    work: Callable[[S], T],
+    items: Sequence[S],
+    title: str,
+    chunk: int = 64,
+    threads: int = THREADS,
 ) -> list[T]:
-    """``work`` of each path, in order; says on the first rank how far it is."""
-    results: list[T] = []
-    progress = _Progress(title, len(paths))
-    with ThreadPoolExecutor(THREADS) as pool:
-        starts = range(0, len(paths), chunk)
-        parts = pool.map(lambda at: [work(path) for path in paths[at : at + chunk]], starts)
+    """``work`` of each item, in order; on the first rank's terminal a bar says how far it is."""
+    from rich.progress import track
+
+    quiet = not sys.stdout.isatty() or len(items) <= chunk or _ranks()[0] > 0
+    starts = range(0, len(items), chunk)
+    with ThreadPoolExecutor(threads) as pool:
+        parts = pool.map(lambda at: [work(item) for item in items[at : at + chunk]], starts)
         try:
-            for part in parts:
-                results += part
-                progress.show(len(results))
+            bar = track(parts, title, len(starts), transient=True, disable=quiet)
+            return [result for part in bar for result in part]
         except BaseException:  # Ctrl-C: what has not begun is not begun
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    progress.end(len(results))
-    return results
-
-
-class _Progress:
-    """One line that changes on a terminal, a line every few seconds in a log; nothing for what
-    takes less than that, or on another rank than the first. Counts are those of all ranks, as if
-    they were equally fast.
-    """
-
-    def __init__(self, title: str, total: int) -> None:
-        rank, self.ranks = _ranks()
-        self.title, self.total = title, total
-        self.quiet = rank > 0
-        self.terminal = sys.stdout.isatty()
-        self.interval = 0.2 if self.terminal else SECONDS
-        self.last = time.monotonic()
-        self.shown = False
-
-    def show(self, done: int) -> None:
-        now = time.monotonic()
-        if self.quiet or now - self.last < self.interval:
-            return
-        self.last, self.shown = now, True
-        self._write(f'{self.title}: {done * self.ranks:,} of {self.total * self.ranks:,}')
-
-    def end(self, done: int) -> None:
-        if self.shown and self.terminal:
-            sys.stdout.write('\r\x1b[K')
-            sys.stdout.flush()
-        elif self.shown:
-            self._write(f'{self.title}: done, {done * self.ranks:,}')
-
-    def _write(self, text: str) -> None:
-        if self.terminal:
-            sys.stdout.write(f'\r\x1b[K{text}')
-            sys.stdout.flush()
-            return
-        from mmengine.logging import print_log
-
-        print_log(text, logger='current')

@@ -18,14 +18,25 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bce3s.datasets.pixels import USUAL, Colours, Crop, opened, pixels_of_file, reduction_for, why
-from bce3s.errors import BCE3SError
+from bce3s.datasets.pixels import USUAL, Colours, ImageFile, pixels_of_file, reduction_for
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A window of an upright image, in pixels, and whether it is mirrored left to right."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    mirrored: bool = False
 
 
 def read_random_crop(path: str, size: int, seed: int, colours: Colours = USUAL) -> Tensor:
@@ -34,12 +45,11 @@ def read_random_crop(path: str, size: int, seed: int, colours: Colours = USUAL) 
     Raises:
         BCE3SError: the file cannot be read as an image.
     """
-    with opened(path) as file:
-        crop, reduction = random_crop(*file.sides, seed), 1
-        if file.fast or file.huge:
-            reduction = reduction_for(min(crop.height, crop.width), size)
-        pixels = file.pixels(colours, reduction)
-        return _resized_crop(pixels, _shrunk(crop, reduction), size)
+    file = ImageFile(path)
+    crop, reduction = random_crop(*file.sides, seed), 1
+    if file.fast or file.huge:
+        reduction = reduction_for(min(crop.height, crop.width), size)
+    return resized_crop(file.pixels(colours, reduction), _shrunk(crop, reduction), size)
 
 
 def read_centre(path: str, size: int, resize: int, colours: Colours = USUAL) -> Tensor:
@@ -64,15 +74,6 @@ def centre(pixels: np.ndarray, size: int, resize: int) -> Tensor:
     image = resized(pixels, height, width)
     top, left = (round((side - size) / 2) for side in (height, width))
     return image[:, top : top + size, left : left + size].contiguous()
-
-
-def unreadable_because(path: str) -> str | None:
-    """Why the image in a file cannot be read, after decoding all of it; None: it can."""
-    try:
-        pixels_of_file(path, side=1)
-    except BCE3SError as error:
-        return why(error.__cause__)
-    return None
 
 
 def random_crop(height: int, width: int, seed: int) -> Crop:
@@ -103,7 +104,8 @@ def _shrunk(crop: Crop, reduction: int) -> Crop:
     return Crop(top, left, bottom - top, right - left, crop.mirrored)
 
 
-def _resized_crop(pixels: np.ndarray, crop: Crop, size: int) -> Tensor:
+def resized_crop(pixels: np.ndarray, crop: Crop, size: int) -> Tensor:
+    """A window of (H, W, 3) pixels -> (3, size, size)."""
     rows = slice(crop.top, crop.top + crop.height)
     image = resized(pixels[rows, crop.left : crop.left + crop.width], size, size)
     return (image.flip(2) if crop.mirrored else image).contiguous()

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bce3s.datasets.checks import printable
-from bce3s.datasets.tables import EXTENSIONS
 from bce3s.wording import counted
 
+EXTENSIONS = (
+    *('.jpg', '.jpeg', '.jfif', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp'),
+    *('.gif', '.avif'),
+)
 BY_CONTENT = ('', '.heic', '.heif')  # endings of files that Pillow may know as images, or not
 OF_SYSTEMS = (  # what they leave behind besides hidden files, in small letters
     *('__macosx', '@eadir', '@recycle', '#recycle', '$recycle.bin', 'system volume information'),

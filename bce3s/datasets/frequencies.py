@@ -1,4 +1,4 @@
-"""How often each class occurs, as numbers and as text."""
+"""How often each class occurs, as numbers, as text, and as a picture of the long tail."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bce3s.datasets.long_tailed import Thresholds, split_masks
+from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_masks
+from bce3s.plotting import COLOURS, DASHED, DOTTED, INK, LIGHT, MUTED, new_figure, style, to_png
 from bce3s.wording import counted
 
 NAMED = 5  # of the rarest and of the most frequent classes
 BAR = 40  # characters of the longest bar
+OTHERS = {'val': (MUTED, DASHED), 'test': (INK, DOTTED)}  # lines of the evaluation splits
 
 
 def gini(counts: Sequence[int]) -> float:
@@ -59,7 +61,11 @@ def summary(
     counts = images['train']
     lines = [counted(len(counts), 'class', 'classes')]
     lines += [f'  {split:<6}{_images_of(each)}' for split, each in images.items()]
-    lines += ['', *_frequencies(counts)]
+    lines += [
+        '',
+        f'imbalance factor {imbalance_factor(counts):,.5g} ({max(counts):,} / {min(counts):,}), '
+        f'Gini coefficient {gini(counts):.3f}, median {np.median(counts):,.5g} images a class',
+    ]
     lines += ['', *_splits(counts, thresholds or Thresholds())]
     lines += ['', 'classes by training images', *_histogram(counts)]
     lines += ['', *_extremes(counts, names)]
@@ -69,15 +75,7 @@ def summary(
 def _images_of(each: Sequence[int]) -> str:
     least, most = min(each), max(each)
     spread = f'{least:,}' if least == most else f'{least:,} to {most:,}'
-    images = 'image' if sum(each) == 1 else 'images'
-    return f'{sum(each):>9,} {images}, {spread} a class'
-
-
-def _frequencies(counts: Sequence[int]) -> Iterator[str]:
-    yield (
-        f'imbalance factor {imbalance_factor(counts):,.5g} ({max(counts):,} / {min(counts):,}), '
-        f'Gini coefficient {gini(counts):.3f}, median {np.median(counts):,.5g} images a class'
-    )
+    return f'{sum(each):>9,} {"image" if sum(each) == 1 else "images"}, {spread} a class'
 
 
 def _splits(counts: Sequence[int], thresholds: Thresholds) -> Iterator[str]:
@@ -88,11 +86,13 @@ def _splits(counts: Sequence[int], thresholds: Thresholds) -> Iterator[str]:
     )
     total = max(sum(counts), 1)
     for (name, mask), rule in zip(split_masks(counts, thresholds).items(), rules, strict=True):
-        images = int(np.asarray(counts)[mask].sum())
-        nouns = ('class  ' if mask.sum() == 1 else 'classes', 'image ' if images == 1 else 'images')
+        images, head = (
+            int(np.asarray(counts)[mask].sum()),
+            f'{name.capitalize():<7}{f"({rule})":<12}',
+        )
         yield (
-            f'{name.capitalize():<7}{f"({rule})":<12}{int(mask.sum()):>6,} {nouns[0]} '
-            f'{images:>10,} {nouns[1]} ({100 * images / total:5.1f} %)'
+            f'{head} {counted(int(mask.sum()), "class"):>13}, {counted(images, "image")} '
+            f'({100 * images / total:.1f} %)'
         )
 
 
@@ -126,3 +126,73 @@ def _extremes(counts: Sequence[int], names: Sequence[str] | None) -> Iterator[st
 def _name(k: int, names: Sequence[str] | None) -> str:
     known = names is not None and str(names[k]) != str(k)
     return f'{k} ({str(names[k])[:40]})' if known else str(k)
+
+
+# ------------------------------------------------------------------------------------------- figure
+@style()
+def draw_frequencies(
+    title: str, images: dict[str, Sequence[int]], thresholds: Thresholds | None = None
+) -> bytes:
+    """Counts on a logarithmic axis, coloured by Many, Medium, Few; the other splits as lines.
+
+    Args:
+        title: the name of the data set.
+        images: split -> (K,) images of each class; ``train`` decides the order.
+        thresholds: of Many and Few.
+
+    Returns:
+        A PNG file.
+    """
+    thresholds = thresholds or Thresholds()
+    order = np.argsort(-np.asarray(images['train']), kind='stable')
+    counts = np.asarray(images['train'])[order]
+    figure, axes = new_figure(10, 4.6)
+    axes.set_yscale('log')
+    axes.set_ylim(0.7, counts.max() * 2.2)
+    axes.set_xlim(-0.6, len(counts) - 0.4)
+    _draw_splits(axes, counts, thresholds)
+    _draw_others(axes, images, order)
+    axes.set_xlabel('classes, ordered by training frequency')
+    axes.set_ylabel('images of the class')
+    axes.grid(axis='y')
+    axes.set_title(title)
+    axes.set_title(
+        f'{counts.sum():,} training images, imbalance factor {imbalance_factor(counts):,.5g}, '
+        f'Gini {gini(counts):.3f}',
+        loc='right',
+        weight='normal',
+    )
+    axes.legend(loc='upper right')
+    return to_png(figure, dpi=130)
+
+
+def _draw_splits(axes, counts: np.ndarray, thresholds: Thresholds) -> None:
+    """A filled outline a split (ten thousand bars take a minute); the thresholds as lines."""
+    masks = split_masks(counts, thresholds)
+    for name in SPLITS:
+        classes = np.flatnonzero(masks[name])
+        if not len(classes):
+            continue
+        edges = np.r_[classes - 0.5, classes[-1] + 0.5]
+        images = counted(counts[classes].sum(), 'image')
+        label = f'{name.capitalize()}: {counted(len(classes), "class", "classes")}, {images}'
+        axes.stairs(counts[classes], edges, fill=True, color=LIGHT[name], baseline=0.1)
+        axes.stairs(counts[classes], edges, color=COLOURS[name], linewidth=1.4, label=label)
+    for limit in (thresholds.many, thresholds.few):
+        if 1 <= limit <= counts.max():
+            axes.axhline(limit, color=MUTED, linewidth=0.8, linestyle=DOTTED, zorder=0)
+
+
+def _draw_others(axes, images: dict[str, Sequence[int]], order: np.ndarray) -> None:
+    for split, each in images.items():
+        if split == 'train' or not sum(each):
+            continue
+        colour, style = OTHERS.get(split, OTHERS['test'])
+        axes.plot(
+            np.arange(len(order)),
+            np.asarray(each)[order],
+            color=colour,
+            linestyle=style,
+            linewidth=1.3,
+            label=f'{split}: {counted(sum(each), "image")}',
+        )

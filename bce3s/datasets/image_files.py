@@ -19,7 +19,14 @@ from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bce3s.datasets.checks import Problems, check_images, printable, same_content
+from bce3s.datasets.checks import (
+    HOW,
+    Problems,
+    check_images,
+    one_of,
+    printable,
+    same_content,
+)
 from bce3s.datasets.decoding import read_centre, read_random_crop
 from bce3s.datasets.pixels import WHITE, Colours
 from bce3s.errors import BCE3SError
@@ -76,19 +83,24 @@ class ImageFiles(Dataset):
         metainfo: see the subclasses.
         size: H = W of the images.
         resize: of the shorter side in the test, at least ``size``.
+        check: how closely the images are looked at before the first step: ``'none'``, ``'files'``,
+            ``'headers'`` or ``'pixels'``, see :func:`~bce3s.datasets.checks.look_at`.
         unreadable: ``'stop'`` or ``'skip'``.
+        duplicates: whether a test image that is also a training image under another name is an
+            error (``'stop'``) or a warning (``'warn'``).
         bits: that images of more than 8 bits a value use, see
             :class:`~bce3s.datasets.pixels.Colours`; it becomes part of ``metainfo``, which
             checkpoints keep, so that a prediction treats an image as the training did.
-        ground: R, G, B behind transparent parts.
+        ground: R, G, B of what shows behind transparent parts.
+        train: the training images, if none of ``images`` may be one of them.
 
     Attributes:
         paths: (N,) list. labels: (N,) int64.
 
     Raises:
-        BCE3SError: a ``resize`` below ``size``, another ``unreadable``, ``bits`` outside 8 to 16,
-            a ``ground`` that is no colour; on access an image that
-            cannot be read (with its path), or with ``'skip'`` a class of which none can.
+        BCE3SError: an argument out of its range; all images that the check finds fault with, each
+            with its path; on access an image that cannot be read, or with ``'skip'`` a class of
+            which none can.
     """
 
     def __init__(
@@ -96,22 +108,31 @@ class ImageFiles(Dataset):
         images: Images,
         training: bool,
         metainfo: dict[str, Any],
-        size: int,
-        resize: int,
-        unreadable: str,
+        size: int = 224,
+        resize: int = 256,
+        check: str = 'none',
+        unreadable: str = 'stop',
+        duplicates: str = 'stop',
         bits: int | None = None,
         ground: Sequence[int] = WHITE,
+        train: Images | None = None,
     ) -> None:
         name = type(self).__name__
         if not 1 <= size <= resize:
             raise BCE3SError(f'{name}: size={size} must be at least 1 and at most resize={resize}.')
-        if unreadable not in ('stop', 'skip'):
-            raise BCE3SError(f"{name}: unreadable is {unreadable!r}; use 'stop' or 'skip'.")
+        one_of(f'{name}: check', check, HOW)
+        one_of(f'{name}: unreadable', unreadable, ('stop', 'skip'))
+        one_of(f'{name}: duplicates', duplicates, ('stop', 'warn'))
+        if bits is not None and not (isinstance(bits, int) and 8 <= bits <= 16):
+            raise BCE3SError(f'{name}: bits is {bits!r}; give 8 to 16, or None to have them found.')
+        if len(ground) != 3 or not all(isinstance(v, int) and 0 <= v <= 255 for v in ground):
+            raise BCE3SError(f'{name}: ground is {ground!r}; give R, G, B from 0 to 255.')
+        self.colours = Colours(bits, tuple(ground))
         self.paths, self.labels = images.paths, torch.tensor(images.labels)
         self.metainfo = metainfo if bits is None else metainfo | dict(bits=bits)
-        self.colours = checked_colours(name, bits, ground)
         self.training = training
         self.size, self.resize, self.unreadable = size, resize, unreadable
+        _check_split(images, train, check, duplicates, unreadable == 'skip')
 
     def unaugmented(self) -> ImageFiles:
         """The same images, cropped as in the test."""
@@ -175,32 +196,15 @@ class ImageFiles(Dataset):
         yield from alike[at + 1 :] + alike[:at]
 
 
-def checked_colours(name: str, bits: int | None, ground: Sequence[int]) -> Colours:
-    """Those of the arguments of the data set ``name``; BCE3SError where they are out of range."""
-    if bits is not None and not (isinstance(bits, int) and 8 <= bits <= 16):
-        raise BCE3SError(f'{name}: bits is {bits!r}; give 8 to 16, or None to have them found.')
-    if len(ground) != 3 or not all(isinstance(v, int) and 0 <= v <= 255 for v in ground):
-        raise BCE3SError(f'{name}: ground is {ground!r}; give R, G, B from 0 to 255.')
-    return Colours(bits, tuple(ground))
-
-
 # --------------------------------------------------------------------------- before the first step
-def check_split(
-    images: Images, train: Images | None, how: str, duplicates: str, root: str, skip: bool = False
+def _check_split(
+    images: Images, train: Images | None, how: str, duplicates: str, skip: bool
 ) -> None:
     """Checks every image of a split, and that none of them is a training image too; collective.
 
     The same path is found always, the same content under another name where this process has
-    checked the training images before: a Runner builds the training set first.
-
-    Args:
-        images: of the split.
-        train: the training images, if these are others.
-        how: see :func:`~bce3s.datasets.file_checks.look_at`.
-        duplicates: whether the same content in training and test is an error (``'stop'``) or a
-            warning (``'warn'``).
-        root: where the images should be.
-        skip: whether images that cannot be read are a warning, for they will be skipped.
+    checked the training images before: a Runner builds the training set first. With ``skip``
+    images that cannot be read are a warning.
 
     Raises:
         BCE3SError: everything that was found.
@@ -211,22 +215,22 @@ def check_split(
         nonlocal missing
         missing += what == 'is missing'
         where, subject = images.where(index)
-        problems.add(where, f'{subject}{what}', what.partition(';')[0])
+        problems.add(where, f'{subject}{what}', what)
 
     marks = check_images(images.paths, how, report, images.source)
-    if missing == len(images.paths):
+    if missing and missing == len(images.paths):
         raise BCE3SError(
             printable(
                 f'None of the {counted(missing, "image")} of {images.source} was found, for '
-                f'instance {images.paths[0]}: put them below {root}, or name the folder that holds '
-                'them, data_root.'
+                f'instance {images.paths[0]}: put them there, or name the folder that holds them, '
+                'data_root.'
             )
         )
     if skip and problems:
         warn(
             f'{counted(len(problems), "image")} of {images.source} cannot be read and will be '
             'skipped',
-            [f'{where}: {what}' for where, what in problems.found],
+            problems,
         )
         problems = Problems()
     if train is not None:
@@ -263,22 +267,14 @@ def _check_overlap(
         warn(
             f'Training images too, under other names: {counted(len(copies), "image")} of '
             f'{images.source}',
-            [f'{where}: {what}' for where, what in copies.found],
+            copies,
         )
 
 
-def warn(headline: str, lines: list[str]) -> None:
-    """A warning in the log, with the first ``SHOWN`` of ``lines``."""
-    more = [f'and {len(lines) - SHOWN:,} more'] if len(lines) > SHOWN else []
-    text = '\n  '.join([f'{headline}:', *lines[:SHOWN], *more])
+def warn(headline: str, problems: Problems | Sequence[str]) -> None:
+    """A warning in the log, with the first ``SHOWN`` of ``problems``."""
+    if isinstance(problems, Problems):
+        problems = [f'{where}: {what}' for where, what in problems.found]
+    more = [f'and {len(problems) - SHOWN:,} more'] if len(problems) > SHOWN else []
+    text = '\n  '.join([f'{headline}:', *problems[:SHOWN], *more])
     print_log(printable(text), logger='current', level=30)
-
-
-def ranges(numbers: list[int]) -> list[tuple[int, int]]:
-    """Runs of consecutive numbers, first and last; ``numbers`` ascend."""
-    array = np.array(numbers)
-    if not len(array):
-        return []
-    breaks = (np.diff(array) > 1).nonzero()[0]
-    firsts, lasts = np.r_[0, breaks + 1], np.r_[breaks, len(array) - 1]
-    return [(int(array[a]), int(array[b])) for a, b in zip(firsts, lasts, strict=True)]

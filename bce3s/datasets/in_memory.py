@@ -1,9 +1,21 @@
-"""Small data sets as ONE uint8 tensor: a batch is one gather, and no worker process is needed."""
+"""Small long-tailed data sets, each ONE uint8 tensor: plain PyTorch data sets, without MMEngine.
+
+>>> train = DigitsLT()
+>>> len(train), train.class_counts
+(405, [120, 86, 61, 44, 31, 22, 16, 11, 8, 6])
+>>> image, label = train[0]
+>>> image.shape, image.dtype, train.classes[label]
+(torch.Size([1, 8, 8]), torch.uint8, '0')
+
+Configs know the same classes, wrapped to give whole batches: :mod:`bce3s.registered`.
+"""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-from collections.abc import Sequence
+import pickle
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +23,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from bce3s.datasets import download, sources
+from bce3s.datasets.archives import extract, require_md5
+from bce3s.datasets.download import once_per_node, try_fetch
 from bce3s.datasets.long_tailed import (
     check_keep_classes,
     check_labels,
@@ -20,46 +33,51 @@ from bce3s.datasets.long_tailed import (
     new_labels,
     select_subset,
 )
-from bce3s.datasets.readers import (
-    read_cifar_binary,
-    read_cifar_pickle,
-    read_digits,
-    read_idx,
-    require_pair,
-)
 from bce3s.errors import BCE3SError
-from bce3s.registry import DATASETS, FUNCTIONS
 
 Arrays = tuple[np.ndarray, np.ndarray, str]  # images (N, C, H, W), labels (N,), where they are from
 
-
-@FUNCTIONS.register_module()
-def passthrough(batch: Any) -> Any:
-    """The collate function of data sets whose ``__getitems__`` returns the batch itself."""
-    return batch
+ACCEPT = ', or to use it all the same: verify=False'
+_CIFAR10 = 'airplane automobile bird cat deer dog frog horse ship truck'
+_CIFAR100 = """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+    butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab
+    crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard
+    lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom
+    oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+    possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake
+    spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor
+    train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+_FASHION = 'T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot'
 
 
 class InMemoryLongTailed(Dataset):
     """A training set, long-tailed or whole, or the test set that belongs to it.
 
+    An item is ``(image, label)``: with a ``transform`` what that makes of a PIL image, as in
+    torchvision; without one the uint8 tensor (C, H, W).
+
     Args:
-        split: ``train`` (subsampled) or ``test``.
         imbalance_factor, imbalance, n_max: see :func:`~.long_tailed.class_counts`; ``n_max`` None
             is the data set's own. ``imbalance='none'`` keeps every image; then it must be None.
-        rule: ``first_n`` or ``ldam``, see :func:`~.long_tailed.select_subset`.
+        rule: ``first_n`` or ``ldam``, see :func:`~.long_tailed.select_subset`; ``seed`` is that of
+            ``ldam``, 0 in the literature.
+        train: the (subsampled) training set, or the whole test set.
+        transform: PIL image -> anything.
         keep_classes: indices of the classes to keep, in the order of their new labels 0, 1, ...;
             None keeps all. The number of classes of the model's head must follow.
         test_per_class: keep the first so many test images of each class; None keeps all.
 
     Attributes:
         images: (N, C, H, W) uint8. In the training set ordered by class.
-        labels: (N,) int64.
+        targets: (N,) int64, also called ``labels``.
         classes: names of the classes kept.
-        metainfo: ``dataset``, ``split``, ``classes``, ``class_counts`` (of the TRAINING set, on the
-            test set too) and ``subset``: ``rule``, ``imbalance``, ``imbalance_factor``, ``n_max``
-            of the training set (the last two None for ``none``), ``keep_classes``,
-            ``test_per_class``, ``size`` and ``sha256`` (the bytes of ``images``, then of ``labels``
-            as little-endian int64) of this split.
+        class_counts: images of each class in the TRAINING set, on the test set too.
+        metainfo: ``dataset``, ``split``, ``classes``, ``class_counts`` and ``subset``: ``rule``,
+            ``imbalance``, ``imbalance_factor``, ``n_max`` of the training set (the last two None
+            for ``none``), ``keep_classes``, ``test_per_class``, ``size`` and ``sha256`` (the bytes
+            of ``images``, then of ``targets`` as little-endian int64) of this split.
 
     Raises:
         BCE3SError: an argument out of its range, a class with too few images, a file that is
@@ -71,38 +89,43 @@ class InMemoryLongTailed(Dataset):
 
     def __init__(
         self,
-        split: str = 'train',
         imbalance_factor: float = 100,
-        imbalance: str = 'exp',
         rule: str = 'first_n',
+        train: bool = True,
+        transform: Callable[[Any], Any] | None = None,
+        seed: int = 0,
+        *,
+        imbalance: str = 'exp',
         n_max: int | None = None,
         keep_classes: Sequence[int] | None = None,
         test_per_class: int | None = None,
     ) -> None:
-        if split not in ('train', 'test'):
-            raise BCE3SError(f"{type(self).__name__}: split is {split!r}; use 'train' or 'test'")
-        self.split, self._kept = split, keep_classes
+        self.transform, self._kept = transform, keep_classes
         if keep_classes is not None:
             check_keep_classes(keep_classes, len(self.classes))
             self.classes = tuple(self.classes[k] for k in keep_classes)
         if test_per_class is not None:
             check_number('test_per_class', test_per_class)
         counts = self._profile(imbalance, imbalance_factor, n_max)  # before anything is read
-        images, labels, source = self._read(split)
-        if imbalance == 'none':
-            whole = labels if split == 'train' else self._read('train')[1]
+        images, labels, source = self._read(train)
+        if counts is None:
+            whole = labels if train else self._read(True)[1]
             counts = np.bincount(whole, minlength=len(self.classes)).tolist()
-        if split == 'train':
-            kept = select_subset(labels, counts, rule, self.classes, source)
+        if train:
+            kept = select_subset(labels, counts, rule, self.classes, source, seed)
         elif test_per_class is not None:
             few = [test_per_class] * len(counts)
             kept = np.sort(select_subset(labels, few, 'first_n', self.classes, source))
         else:
             kept = np.arange(len(labels))
         images, labels = images[kept], labels[kept].astype('<i8')
+        digest = hashlib.sha256(images)
+        digest.update(labels)
+        self.images, self.targets = torch.from_numpy(images), torch.from_numpy(labels)
+        self.labels, self.class_counts = self.targets, counts
         self.metainfo = dict(
             dataset=type(self).__name__,
-            split=split,
+            split='train' if train else 'test',
             classes=list(self.classes),
             class_counts=counts,
             subset=dict(
@@ -113,19 +136,17 @@ class InMemoryLongTailed(Dataset):
                 keep_classes=None if keep_classes is None else [int(k) for k in keep_classes],
                 test_per_class=test_per_class,
                 size=len(labels),
-                sha256=_sha256(images, labels),
+                sha256=digest.hexdigest(),
             ),
         )
-        self.images = torch.from_numpy(images)
-        self.labels = torch.from_numpy(labels)
 
-    def read(self, split: str) -> Arrays:
-        """All images and labels of ``split`` in file order, of all classes."""
+    def read(self, train: bool) -> Arrays:
+        """All images and labels of a split in file order, of all classes."""
         raise NotImplementedError
 
-    def _read(self, split: str) -> Arrays:
+    def _read(self, train: bool) -> Arrays:
         """:meth:`read`, of the classes kept, with their new labels."""
-        images, labels, source = self.read(split)
+        images, labels, source = self.read(train)
         every = len(type(self).classes)
         check_labels(labels, every, source)
         if self._kept is not None:
@@ -146,30 +167,18 @@ class InMemoryLongTailed(Dataset):
         return None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
-    def __getitem__(self, index: int) -> dict:
-        """inputs (C, H, W) uint8; labels and indices: 0-dim int64."""
-        return self._take(torch.tensor(index))
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = self.images[index], int(self.targets[index])
+        if self.transform is None:
+            return image, label
+        from PIL import Image
 
-    def __getitems__(self, indices: Sequence[int]) -> dict:
-        """The batch in one gather: inputs (B, C, H, W) uint8; labels, indices (B,) int64."""
-        return self._take(torch.as_tensor(indices))
-
-    def _take(self, index: torch.Tensor) -> dict:
-        return dict(
-            inputs=self.images[index],
-            data_samples=dict(labels=self.labels[index], indices=index),
-        )
+        pixels = image.permute(1, 2, 0).numpy()
+        return self.transform(Image.fromarray(pixels[..., 0] if len(image) == 1 else pixels)), label
 
 
-def _sha256(images: np.ndarray, labels: np.ndarray) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(images).data)
-    digest.update(labels.tobytes())
-    return digest.hexdigest()
-
-
-@DATASETS.register_module()
 class DigitsLT(InMemoryLongTailed):
     """scikit-learn's handwritten digits (UCI optdigits test part): 1,797 real images, 8 x 8, grey.
 
@@ -178,122 +187,290 @@ class DigitsLT(InMemoryLongTailed):
     Arguments: see :class:`InMemoryLongTailed`.
     """
 
-    classes = sources.DIGIT_CLASSES
+    classes = tuple('0123456789')
     default_n_max = 120
     held_out = 50  # of each class, for the test set
 
-    def __init__(self, split: str = 'train', imbalance_factor: float = 20, **options: Any) -> None:
-        super().__init__(split, imbalance_factor, **options)
+    def __init__(self, imbalance_factor: float = 20, *args: Any, **options: Any) -> None:
+        super().__init__(imbalance_factor, *args, **options)
 
-    def read(self, split: str) -> Arrays:
-        images, labels = read_digits()
-        # how many of its class come before it in the file
-        rank = np.zeros(len(labels), np.int64)
+    def read(self, train: bool) -> Arrays:
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
+        labels = digits.target.astype(np.int64)
+        rank = np.zeros(len(labels), np.int64)  # how many of its class come before it in the file
         for k in range(10):
             rank[labels == k] = np.arange((labels == k).sum())
-        mine = (rank < self.held_out) == (split == 'test')
+        mine = (rank >= self.held_out) == train
         return images[mine], labels[mine], "scikit-learn's digits"
 
 
 class DownloadedLongTailed(InMemoryLongTailed):
-    """A data set whose files are found below ``data_root`` or downloaded to it.
+    """A data set whose files are found below ``root`` or downloaded to it.
+
+    Names, addresses and checksums are those of torchvision's class ``published``. Pickles are read
+    through an allow-list: reading executes nothing.
 
     Args:
-        data_root: the folder of the data sets, absolute or relative to the working directory.
+        root: the folder of the data sets.
         download: fetch what is missing; in several processes, one of each node does.
-        verify: insist on the published checksums (and, of files without one, on the published
-            number of images); ``False`` accepts other copies, such as one in another order.
+        verify: insist on the published checksums; ``False`` accepts other copies, such as one that
+            was packed anew.
         The others: see :class:`InMemoryLongTailed`.
     """
 
+    published: str
+
     def __init__(
         self,
-        *args: Any,
-        data_root: str = 'data',
-        download: bool = True,
+        root: str | Path,
+        imbalance_factor: float = 100,
+        rule: str = 'first_n',
+        train: bool = True,
+        transform: Callable[[Any], Any] | None = None,
+        download: bool = False,
+        seed: int = 0,
+        *,
         verify: bool = True,
         **options: Any,
     ) -> None:
-        self.root = Path(data_root).expanduser()
-        self.download = download
-        self.verify = verify
-        super().__init__(*args, **options)
+        self.root = Path(root).expanduser()
+        self.download, self.verify = download, verify
+        super().__init__(imbalance_factor, rule, train, transform, seed, **options)
+
+    @classmethod
+    def source(cls) -> Any:
+        """torchvision's class, which knows the files."""
+        import torchvision
+
+        return getattr(torchvision.datasets, cls.published)
+
+    @classmethod
+    def downloads(cls) -> list[tuple[str, list[str], str]]:
+        """Of all that is fetched: path below ``root``, addresses, MD5."""
+        raise NotImplementedError
+
+    @classmethod
+    def files(cls, root: Path, train: bool) -> list[tuple[Path, str | None]]:
+        """The files of a split, each with its MD5 where one is published.
+
+        Raises:
+            BCE3SError: one is missing; says where to get it and where to put it.
+        """
+        raise NotImplementedError
+
+    def obtain(self, train: bool) -> None:
+        """Leaves the files of a split below ``root``, as far as they can be had."""
+        raise NotImplementedError
+
+    def obtained(self, train: bool) -> list[tuple[Path, str | None]]:
+        """:meth:`files`, fetched where they are missing; whether they are the published ones."""
+        once_per_node(lambda: self.obtain(train))
+        files = self.files(self.root, train)
+        for path, md5 in files:
+            if self.verify and md5:
+                require_md5(path, md5, ACCEPT)
+        return files
 
 
-@DATASETS.register_module()
 class CIFAR10LT(DownloadedLongTailed):
-    """Long-tailed CIFAR-10, 3 x 32 x 32: 5,000 images of class 0 at most, 10,000 test images.
+    """Long-tailed CIFAR-10, 3 x 32 x 32: 5,000 images of class 0 at most, 10,000 test images."""
 
-    Read from the binary or the Python layout; both have the images in the same order.
-    """
-
-    classes = sources.CIFAR10_CLASSES
+    classes = tuple(_CIFAR10.split())
     default_n_max = 5000
-    archives = sources.CIFAR10
-    file_size = {'train': 10000, 'test': 10000}  # images in each file
+    published = 'CIFAR10'
 
-    def read(self, split: str) -> Arrays:
-        download.once_per_node(
-            lambda: download.obtain_archive(
-                self.archives, self.root, split, self.download, self.verify
+    @classmethod
+    def downloads(cls) -> list[tuple[str, list[str], str]]:
+        source = cls.source()
+        return [(source.filename, [source.url], source.tgz_md5)]
+
+    @classmethod
+    def files(cls, root: Path, train: bool) -> list[tuple[Path, str | None]]:
+        source = cls.source()
+        names = source.train_list if train else source.test_list
+        files = [(root / source.base_folder / name, md5) for name, md5 in names]
+        for path, _ in files:
+            if not path.is_file():
+                raise BCE3SError(_missing(path, [source.url], root / source.filename))
+        return files
+
+    def obtain(self, train: bool) -> None:
+        source = self.source()
+        lists = source.train_list if train else source.test_list
+        paths = [self.root / source.base_folder / name for name, _ in lists]
+        archive = self.root / source.filename
+        missing = next((path for path in paths if not path.is_file()), None)
+        if missing is None or not (archive.is_file() or self.download):
+            return
+        if not archive.is_file():
+            _fetch([source.url], archive, source.tgz_md5, missing)
+        elif self.verify:
+            require_md5(archive, source.tgz_md5, ACCEPT)
+        names = [
+            f'{source.base_folder}/{name}' for name, _ in (*source.train_list, *source.test_list)
+        ]
+        if lacking := extract(archive, {name: name for name in names}, self.root).missing:
+            raise BCE3SError(
+                f'{archive} cannot be unpacked: it has no {lacking[0]}; delete it and fetch '
+                f'{source.url} again'
             )
-        )
-        archive = download.require_archive(self.archives, self.root, split)
-        folder, files = self.root / archive.folder, getattr(archive, split)
-        records = self.file_size[split] if self.verify else None
-        parts = [self._read_file(archive.label_bytes, folder, file, records) for file in files]
-        if len(parts) == 1:  # concatenating would copy it
-            return *parts[0], str(folder / files[0].name)
-        images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return images, labels, str(folder)
 
-    def _read_file(
-        self, label_bytes: int | None, folder: Path, file: sources.Published, records: int | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if label_bytes is None:
-            return read_cifar_pickle(folder / file.name, file.md5, self.verify)
-        return read_cifar_binary(folder / file.name, label_bytes, records)
+    def read(self, train: bool) -> Arrays:
+        paths = [path for path, _ in self.obtained(train)]
+        parts = [read_cifar(path) for path in paths]
+        source = str(paths[0] if len(paths) == 1 else paths[0].parent)
+        return *(np.concatenate(arrays) for arrays in zip(*parts, strict=True)), source
 
 
-@DATASETS.register_module()
 class CIFAR100LT(CIFAR10LT):
     """Long-tailed CIFAR-100 (fine labels): 500 images of class 0 at most, 10,000 test images."""
 
-    classes = sources.CIFAR100_CLASSES
+    classes = tuple(_CIFAR100.split())
     default_n_max = 500
-    archives = sources.CIFAR100
-    file_size = {'train': 50000, 'test': 10000}
+    published = 'CIFAR100'
 
 
-@DATASETS.register_module()
 class MNISTLT(DownloadedLongTailed):
     """Long-tailed MNIST, 1 x 28 x 28: 5,000 images of class 0 at most (the smallest of the ten
     classes has 5,421, so a round number below it serves every class), 10,000 test images.
+
+    Files lie in ``mnist/raw`` or ``MNIST/raw``, gzipped or not; only gzipped ones have checksums.
     """
 
-    classes = sources.DIGIT_CLASSES
+    classes = tuple('0123456789')
     default_n_max = 5000
-    source = sources.MNIST
+    published = 'MNIST'
+    folders = ('mnist/raw', 'MNIST/raw')
 
-    def read(self, split: str) -> Arrays:
-        prefix = 'train' if split == 'train' else 't10k'
-        names = [f'{prefix}-images-idx3-ubyte', f'{prefix}-labels-idx1-ubyte']
-        download.once_per_node(
-            lambda: download.obtain_idx(self.source, self.root, names, self.download)
-        )
-        paths = [download.require_idx(self.source, self.root, name) for name in names]
-        images, labels = (
-            read_idx(path, self.source.md5[name], self.source.unpacked.get(name), self.verify)
-            for path, name in zip(paths, names, strict=True)
-        )
-        require_pair(paths, images, labels)
+    @classmethod
+    def downloads(cls) -> list[tuple[str, list[str], str]]:
+        source = cls.source()
+        return [
+            (f'{cls.folders[0]}/{name}', [f'{m}{name}' for m in source.mirrors], md5)
+            for name, md5 in source.resources
+        ]
+
+    @classmethod
+    def _of(cls, train: bool) -> list[tuple[str, list[str], str]]:
+        """Images and labels of a split."""
+        prefix = 'train' if train else 't10k'
+        return [each for each in cls.downloads() if Path(each[0]).name.startswith(prefix)]
+
+    @classmethod
+    def _find(cls, root: Path, name: str) -> Path | None:
+        packed = Path(name).name
+        paths = [root / d / n for d in cls.folders for n in (packed.removesuffix('.gz'), packed)]
+        return next((path for path in paths if path.is_file()), None)
+
+    @classmethod
+    def files(cls, root: Path, train: bool) -> list[tuple[Path, str | None]]:
+        files = []
+        for name, urls, md5 in cls._of(train):
+            path = cls._find(root, name)
+            if path is None:
+                raise BCE3SError(_missing(root / name, urls, root / name))
+            files.append((path, md5 if path.suffix == '.gz' else None))
+        return files
+
+    def obtain(self, train: bool) -> None:
+        for name, urls, md5 in self._of(train):
+            if self.download and self._find(self.root, name) is None:
+                _fetch(urls, self.root / name, md5, self.root / name)
+
+    def read(self, train: bool) -> Arrays:
+        paths = [path for path, _ in self.obtained(train)]
+        images, labels = map(read_idx, paths)
+        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+            raise BCE3SError(
+                f'{paths[0]} {images.shape} and {paths[1]} {labels.shape} do not belong together: '
+                'delete both and fetch them again'
+            )
         return images[:, None], labels.astype(np.int64), str(paths[1])
 
 
-@DATASETS.register_module()
 class FashionMNISTLT(MNISTLT):
     """Long-tailed Fashion-MNIST, 1 x 28 x 28: 6,000 images of class 0 at most, 10,000 test."""
 
-    classes = sources.FASHION_MNIST_CLASSES
+    classes = tuple(_FASHION.split(','))
     default_n_max = 6000
-    source = sources.FASHION_MNIST
+    published = 'FashionMNIST'
+    folders = ('fashion-mnist/raw', 'FashionMNIST/raw')
+
+
+# ------------------------------------------------------------------------------------------- files
+def _fetch(urls: Sequence[str], path: Path, md5: str, missing: Path) -> None:
+    if failures := try_fetch(urls, path, md5):
+        raise BCE3SError(_missing(missing, urls, path, failures))
+
+
+def _missing(path: Path, urls: Sequence[str], target: Path, failures: Sequence[str] = ()) -> str:
+    why = f' Downloading failed: {"; ".join(failures)}.' if failures else ''
+    return (
+        f'{path} is missing.{why} Download {" or ".join(urls)} and put it at {target}, or name the '
+        'folder that has the data (root; dataset.data_root of a config)'
+    )
+
+
+_NUMPY_GLOBALS = {
+    ('numpy', 'ndarray'): np.ndarray,
+    ('numpy', 'dtype'): np.dtype,
+    # NumPy's own name for it moved in version 2; the published files have the old one
+    ('numpy.core.multiarray', '_reconstruct'): np.empty(0).__reduce__()[0],
+    ('numpy._core.multiarray', '_reconstruct'): np.empty(0).__reduce__()[0],
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Builds containers, numbers, strings and NumPy arrays; anything else is refused, not called.
+
+    Raises:
+        BCE3SError: the pickle asks for another global (named).
+    """
+
+    def find_class(self, module: str, name: str) -> object:
+        try:
+            return _NUMPY_GLOBALS[module, name]
+        except KeyError:
+            raise BCE3SError(
+                f'it asks for {module}.{name}, which no CIFAR file needs; nothing of it was '
+                'executed. Remove it and fetch the data set again'
+            ) from None
+
+
+def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """One batch file of CIFAR -> images (N, 3, 32, 32) uint8, labels (N,) int64."""
+    try:
+        with path.open('rb') as file:
+            entry = _ArrayUnpickler(file, encoding='bytes').load()
+        entry = {k.decode() if isinstance(k, bytes) else k: v for k, v in entry.items()}
+        images = np.asarray(entry['data'])
+        labels = np.asarray(entry['fine_labels' if 'fine_labels' in entry else 'labels'])
+        if images.dtype != np.uint8 or labels.dtype.kind not in 'iu':
+            raise ValueError(f'pixels are {images.dtype}, labels {labels.dtype}')
+        return images.reshape(len(labels), 3, 32, 32), labels.astype(np.int64)
+    except BCE3SError as error:
+        raise BCE3SError(f'{path} is not safe to read: {error}') from None
+    except Exception as error:  # a damaged pickle can raise anything
+        raise _damaged(path, error) from error
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An IDX file of unsigned bytes, gzipped or not -> uint8 array of its shape."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == '.gz' else path.read_bytes()
+        if content[:3] != b'\0\0\x08' or content[3:4] not in (b'\x01', b'\x03'):
+            raise ValueError('no IDX file of bytes')
+        shape = np.frombuffer(content, '>u4', content[3], offset=4)
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)
+    except Exception as error:  # damaged data can raise anything
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> BCE3SError:
+    return BCE3SError(
+        f'{path} is truncated or damaged ({type(error).__name__}: {error}): delete it and fetch it '
+        'again'
+    )

@@ -13,12 +13,12 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import normpath
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bce3s.datasets.checks import Problems
+from bce3s.datasets.folders import EXTENSIONS
 from bce3s.datasets.tables import (
     DELIMITERS,
-    EXTENSIONS,
     LABEL_COLUMNS,
     OPTION,
     PATH_COLUMNS,
@@ -100,10 +100,13 @@ def read_list(
             once and each with its line: no path, no label, a number that is negative or above
             ``MAX_LABEL``, no known name, an image that is listed with two labels.
     """
-    path = Path(path)
+    path, problems = Path(path), Problems()
     content = list_content(path)
-    problems = Problems()
-    listing = read_listing(content, path, columns, problems, option)
+    text = decoded(content, path)
+    if kind_of(path) in DELIMITERS:
+        listing = read_table(text, path, columns, problems, option)
+    else:
+        listing = _lines(text, path, problems)
     labels, classes = _labels(listing, path, classes, names, problems)
     labels, listing = _once(labels, listing, path, problems)
     problems.raise_all(f'The list {path} has lines that cannot be used: correct or remove them')
@@ -114,26 +117,21 @@ def read_list(
     return ImageEntries(path, paths, labels, lines, classes, splits, git_blob_id(content), sha256)
 
 
-def read_listing(
-    content: bytes,
-    path: Path,
-    columns: Sequence[str] | None,
-    problems: Problems,
-    option: str = OPTION,
-) -> Listing:
-    """What a list says, as it is written; arguments as of :func:`read_list`."""
-    text = decoded(content, path)
-    if kind_of(path) in DELIMITERS:
-        return read_table(text, path, columns, problems, option)
-    return _lines(text, path, problems)
-
-
 def listed_at(root: str | Path, path: str) -> str:
     """Where a listed image lies; of a list made on Windows with ``/`` for back slashes."""
     place = os.path.join(root, path)
     if '\\' in path and not os.path.lexists(place):
         return os.path.join(root, path.replace('\\', '/'))
     return place
+
+
+def folders_of_classes(entries: ImageEntries, size: int) -> list[str] | None:
+    """(size,) names of the folders of the images, where each class has one of its own."""
+    names: list[set[str]] = [set() for _ in range(size)]
+    for path, label in zip(entries.paths, entries.labels, strict=True):
+        names[label].add(PurePosixPath(path).parent.name)
+    alone = [next(iter(each)) for each in names if len(each) == 1]
+    return alone if len(set(alone) - {''}) == size else None
 
 
 def git_blob_id(data: bytes) -> str:
@@ -219,27 +217,17 @@ def _labels(
     written = set(listing.labels) - {''}
     if classes is None and not names and all(map(_WHOLE.fullmatch, written)):
         numbers = {text: int(text) if len(text) <= len(str(MAX_LABEL)) else -1 for text in written}
-        classes, fault = None, _wrong_number
+        classes, fault = None, f'not in 0..{MAX_LABEL:,}'
     else:
-        classes, fault = list(classes or in_order(written)), _unknown_class
+        classes, fault = list(classes or in_order(written)), 'no class of the training set'
         numbers = {name: k for k, name in enumerate(classes)}
     labels = [numbers.get(label, -1) for label in listing.labels]
-    if min(labels, default=0) < 0:
-        for text, label, line in zip(listing.labels, labels, listing.lines, strict=True):
-            if label < 0:
-                what, cause = fault(text) if text else ('has no label', 'has no label')
-                problems.add(f'{path}:{line}', what, cause)
+    for i in (i for i, label in enumerate(labels) if label < 0):
+        what, cause = 'has no label', ''
+        if text := listing.labels[i]:
+            what, cause = f'the label {shown(text)} is {fault}', f'a label that is {fault}'
+        problems.add(f'{path}:{listing.lines[i]}', what, cause)
     return labels, classes
-
-
-def _wrong_number(text: str) -> tuple[str, str]:
-    why = 'negative: classes are numbered from 0' if text[0] == '-' else f'above {MAX_LABEL:,}'
-    return f'the label {shown(text)} is {why}', f'a label that is {why}'
-
-
-def _unknown_class(text: str) -> tuple[str, str]:
-    what = 'is a class that the training set does not have'
-    return f'{shown(text)} {what}', what
 
 
 def _once(

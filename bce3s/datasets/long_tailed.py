@@ -123,18 +123,21 @@ def select_subset(
     rule: str = 'first_n',
     classes: Sequence[str] | None = None,
     source: str = 'the data set',
+    seed: int = 0,
 ) -> np.ndarray:
     """Which images a long-tailed training set keeps.
 
     ``first_n``: the first n_k of class k in file order (BCE3S, weight balancing). ``ldam``: the
     first n_k after a shuffle of the class's indices, class by class, with NumPy's legacy generator
-    seeded 0 (LDAM, ProCo and most others). NumPy's global state is neither used nor changed.
+    and ``seed`` (0 in LDAM, ProCo and most others). NumPy's global state is neither used nor
+    changed.
 
     Args:
         labels: (N,) integers in 0..K-1, in file order.
         counts: K integers, the images to keep of each class.
         rule: ``first_n`` or ``ldam``.
         classes: K names, and ``source``: a file, for the sentence of an error.
+        seed: of ``ldam``.
 
     Returns:
         (sum of counts,) int64 indices into ``labels``: class 0 first, then class 1, ...
@@ -146,7 +149,7 @@ def select_subset(
         raise BCE3SError(f"rule is {rule!r}: use 'first_n' or 'ldam'")
     labels = np.asarray(labels)
     check_labels(labels, len(counts), source)
-    random = np.random.RandomState(0)  # legacy: the published subsets come from it
+    random = np.random.RandomState(seed)  # legacy: the published subsets come from it
     kept = []
     for k, need in enumerate(counts):
         indices = np.flatnonzero(labels == k)

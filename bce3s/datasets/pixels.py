@@ -10,12 +10,10 @@ from __future__ import annotations
 import io
 import os
 import stat
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fcntl import LOCK_EX, flock
 
 import cv2
 import numpy as np
@@ -30,7 +28,7 @@ REDUCED = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-HUGE = 1 << 25  # pixels (100 MB of RGB); above them images are read smaller and one at a time
+HUGE = 1 << 25  # pixels (100 MB of RGB); above them images are read smaller
 WHITE = (255, 255, 255)
 
 # Pillow warns above half its limit; here such images cost no more memory than one of them does
@@ -54,24 +52,17 @@ class Colours:
 USUAL = Colours()
 
 
-@dataclass(frozen=True)
-class Crop:
-    """A window of an upright image, in pixels, and whether it is mirrored left to right."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-    mirrored: bool = False
-
-
 class ImageFile:
-    """An image file of which the header is read; to be had from :func:`opened`.
+    """An image file of which the header is read.
 
     Attributes:
         path, data: where it is, and its bytes.
         huge: whether it has more than ``HUGE`` pixels.
         fast: whether it is decoded in less time where it is decoded smaller.
+        wide: whether it has more than 8 bits a value.
+
+    Raises:
+        BCE3SError: it cannot be read, or is no image.
     """
 
     def __init__(self, path: str, data: bytes | None = None) -> None:
@@ -84,6 +75,7 @@ class ImageFile:
         kind, mode = self._image.format, self._image.mode
         whole = self.data.endswith(b'\xff\xd9')  # OpenCV fills what a cut one lacks with grey
         self.fast = whole and kind in ('JPEG', 'MPO') and mode in ('L', 'RGB')
+        self.wide = self._deep or mode.startswith('I')
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -94,9 +86,7 @@ class ImageFile:
     @property
     def _orientation(self) -> int:
         with _blamed_on(self.path):
-            if (
-                not self.fast
-            ):  # a PNG's tags may stand behind its pixels; a TIFF is turned by Pillow
+            if not self.fast:  # a PNG's tags may follow its pixels; a TIFF is turned by Pillow
                 self._image.load()
             return orientation_of(self._image)
 
@@ -128,37 +118,6 @@ class ImageFile:
             values = _values(self._image, self.data if self._deep else None)
             return 0 if values is None else int(values[..., :3].max())
 
-    @property
-    def wide(self) -> bool:
-        """Whether it has more than 8 bits a value."""
-        return self._deep or self._image.mode.startswith('I')
-
-
-@contextmanager
-def opened(path: str, data: bytes | None = None) -> Iterator[ImageFile]:
-    """The image in a file (or in its bytes, ``data``). A huge one is had by one process and thread
-    of this user at a time, so that the memory holds.
-
-    Raises:
-        BCE3SError: it cannot be read, or is no image.
-    """
-    file = ImageFile(path, data)
-    if not file.huge:
-        yield file
-        return
-    lock = None
-    try:
-        name = os.path.join(tempfile.gettempdir(), f'bce3s-huge-image-{os.getuid()}')
-        lock = os.open(name, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        flock(lock, LOCK_EX)  # given up when the process ends, however it ends
-    except OSError:  # nowhere to write: then they are read together
-        pass
-    try:
-        yield file
-    finally:
-        if lock is not None:
-            os.close(lock)
-
 
 def pixels_of_file(path: str, colours: Colours = USUAL, side: int = 1 << 30) -> np.ndarray:
     """Upright pixels (H, W, 3) of the image in a file; a huge one may come smaller, with at least
@@ -167,8 +126,8 @@ def pixels_of_file(path: str, colours: Colours = USUAL, side: int = 1 << 30) -> 
     Raises:
         BCE3SError: the file cannot be read as an image.
     """
-    with opened(path) as file:
-        return file.pixels(colours, reduction_for(min(file.sides), side) if file.huge else 1)
+    file = ImageFile(path)
+    return file.pixels(colours, reduction_for(min(file.sides), side) if file.huge else 1)
 
 
 def pixels_of_picture(image: Image.Image, colours: Colours = USUAL) -> np.ndarray:
@@ -208,10 +167,9 @@ def read_bytes(path: str) -> bytes:
         BCE3SError: it cannot be read, or is empty.
     """
     with _blamed_on(path):
-        # A pipe would be waited for: without O_NONBLOCK when it is opened, then when it is read
-        with open(path, 'rb', 0, opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError('it is no regular file')
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+            raise OSError('it is no regular file')
+        with open(path, 'rb', 0) as file:
             data = file.read()
         if not data:
             raise OSError('the file is empty')
@@ -261,8 +219,7 @@ def _narrowed(image: Image.Image, values: np.ndarray, bits: int | None) -> Image
     """8 bits of each value: mode L, LA, RGB or RGBA."""
     colours, alpha = values[..., :3], values[..., 3:]
     bits = bits or max(8, int(colours.max()).bit_length())
-    upper = colours >> (bits - 8)
-    upper = np.minimum(upper, 255, out=upper).astype(np.uint8)
+    upper = np.minimum(colours >> (bits - 8), 255).astype(np.uint8)
     narrow = Image.fromarray(upper[..., 0] if upper.shape[2] == 1 else upper)
     if alpha.size:
         narrow.putalpha(Image.fromarray((alpha[..., 0] >> 8).astype(np.uint8)))
@@ -303,7 +260,7 @@ def _blamed_on(path: str, remedy: str = ': replace or remove it') -> Iterator[No
         raise BCE3SError(f'{path} cannot be read as an image ({why(error)}){remedy}.') from error
 
 
-def why(error: Exception) -> str:
+def why(error: BaseException | None) -> str:
     """The reason in a few words."""
     if isinstance(error, UnidentifiedImageError):  # whose text names an object in memory
         return 'damaged, or no image'

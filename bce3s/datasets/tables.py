@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bce3s.datasets.checks import Problems
+from bce3s.datasets.folders import EXTENSIONS
 from bce3s.errors import BCE3SError
 from bce3s.wording import counted
 
@@ -33,12 +34,7 @@ LABEL_COLUMNS = (
 )
 SPLIT_COLUMNS = (('split', 'subset', 'set'),)
 OPTION = "dataset.columns=('PATHS','LABELS')"  # how columns of other names are given
-DELIMITERS = {'.csv': ',', '.tsv': '\t'}
-OR_ELSE = {',': ',;\t'}  # what separates cells where commas are expected
-EXTENSIONS = (
-    *('.jpg', '.jpeg', '.jfif', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp'),
-    *('.gif', '.avif'),
-)
+DELIMITERS = {'.csv': ',;\t', '.tsv': '\t'}  # that are tried
 MARKS = {'1': True, '1.0': True, '0': False, '0.0': False}
 
 Rows = list[tuple[int, list[str]]]  # the line, from 1, and the cells
@@ -80,7 +76,7 @@ def read_table(
 
     Args:
         text: the table, with LF at the ends of lines.
-        path: where it is from; its name says what should separate the cells, see ``OR_ELSE``.
+        path: where it is from; its name says what may separate the cells, see ``DELIMITERS``.
         columns: names of the columns of paths and of labels; None: ``PATH_COLUMNS`` and
             ``LABEL_COLUMNS``.
         problems: takes what is wrong with single rows.
@@ -92,20 +88,19 @@ def read_table(
     """
     if columns is not None and (isinstance(columns, str) or len({*columns}) != 2):
         raise BCE3SError(f'columns is {columns!r}; give two names, of paths and of labels.')
-    delimiter = DELIMITERS[kind_of(path)]
-    tables = {each: _rows(text, each) for each in OR_ELSE.get(delimiter, delimiter)}
-    if not any(rows for rows, _ in tables.values()):
-        _note_fault(tables[delimiter], path, problems)
-        return Listing([], [], [])
+    tables = {each: _rows(text, each) for each in DELIMITERS[kind_of(path)]}
     firsts = {each: rows[0][1] for each, (rows, _) in tables.items() if rows}
-    if labelled:
+    layout = None
+    if firsts and labelled:
         layout = _layout(firsts, columns) or _one_hot(tables, columns)
-    else:
+    elif firsts:
         layout = _unlabelled(firsts)
-    if layout is None:
+    if firsts and layout is None:
         raise _unknown_layout(max(firsts.values(), key=len), path, columns, option)
-    _note_fault(tables[layout.delimiter], path, problems)
-    return _listing(tables[layout.delimiter][0], layout, path, problems)
+    rows, fault = tables[layout.delimiter] if layout else next(iter(tables.values()))
+    if fault is not None:
+        problems.add(f'{path}:{fault[0]}', f'is no row of a table ({fault[1]})')
+    return _listing(rows, layout, path, problems) if layout else Listing([], [], [])
 
 
 def kind_of(path: Path) -> str:
@@ -129,15 +124,10 @@ def _rows(text: str, delimiter: str) -> tuple[Rows, tuple[int, str] | None]:
     return rows, None
 
 
-def _note_fault(table: tuple[Rows, tuple[int, str] | None], path: Path, problems: Problems) -> None:
-    if table[1] is not None:
-        problems.add(f'{path}:{table[1][0]}', f'is no row of a table ({table[1][1]})')
-
-
 def _listing(rows: Rows, layout: _Layout, path: Path, problems: Problems) -> Listing:
     width = len(rows[0][1])
     at_split = called(rows[0][1], SPLIT_COLUMNS) if layout.headed else []
-    paths, labels, lines, splits = [], [], [], []
+    listing = Listing([], [], [], [] if at_split else None)
     for line, row in rows[layout.headed :]:
         if len(row) != width:
             first = 'header' if layout.headed else 'first row'
@@ -145,26 +135,23 @@ def _listing(rows: Rows, layout: _Layout, path: Path, problems: Problems) -> Lis
             problems.add(f'{path}:{line}', what)
         elif not row[layout.paths]:
             problems.add(f'{path}:{line}', 'has no path')
-        elif isinstance(layout.labels, dict) and _marked(row, layout.labels) is None:
+        elif (label := _label(row, layout.labels)) is None:
             problems.add(f'{path}:{line}', 'has not one 1 among the columns of the classes')
         else:
-            paths.append(row[layout.paths])
-            labels.append(_label(row, layout.labels))
-            lines.append(line)
-            splits += [row[at].strip() for at in at_split[:1]]
-    return Listing(paths, labels, lines, splits if at_split else None)
+            listing.paths.append(row[layout.paths])
+            listing.labels.append(label)
+            listing.lines.append(line)
+            if at_split:
+                listing.splits.append(row[at_split[0]].strip())
+    return listing
 
 
-def _label(row: list[str], at: int | dict[int, str] | None) -> str:
+def _label(row: list[str], at: int | dict[int, str] | None) -> str | None:
+    """None: there is not one 1 among the columns of classes."""
     if isinstance(at, dict):
-        return _marked(row, at) or ''
+        found = [name for column, name in at.items() if MARKS[row[column]]]
+        return found[0] if len(found) == 1 else None
     return '' if at is None else row[at].strip()
-
-
-def _marked(row: list[str], classes: dict[int, str]) -> str | None:
-    """The class of the only 1."""
-    found = [name for at, name in classes.items() if MARKS[row[at]]]
-    return found[0] if len(found) == 1 else None
 
 
 # ------------------------------------------------------------------------------- what is where
@@ -176,14 +163,15 @@ def _layout(firsts: dict[str, list[str]], columns: Sequence[str] | None) -> _Lay
             return _Layout(delimiter, at_path[0], at_label[0])
     if columns is not None:
         return None
-    headless = {d: images for d, first in firsts.items() if any(images := _images_in(first))}
+    pairs = {d: first for d, first in firsts.items() if len(first) == 2 and all(first)}
+    headless = {d: images for d, first in pairs.items() if any(images := _images_in(first))}
     if len(headless) == 1:
         delimiter, images = headless.popitem()
         if not all(images):
             return _Layout(delimiter, images.index(True), images.index(False), False)
-    for delimiter, first in firsts.items() if not headless else ():
+    for delimiter, first in pairs.items() if not headless else ():
         at_path, at_label = _columns(first, None)
-        if len(first) == 2 and all(first) and len(at_path) + len(at_label) == 1:
+        if len(at_path) + len(at_label) == 1:
             return _Layout(
                 delimiter, *(at_path or [1 - at_label[0]]), *(at_label or [1 - at_path[0]])
             )
@@ -213,7 +201,7 @@ def _unlabelled(firsts: dict[str, list[str]]) -> _Layout | None:
     for delimiter, first in firsts.items():
         if at := called(first, PATH_COLUMNS):
             return _Layout(delimiter, at[0], None)
-        images = [_is_image(cell) for cell in first[: 2 if len(first) == 2 else 1]]
+        images = _images_in(first[: 2 if len(first) == 2 else 1])
         if any(images):
             return _Layout(delimiter, images.index(True), None, False)
     return None
@@ -235,13 +223,9 @@ def called(header: list[str], names: Sequence[Sequence[str]]) -> list[int]:
     return next(filter(None, found), [])
 
 
-def _images_in(row: list[str]) -> list[bool]:
-    """Which of two cells are called like images; nothing of rows that are no path and label."""
-    return [_is_image(cell) for cell in row] if len(row) == 2 and all(row) else []
-
-
-def _is_image(cell: str) -> bool:
-    return cell.lower().endswith(EXTENSIONS)
+def _images_in(cells: list[str]) -> list[bool]:
+    """Which cells are called like images."""
+    return [cell.lower().endswith(EXTENSIONS) for cell in cells]
 
 
 def _unknown_layout(

@@ -77,7 +77,7 @@ class InputSpec:
             raise BCE3SError(f'The config of {run.folder} has an unknown data set, {config.type}.')
         if issubclass(kind, ImageFiles):
             names = ('size', 'resize', 'bits', 'ground')
-            size, resize, bits, ground = (_argument(kind, config, name) for name in names)
+            size, resize, bits, ground = (_argument(config, name) for name in names)
             if bits is None:
                 bits = ((meta or {}).get('dataset_meta') or {}).get('bits')
             return cls(3, int(size), int(size), int(resize), CENTRE, bits, tuple(ground))
@@ -96,9 +96,9 @@ class InputSpec:
         return Colours(self.bits, self.ground)
 
 
-def _argument(kind: type, config: ConfigDict, name: str) -> Any:
+def _argument(config: ConfigDict, name: str) -> Any:
     """What the config says, or else the constructor."""
-    return config.get(name, inspect.signature(kind).parameters[name].default)
+    return config.get(name, inspect.signature(ImageFiles).parameters[name].default)
 
 
 def to_uint8(image: Any, spec: InputSpec) -> Tensor:

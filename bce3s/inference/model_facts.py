@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -74,9 +73,7 @@ def evaluation_data(run: RunDirectory) -> Any:
     config = run.config[LOADERS[split]].dataset
     kind = DATASETS.get(config.type) if isinstance(config.type, str) else config.type
     if issubclass(kind, ImageFiles):
-        taken = inspect.signature(kind).parameters
-        quiet = {k: v for k, v in dict(check='none', duplicates='warn').items() if k in taken}
-        config = ConfigDict({**config, **quiet})
+        config = ConfigDict({**config, 'check': 'none', 'duplicates': 'warn'})
     dataset = DATASETS.build(config)
     return dataset.unaugmented() if hasattr(dataset, 'unaugmented') else dataset
 

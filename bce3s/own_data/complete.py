@@ -1,4 +1,4 @@
-"""A config for somebody's own images is completed: data, splits, settings."""
+"""A config for somebody's own images is completed: data, splits, settings; and described."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from typing import Any
 
 from mmengine.config import Config
 
-from bce3s.datasets.checks import bits_used
-from bce3s.datasets.file_checks import check_how
+from bce3s.datasets.checks import HOW, bits_used, one_of
 from bce3s.errors import BCE3SError
-from bce3s.own_data import written
-from bce3s.own_data.described import described
-from bce3s.own_data.found import FoundImages, find
-from bce3s.own_data.listed import ListOptions
+from bce3s.own_data.find import ListOptions, find
+from bce3s.own_data.found import FOLDER, FoundImages, quoted, read_splits, write_splits
 from bce3s.own_data.pretrained import init_cfg_of
 from bce3s.own_data.settings import CHOICES, NETWORKS, Facts, Settings, choose
-from bce3s.own_data.sound import sound
-from bce3s.own_data.splits import hold_out
+from bce3s.own_data.splits import hold_out, usable
+from bce3s.processes import cores
+from bce3s.wording import counted
 
 COMMAND = 'python tools/train.py configs/bce3s/my_folder.py --cfg-options data_root=PATH'
 KEYS = ('data_root', 'own_data')  # of the config, gone when it is complete
@@ -51,17 +49,15 @@ def complete(
             splits that have gone, or a work dir that cannot be written to.
     """
     options = _options(cfg.own_data)
-    folder = Path(work_dir).expanduser().resolve() / written.FOLDER
-    before = written.read(folder) if keep else None
-    if before is None:
-        if cfg.data_root in (None, ''):
-            raise BCE3SError(f'data_root, the folder with your images, is not given: {COMMAND}')
-        found, facts = _prepared(_path(cfg.data_root), options)
-    else:
+    folder = Path(work_dir).expanduser().resolve() / FOLDER
+    before = read_splits(folder) if keep else None
+    if before is not None:
         found, facts = before
-        if cfg.data_root is not None:
-            _check_place(found, _path(cfg.data_root))
-        _check_there(found)
+        _check_before(found, cfg.data_root)
+    elif cfg.data_root in (None, ''):
+        raise BCE3SError(f'data_root, the folder with your images, is not given: {COMMAND}')
+    else:
+        found, facts = _prepared(_path(cfg.data_root), options)
     if Path(work_dir).resolve() == found.root:
         raise BCE3SError(
             f'{work_dir} holds the images: give another --work-dir, so that the figures of the run '
@@ -69,24 +65,23 @@ def complete(
         )
     rank = os.environ.get('RANK', '0')
     if write and before is None and os.environ.get('LOCAL_RANK', rank) == '0':
-        written.write(folder, found, facts)
+        write_splits(folder, found, facts)
     init_cfg, network = init_cfg_of(options.get('pretrained'))
     fixed = {key: options.get(key) for key in CHOICES}
     fixed['network'] = fixed['network'] or network
     settings = choose(facts, fixed, init_cfg is not None)
-    fill_in(cfg, found, facts, settings, folder)
-    bits = _fill_colours(cfg, found, options.get('ground'))
+    bits = bits_used([os.path.join(found.root, path) for path, _ in found.splits['train']])
+    ground = options.get('ground')
+    colours = ({} if bits is None else dict(bits=bits)) | (
+        {} if ground is None else dict(ground=list(ground))
+    )
+    fill_in(cfg, found, facts, settings, folder, colours)
     if init_cfg is not None:
         cfg.model.backbone.init_cfg = init_cfg
     for key in KEYS:
         cfg._cfg_dict.pop(key)
     if rank == '0':
-        say(described(found, facts, settings, cfg))
-        if bits is not None and bits < 16:
-            say(
-                f'  note: Images of 16 bits use {bits} of them: their values are divided by '
-                f'{2 ** (bits - 8)}.'
-            )
+        say(described(found, facts, settings, cfg, bits))
     return found
 
 
@@ -128,8 +123,8 @@ def _path(data_root: Any) -> str:
 def _prepared(data_root: str, options: dict[str, Any]) -> tuple[FoundImages, Facts]:
     """Images that can be used, with a validation split; and the facts."""
     how = options.get('check', 'headers')
-    check_how('own_data', how)
-    found, marks = sound(find(data_root, list_options(options)), how)
+    one_of('own_data.check', how, HOW)
+    found, marks = usable(find(data_root, list_options(options)), how)
     found.root = found.root.resolve()
     if not found.splits.get('val'):
         found = hold_out(
@@ -162,18 +157,16 @@ def _median_side(found: FoundImages) -> int:
     return sorted(sides)[len(sides) // 2] if sides else 224
 
 
-def _check_place(found: FoundImages, data_root: str) -> None:
-    """``data_root`` must be the images' folder, a list in it, or a folder above it."""
-    path = Path(data_root).expanduser().resolve()
+def _check_before(found: FoundImages, data_root: Any) -> None:
+    """The images that a run was begun with must all be there when it goes on; ``data_root`` may be
+    their folder, a list in it, or a folder above it.
+    """
+    path = Path(_path(data_root or found.root)).expanduser().resolve()
     if path not in (found.root, *found.root.parents) and path.parent != found.root:
         raise BCE3SError(
-            f'This run was begun with the images in {found.root}, not {data_root}: leave data_root '
-            'out, or give another --work-dir.'
+            f'This run was begun with the images in {found.root}, not {path}: leave data_root out, '
+            'or give another --work-dir.'
         )
-
-
-def _check_there(found: FoundImages) -> None:
-    """The images that a run was begun with must all be there when it goes on."""
     images = [path for split in found.splits.values() for path, _ in split]
     gone = [path for path in images if not os.path.exists(found.root / path)]
     if gone:
@@ -186,9 +179,16 @@ def _check_there(found: FoundImages) -> None:
 
 # ---------------------------------------------------------------------------------------- filling
 def fill_in(
-    cfg: Config, found: FoundImages, facts: Facts, settings: Settings, folder: Path
+    cfg: Config,
+    found: FoundImages,
+    facts: Facts,
+    settings: Settings,
+    folder: Path,
+    colours: dict[str, Any],
 ) -> None:
-    """Sets what ``settings`` decide; what a config has besides stays."""
+    """Sets what ``settings`` decide; what a config has besides stays. ``colours``: how images
+    become RGB, which follows from the training images, as arguments of the data sets.
+    """
     _fill_model(cfg.model, facts, settings)
     _fill_schedule(cfg, settings)
     world = max(1, int(os.environ.get('WORLD_SIZE') or 1))
@@ -199,8 +199,8 @@ def fill_in(
         size=settings.size,
         resize=settings.resize,
         random_crop=settings.random_crop,
+        **colours,
     )
-    workers = number_of_workers(facts.device)
     test_batch = SIZE_OF_TEST_BATCH['small' if settings.size <= 64 else 'large']
     if 'test' in found.splits:
         cfg.test_dataloader = cfg.val_dataloader.copy()
@@ -208,22 +208,10 @@ def fill_in(
     for split in ('train', 'val', 'test'):
         if (loader := cfg.get(f'{split}_dataloader')) is not None:
             loader.dataset = dict(images, split=split)
-            loader.num_workers = workers
+            loader.num_workers = number_of_workers(facts.device)
             loader.pin_memory = facts.device == 'cuda'
             loader.batch_size = -(-settings.batch_size // world) if split == 'train' else test_batch
     cfg.auto_scale_lr = dict(enable=False, base_batch_size=settings.batch_size)
-
-
-def _fill_colours(cfg: Config, found: FoundImages, ground: Any) -> int | None:
-    """Makes part of the config how images become RGB, which follows from the training images; how
-    many bits those of more than 8 bits use, or None.
-    """
-    bits = bits_used([os.path.join(found.root, path) for path, _ in found.splits['train']])
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if (loader := cfg.get(name)) is not None:
-            loader.dataset.update({} if bits is None else dict(bits=bits))
-            loader.dataset.update({} if ground is None else dict(ground=list(ground)))
-    return bits
 
 
 def _fill_model(model: Any, facts: Facts, settings: Settings) -> None:
@@ -238,8 +226,7 @@ def _fill_model(model: Any, facts: Facts, settings: Settings) -> None:
 
 
 def _fill_schedule(cfg: Config, settings: Settings) -> None:
-    epochs = settings.epochs
-    hook = cfg.default_hooks.schedule
+    epochs, hook = settings.epochs, cfg.default_hooks.schedule
     hook.warmup_epochs = min(round(0.05 * settings.epochs), settings.epochs - 1)
     if hook.type == 'TwoStageHook':
         hook.lr = settings.finetune_lr
@@ -254,6 +241,53 @@ def number_of_workers(device: str) -> int:
     """Processes that read images: as many as there are CPUs, 8 at most; half of them where the
     training itself needs the CPUs.
     """
-    from bce3s.processes import cores
-
     return min(8, cores() if device == 'cuda' else max(1, cores() // 2))
+
+
+# ------------------------------------------------------------------------------------------- text
+def described(
+    found: FoundImages, facts: Facts, settings: Settings, cfg: Config, bits: int | None = None
+) -> str:
+    """What was found and chosen, in one block of text; ``bits``: that 16-bit images use."""
+    sums = {split: len(images) for split, images in found.splits.items()}
+    parts = ', '.join(f'{split} {number:,}' for split, number in sums.items())
+    made = ' (held out of the training images)' if 'val' in found.made else ''
+    both = '' if not cfg.train_cfg.get('finetune_epochs') else f' + {settings.finetune_epochs}'
+    second = f', second stage {settings.finetune_lr:g}' if both else ''
+    steps = -(-facts.images // settings.batch_size)
+    device = 'a GPU' if facts.device == 'cuda' else 'no GPU'
+    augment = ', '.join(op['type'].removeprefix('Batch') for op in settings.augment)
+    return '\n'.join(
+        [
+            f'{found.root}: {counted(facts.classes, "class")}, '
+            f'{counted(sum(sums.values()), "image")}, {facts.side} pixels a side (median); '
+            f'{parts}{made}',
+            f'  network    {settings.network} at {settings.size} x {settings.size} ({device})',
+            f'  batch      {settings.batch_size}, {counted(steps, "step")} an epoch',
+            f'  epochs     {settings.epochs}{both}, {counted(steps * settings.epochs, "step")} in '
+            'the first stage',
+            f'  rate       {settings.lr:g}{second}; resample {settings.resample:g}, beta '
+            f'{settings.beta:g}',
+            f'  augment    {augment}',
+            '  change with --cfg-options own_data.epochs=N own_data.size=PIXELS '
+            'own_data.network=NAME own_data.batch_size=N',
+            *(f'  note: {note}' for note in _notes(found, bits)),
+        ]
+    )
+
+
+def _notes(found: FoundImages, bits: int | None) -> list[str]:
+    """What was noted, and classes that are too rare to be measured."""
+    train, val = found.counts('train'), found.counts('val')
+    alone = [name for name, n in zip(found.classes, val, strict=True) if not n]
+    few = [name for name, n in zip(found.classes, train, strict=True) if n < 4]
+    notes = list(found.notes)
+    if alone:
+        notes.append(f'Without a validation image, so not measured: {quoted(alone)}.')
+    if few:
+        notes.append(f'With 3 training images or fewer: {quoted(few)}.')
+    if bits is not None and bits < 16:
+        notes.append(
+            f'Images of 16 bits use {bits} of them: their values are divided by {2 ** (bits - 8)}.'
+        )
+    return notes

@@ -1,23 +1,25 @@
-"""``tools/train.py CONFIG --dry-run``: what would be trained on what; nothing is written.
+"""``tools/train.py CONFIG --dry-run``: what would be trained on what, and how long it takes;
+nothing is written.
 
 Own data are also inspected for what commonly is wrong with them (:mod:`bce3s.own_data.inspection`).
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import OutOfMemoryError, nn
 
+from bce3s.datasets.frequencies import images_of_classes, summary
+from bce3s.datasets.in_memory import DownloadedLongTailed
+from bce3s.engine.run_directory import thresholds_of
 from bce3s.errors import BCE3SError
+from bce3s.own_data.duration import STEPS, estimate, in_words, measured
 from bce3s.own_data.found import FoundImages
-
-if TYPE_CHECKING:
-    from torch import nn
-
-LOADERS = ('train', 'val', 'test')
+from bce3s.own_data.inspection import format_findings, inspect
+from bce3s.registry import DATASETS, MODELS
 
 
 def dry_run(cfg: Config, found: FoundImages | None) -> int:
@@ -33,35 +35,38 @@ def dry_run(cfg: Config, found: FoundImages | None) -> int:
     Raises:
         BCE3SError: whatever would have ended the run before its first step.
     """
-    from bce3s.registry import MODELS
-
-    labels, names, counts = _of_own(found) if found else _of_loaders(cfg)
+    init_default_scope(cfg.get('default_scope', 'bce3s'))
+    if found:
+        labels = {split: [label for _, label in images] for split, images in found.splits.items()}
+        names, counts = found.classes, found.counts('train')
+    else:
+        labels, names, counts = _of_loaders(cfg)
     model = MODELS.build(cfg.model)
     print(f'\n{_settings(cfg, model)}', flush=True)
     if found:
         print(_time(cfg, model, found), flush=True)
-    print(f'\n{_frequencies(cfg, labels, names, counts)}', flush=True)
+    images = images_of_classes(counts, labels)
+    images['train'] = images.get('train', counts)
+    print(f'\n{summary(images, names, thresholds_of(cfg))}', flush=True)
     if found:
-        _inspect(found)
+        print('\nLooking at every image ...', flush=True)
+        print(format_findings(inspect(found)), flush=True)
     print('\nThis was a dry run: nothing was trained or written. Without --dry-run it begins.')
     return 0
 
 
-def _of_own(found: FoundImages) -> tuple[dict[str, list[int]], list[str], list[int]]:
-    """split -> labels, names of the classes, training counts."""
-    labels = {split: [label for _, label in images] for split, images in found.splits.items()}
-    return labels, found.classes, found.counts('train')
-
-
 def _of_loaders(cfg: Config) -> tuple[dict[str, list[int]], list[str], list[int]]:
-    """The same of any config, whose data sets are built for it."""
-    from bce3s.registry import DATASETS
-
+    """split -> labels, names of the classes, training counts; the data sets are built for it, and
+    those that would download what is missing say so instead.
+    """
     sets: dict[str, Any] = {}
-    for split in LOADERS:
+    for split in ('train', 'val', 'test'):
         loader = cfg.get(f'{split}_dataloader')
         if loader is not None:
-            dataset = DATASETS.build(_without_fetching(loader.dataset))
+            kind = DATASETS.get(loader.dataset.type)
+            fetches = isinstance(kind, type) and issubclass(kind, DownloadedLongTailed)
+            offline = dict(download=False) if fetches else {}
+            dataset = DATASETS.build({**loader.dataset, **offline})
             sets.setdefault(str(getattr(dataset, 'metainfo', {}).get('split', split)), dataset)
     if not sets or not all(hasattr(each, 'labels') for each in sets.values()):
         raise BCE3SError(
@@ -71,16 +76,6 @@ def _of_loaders(cfg: Config) -> tuple[dict[str, list[int]], list[str], list[int]
     counts = [int(n) for n in train.metainfo['class_counts']]
     names = [str(name) for name in train.metainfo.get('classes', range(len(counts)))]
     return {split: each.labels.tolist() for split, each in sets.items()}, names, counts
-
-
-def _without_fetching(dataset: dict) -> dict:
-    """A data set that would download what is missing says so instead."""
-    from bce3s.datasets.in_memory import DownloadedLongTailed
-    from bce3s.registry import DATASETS
-
-    kind = DATASETS.get(dataset['type'])
-    fetches = isinstance(kind, type) and issubclass(kind, DownloadedLongTailed)
-    return dict(dataset, download=False) if fetches else dataset
 
 
 def _settings(cfg: Config, model: nn.Module) -> str:
@@ -102,50 +97,11 @@ def _settings(cfg: Config, model: nn.Module) -> str:
 
 def _time(cfg: Config, model: nn.Module, found: FoundImages) -> str:
     """How long the training takes on this machine, estimated from a few steps."""
-    import torch
-
-    from bce3s.own_data.duration import STEPS, estimate, in_words, measured
-
     try:
         pace = measured(cfg, model, found)
-    except torch.OutOfMemoryError:
+    except OutOfMemoryError:
         return 'time       the memory is full after a step: give a smaller own_data.batch_size=N'
     return (
         f'time       {in_words(estimate(cfg, found, pace))} here, if nothing else runs '
         f'({STEPS} steps were timed: {pace.first:.2g} s each)'
     )
-
-
-def _frequencies(
-    cfg: Config, labels: dict[str, list[int]], names: list[str], counts: list[int]
-) -> str:
-    from bce3s.datasets.frequencies import images_of_classes, summary
-    from bce3s.engine.run_directory import thresholds_of
-
-    images = images_of_classes(counts, labels)
-    images['train'] = images.get('train', counts)
-    return summary(images, names, thresholds_of(cfg))
-
-
-def _inspect(found: FoundImages) -> None:
-    """Prints what looks wrong with the images, which are all decoded for it."""
-    from bce3s.own_data.inspection import format_findings, inspect
-
-    print('\nLooking at every image ...', flush=True)
-    findings = inspect(found, _Progress())
-    print(format_findings(findings) or 'Nothing looks wrong.', flush=True)
-
-
-class _Progress:
-    """``12,000 of 30,000`` on a terminal, twice a second."""
-
-    def __init__(self) -> None:
-        self.last = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if not sys.stdout.isatty() or (now - self.last < 0.5 and done < total):
-            return
-        self.last = now
-        sys.stdout.write(f'\r\x1b[K  {done:,} of {total:,}' if done < total else '\r\x1b[K')
-        sys.stdout.flush()

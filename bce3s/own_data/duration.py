@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,14 +59,25 @@ def measured(
     start = clock()
     images, labels = _images(cfg, found)
     read = (clock() - start) / len(images)
-    data = partial(_batch, images, labels)
     optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9))
-    step, batch = partial(model.train_step, optim_wrapper=optimizer), _drawn(cfg)
-    seconds = partial(_seconds, clock=clock, device=device)
-    first = seconds(lambda: step(data(batch)), model.train())
-    test = seconds(lambda: model.test_step(data(cfg.train_dataloader.batch_size)), model.eval())
+
+    def seconds(action: Callable[..., Any], size: int, **options: Any) -> float:
+        """Mean of ``STEPS``, after one that is not timed."""
+        rows = torch.arange(size) % len(images)
+        samples = dict(labels=labels[rows], indices=rows)
+        for step in range(STEPS + 1):
+            if step == 1:
+                finish()
+                start = clock()
+            action(dict(inputs=images[rows], data_samples=dict(samples)), **options)
+        finish()
+        return (clock() - start) / STEPS
+
+    finish = torch.cuda.synchronize if device.type == 'cuda' else lambda: None
+    first = seconds(model.train().train_step, _drawn(cfg), optim_wrapper=optimizer)
+    test = seconds(model.eval().test_step, cfg.train_dataloader.batch_size)
     model.finetune_classifier()
-    second = seconds(lambda: step(data(batch)), model.train())
+    second = seconds(model.train().train_step, _drawn(cfg), optim_wrapper=optimizer)
     return Pace(read, first, second, test)
 
 
@@ -86,28 +96,6 @@ def _images(cfg: Config, found: FoundImages) -> tuple[torch.Tensor, torch.Tensor
             images.append(torch.zeros(3, dataset.size, dataset.size, dtype=torch.uint8))
         labels.append(entries[i][1])
     return torch.stack(images), torch.tensor(labels)
-
-
-def _batch(images: torch.Tensor, labels: torch.Tensor, size: int) -> dict[str, Any]:
-    rows = torch.arange(size) % len(images)
-    return dict(inputs=images[rows], data_samples=dict(labels=labels[rows], indices=rows))
-
-
-def _seconds(
-    action: Callable[[], Any], _: nn.Module, clock: Callable[[], float], device: torch.device
-) -> float:
-    action()
-    _finish(device)
-    start = clock()
-    for _ in range(STEPS):
-        action()
-    _finish(device)
-    return (clock() - start) / STEPS
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
 
 
 def _drawn(cfg: Config) -> int:

@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from bce3s.datasets.checks import bits_used
 from bce3s.datasets.decoding import read_centre
-from bce3s.datasets.file_checks import check_how
-from bce3s.datasets.image_files import ImageFiles, Images, check_split
-from bce3s.datasets.lists import ImageEntries, read_list
-from bce3s.datasets.pixels import WHITE
+from bce3s.datasets.image_files import ImageFiles, Images
+from bce3s.datasets.lists import read_list
 from bce3s.errors import BCE3SError
-from bce3s.own_data.written import read_facts
+from bce3s.own_data.found import read_facts
 from bce3s.registry import DATASETS
 
 
 @DATASETS.register_module()
 class OwnImages(ImageFiles):
-    """Images of the lists that a run wrote down, see :mod:`bce3s.own_data.written`.
-
-    What ``unreadable`` does, and how images are cropped: :class:`ImageFiles`.
+    """Images of the lists that a run wrote down, see :func:`bce3s.own_data.found.write_splits`.
 
     Args:
         data_root: the folder that paths in the lists are relative to.
         lists: the folder of ``train.csv``, ``val.csv``, ``test.csv`` and ``data.json``.
         split: ``train``, ``val`` or ``test``.
-        size: H = W of the images.
-        resize: of the shorter side in the test, at least ``size``.
         random_crop: whether training images are cropped at random; False: as in the test, for
             images so small that the preprocessor's shifts and flips are enough.
-        check: how closely the images are looked at, see
-            :func:`~bce3s.datasets.file_checks.look_at`.
-        unreadable: ``'stop'`` or ``'skip'``.
-        bits: that images of more than 8 bits a value use, of which the upper 8 are kept; None: as
-            many as the largest value in the training images needs.
-        ground: R, G, B of what shows behind transparent parts.
+        check, unreadable, options: see :class:`ImageFiles`.
+        bits: None: as many as the largest value in the training images needs.
 
     Attributes:
         labels: (N,) int64.
@@ -56,15 +46,12 @@ class OwnImages(ImageFiles):
         data_root: str,
         lists: str,
         split: str = 'train',
-        size: int = 224,
-        resize: int = 256,
         random_crop: bool = True,
         check: str = 'files',
         unreadable: str = 'skip',
         bits: int | None = None,
-        ground: Sequence[int] = WHITE,
+        **options: Any,
     ) -> None:
-        check_how('OwnImages', check)
         if not data_root or not lists:
             raise BCE3SError(
                 'OwnImages has no data_root: python tools/train.py configs/bce3s/my_folder.py '
@@ -84,19 +71,15 @@ class OwnImages(ImageFiles):
             subset=dict(size=len(own.paths), list=own.source.name, sha256=own.sha256),
             notes=[*facts['notes'], *(f'{name}: held out of train.' for name in facts['made'])],
         )
-        images = _images(own, root)
-        bits = bits_used(_images(train, root).paths) if bits is None else bits
-        colours = dict(bits=bits, ground=ground)
-        super().__init__(images, split == 'train', metainfo, size, resize, unreadable, **colours)
+        if bits is None:
+            bits = bits_used([os.path.join(root, path) for path in train.paths])
         self.random_crop = random_crop
-        check_split(images, None, check, 'warn', str(root), unreadable == 'skip')
+        paths = [os.path.join(root, path) for path in own.paths]
+        images = Images(str(own.source), paths, own.labels, lambda i: (paths[i], ''))
+        options |= dict(check=check, unreadable=unreadable, bits=bits)
+        super().__init__(images, split == 'train', metainfo, **options)
 
     def _read(self, index: int, seed: int) -> Tensor:
         if self.training and not self.random_crop:
             return read_centre(self.paths[index], self.size, self.resize, self.colours)
         return super()._read(index, seed)
-
-
-def _images(entries: ImageEntries, root: Path) -> Images:
-    paths = [os.path.join(root, path) for path in entries.paths]
-    return Images(str(entries.source), paths, entries.labels, lambda i: (paths[i], ''))

@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bce3s.own_data.duplicates import Listed, same_pictures
-from bce3s.own_data.finding import Finding
-from bce3s.own_data.finding import format_findings as format_findings
 from bce3s.own_data.found import FoundImages
 from bce3s.own_data.label_checks import doubtful_names, few_images, odd_classes, unmeasured
-from bce3s.own_data.thumbnails import Progress, Thumbnails, look_at_all
+from bce3s.own_data.thumbnails import Finding, Thumbnails, if_any, look_at_all
+from bce3s.own_data.thumbnails import format_findings as format_findings
 from bce3s.wording import counted
 
 LONG = 8  # times the shorter side
@@ -29,18 +28,19 @@ SMALL = 16  # pixels of the shorter side
 FLAT = 2.0  # standard deviation of a channel below which a picture is of one colour
 
 
-def inspect(found: FoundImages, progress: Progress | None = None) -> list[Finding]:
-    """Looks at every picture; what calls for a second look, the gravest first.
-
-    Args:
-        found: the pictures, their classes and splits.
-        progress: is called with how many pictures are read and how many there are.
-    """
+def inspect(found: FoundImages) -> list[Finding]:
+    """Looks at every picture; what calls for a second look, the gravest first."""
     listed, paths = _listed(found)
-    looks = look_at_all(paths, progress)
+    looks = look_at_all(paths)
     flat = looks.read & (looks.spread < FLAT)
+    unreadable = [f'{listed.shown(i)}: {why}' for i, why in enumerate(looks.problems) if why]
     return [
-        *_unreadable(listed, looks),
+        *if_any(
+            'unreadable',
+            unreadable,
+            f'{counted(len(unreadable), "picture")} cannot be read: mend, replace or remove '
+            f'{"it" if len(unreadable) == 1 else "them"}.',
+        ),
         *few_images(found.classes, found.counts('train')),
         *(unmeasured(found.classes, found.counts('val')) if 'val' in found.splits else []),
         *same_pictures(listed, looks, flat),
@@ -52,7 +52,7 @@ def inspect(found: FoundImages, progress: Progress | None = None) -> list[Findin
 
 def _listed(found: FoundImages) -> tuple[Listed, list[str]]:
     """All pictures, those of the training set first; and where they are."""
-    names = sorted(found.splits, key=lambda split: ('train', 'val', 'test').index(split))
+    names = list(found.splits)
     entries = [
         (path, label, s) for s, name in enumerate(names) for path, label in found.splits[name]
     ]
@@ -63,40 +63,31 @@ def _listed(found: FoundImages) -> tuple[Listed, list[str]]:
     return Listed(shown, labels, splits, found.classes, names), paths
 
 
-def _unreadable(listed: Listed, looks: Thumbnails) -> list[Finding]:
-    lines = [f'{listed.shown(i)}: {why}' for i, why in enumerate(looks.problems) if why]
-    if not lines:
-        return []
-    return [
-        Finding(
-            'unreadable',
-            f'{counted(len(lines), "picture")} cannot be read: mend, replace or remove '
-            f'{"it" if len(lines) == 1 else "them"}.',
-            lines,
-        )
-    ]
-
-
 def _odd_pictures(listed: Listed, looks: Thumbnails, flat: NDArray[np.bool_]) -> list[Finding]:
     """Those of one colour, tiny ones and long ones."""
     long, short = looks.sides.max(axis=1, initial=0), looks.sides.min(axis=1, initial=1 << 30)
-    sizes = [f'{width} x {height} pixels' for height, width in looks.sides.tolist()]
+    sizes = [f': {width} x {height} pixels' for height, width in looks.sides.tolist()]
+
+    def marked(
+        kind: str, which: NDArray[np.bool_], what: str, say: Sequence[str] = ()
+    ) -> list[Finding]:
+        at = np.flatnonzero(which).tolist()
+        lines = [listed.shown(i) + (say[i] if say else '') for i in at]
+        return if_any(kind, lines, f'{counted(len(at), "picture is", "pictures are")} {what}')
+
     return [
-        *_marked(
-            listed,
+        *marked(
             'one_colour',
             flat,
             'nothing but one colour: remove them, unless that is what the class looks like.',
         ),
-        *_marked(
-            listed,
+        *marked(
             'tiny',
             looks.read & (short < SMALL),
             f'under {SMALL} pixels high or wide: too small to see anything; find larger ones.',
             sizes,
         ),
-        *_marked(
-            listed,
+        *marked(
             'long',
             looks.read & (long > LONG * short),
             f'over {LONG} times as long as wide: the crops of the training show a small part of '
@@ -104,13 +95,3 @@ def _odd_pictures(listed: Listed, looks: Thumbnails, flat: NDArray[np.bool_]) ->
             sizes,
         ),
     ]
-
-
-def _marked(
-    listed: Listed, kind: str, which: NDArray[np.bool_], what: str, say: Sequence[str] = ()
-) -> list[Finding]:
-    at = np.flatnonzero(which).tolist()
-    if not at:
-        return []
-    lines = [f'{listed.shown(i)}: {say[i]}' if say else listed.shown(i) for i in at]
-    return [Finding(kind, f'{counted(len(at), "picture is", "pictures are")} {what}', lines)]

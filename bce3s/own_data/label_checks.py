@@ -1,5 +1,5 @@
 """What can be told of classes without a model: how many images they have, how they are called, and
-whether something that is no content tells them apart.
+whether something that is no content gives them away.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from bce3s.own_data.finding import Finding
-from bce3s.own_data.thumbnails import Thumbnails
+from bce3s.own_data.thumbnails import Finding, Thumbnails, if_any
 from bce3s.wording import counted
 
 NONE = 'none of these'  # what predictions call an image of no class
@@ -34,73 +33,57 @@ _COPY = re.compile(r'^(copy of|kopie von) |([ _-]+(copy|kopie))?([ _]?\([0-9]+\)
 def few_images(classes: Sequence[str], counts: Sequence[int]) -> list[Finding]:
     """Classes with fewer than ``FEW`` training images, the rarest first."""
     rare = sorted((n, k) for k, n in enumerate(counts) if n < FEW)
-    if not rare:
-        return []
     with_one, with_none = (sum(n == few for n, _ in rare) for few in (1, 0))
     parts = [f'{with_one:,} of them one only'] if with_one else []
     parts += [f'{with_none:,} none'] if with_none else []
     told = f' ({", ".join(parts)})' if parts else ''
-    return [
-        Finding(
-            'few_images',
-            f'{counted(len(rare), "class has", "classes have")} under {FEW} training images'
-            f'{told}: collect more, merge or remove such classes, or expect little of them.',
-            [f'{classes[k]}: {counted(n, "image")}' for n, k in rare],
-        )
-    ]
+    return if_any(
+        'few_images',
+        [f'{classes[k]}: {counted(n, "image")}' for n, k in rare],
+        f'{counted(len(rare), "class has", "classes have")} under {FEW} training images{told}: '
+        'collect more, merge or remove such classes, or expect little of them.',
+    )
 
 
 def unmeasured(classes: Sequence[str], counts: Sequence[int]) -> list[Finding]:
     """Classes without a validation image."""
     absent = [name for name, n in zip(classes, counts, strict=True) if not n]
-    if not absent:
-        return []
-    return [
-        Finding(
-            'no_validation',
-            f'{counted(len(absent), "class has", "classes have")} no validation image: how well '
-            'such a class is recognised will not be known. Give each at least one.',
-            absent,
-        )
-    ]
+    return if_any(
+        'no_validation',
+        absent,
+        f'{counted(len(absent), "class has", "classes have")} no validation image: how well such a '
+        'class is recognised will not be known. Give each at least one.',
+    )
 
 
 # ------------------------------------------------------------------------------------------- names
 def doubtful_names(classes: Sequence[str]) -> list[Finding]:
     """Classes that may be the same one written twice, and those that are no class."""
-    found = []
-    if twins := twin_names(classes):
-        found.append(
-            Finding(
-                'twin_names',
-                f'{counted(len(twins), "pair")} of classes may be one class written in two ways: '
-                'if so, put their pictures together.',
-                [f'{first!r} and {second!r}' for first, second in twins],
-            )
-        )
+    twins = twin_names(classes)
     like = [name for name in classes if name.casefold() == NONE]
-    if like:
-        found.append(
-            Finding(
-                'rejection_name',
-                f'{counted(len(like), "class is", "classes are")} called like the answer to a '
-                'picture of no class: rename it, or predictions are hard to read.',
-                [repr(name) for name in like],
-            )
-        )
     rest = [name for name in classes if name not in like]
     leftovers = [name for name in rest if LEFTOVERS.fullmatch(_key(_COPY.sub('', name)))]
-    if leftovers:
-        found.append(
-            Finding(
-                'leftover_names',
-                f'{counted(len(leftovers), "class is", "classes are")} called like a collection of '
-                'leftovers: sort or remove its pictures. A model needs none to say "none of '
-                'these", its threshold does that.',
-                [repr(name) for name in leftovers],
-            )
-        )
-    return found
+    return [
+        *if_any(
+            'twin_names',
+            [f'{first!r} and {second!r}' for first, second in twins],
+            f'{counted(len(twins), "pair")} of classes may be one class written in two ways: if '
+            'so, put their pictures together.',
+        ),
+        *if_any(
+            'rejection_name',
+            list(map(repr, like)),
+            f'{counted(len(like), "class is", "classes are")} called like the answer to a picture '
+            'of no class: rename it, or predictions are hard to read.',
+        ),
+        *if_any(
+            'leftover_names',
+            list(map(repr, leftovers)),
+            f'{counted(len(leftovers), "class is", "classes are")} called like a collection of '
+            'leftovers: sort or remove its pictures. A model needs none to say "none of these", '
+            'its threshold does that.',
+        ),
+    ]
 
 
 def twin_names(classes: Sequence[str]) -> list[tuple[str, str]]:
@@ -109,10 +92,8 @@ def twin_names(classes: Sequence[str]) -> list[tuple[str, str]]:
     """
     alike: dict[str, list[str]] = {}
     for name in classes:
-        alike.setdefault(_key(name), []).append(name)
-        copied = _key(_COPY.sub('', name))
-        if copied and copied != _key(name):
-            alike.setdefault(copied, []).append(name)
+        for key in {_key(name), _key(_COPY.sub('', name))} - {''}:
+            alike.setdefault(key, []).append(name)
     pairs = {pair for names in alike.values() for pair in combinations(sorted(names), 2)}
     for key, names in alike.items():
         plurals = [f'{key}s', f'{key}es', *([f'{key[:-1]}ies'] if key.endswith('y') else [])]
@@ -158,16 +139,13 @@ def _grey_classes(
         ('coloured', enough & (share <= 0.1) & (other >= 0.9)),
     ):
         named = np.flatnonzero(odd).tolist()
-        if named:
-            found.append(
-                Finding(
-                    f'{kind}_class',
-                    f'{counted(len(named), "class is", "classes are")} almost all {kind}, the '
-                    'other pictures are not: the model may learn that. Make all pictures grey, or '
-                    'collect others.',
-                    [f'{classes[k]}: {greys[k]:,} of {totals[k]:,} are grey' for k in named],
-                )
-            )
+        found += if_any(
+            f'{kind}_class',
+            [f'{classes[k]}: {greys[k]:,} of {totals[k]:,} are grey' for k in named],
+            f'{counted(len(named), "class is", "classes are")} almost all {kind}, the other '
+            'pictures are not: the model may learn that. Make all pictures grey, or collect '
+            'others.',
+        )
     return found
 
 
@@ -185,14 +163,10 @@ def _sized_classes(
     medians = {k: float(np.median(sides[order[ends[k] - totals[k] : ends[k]]])) for k in known}
     usual = float(np.median(list(medians.values())))
     odd = [k for k in known if not usual / APART < medians[k] < usual * APART]
-    if not odd:
-        return []
-    return [
-        Finding(
-            'sizes',
-            f'{counted(len(odd), "class has", "classes have")} pictures of another size than the '
-            f'usual {usual:,.0f} pixels (longer side, median): the model may learn how sharp they '
-            'are. Resize them alike, or collect others.',
-            [f'{classes[k]}: {medians[k]:,.0f} pixels' for k in odd],
-        )
-    ]
+    return if_any(
+        'sizes',
+        [f'{classes[k]}: {medians[k]:,.0f} pixels' for k in odd],
+        f'{counted(len(odd), "class has", "classes have")} pictures of another size than the usual '
+        f'{usual:,.0f} pixels (longer side, median): the model may learn how sharp they are. '
+        'Resize them alike, or collect others.',
+    )

@@ -10,13 +10,14 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from bce3s.config import apply_options
 from bce3s.datasets.checks import agreed
-from bce3s.datasets.file_checks import check_how
-from bce3s.datasets.image_files import ImageFiles, Images, check_split
-from bce3s.datasets.pixels import WHITE
+from bce3s.datasets.image_files import ImageFiles, Images
+from bce3s.engine.checkpoint import load_from_disk
 from bce3s.errors import BCE3SError
-from bce3s.own_data.found import FoundImages, find, quoted, tidy_name
-from bce3s.own_data.listed import ListOptions
+from bce3s.own_data.complete import list_options
+from bce3s.own_data.find import ListOptions, find
+from bce3s.own_data.found import FoundImages, quoted, tidy_name
 from bce3s.registry import DATASETS
 from bce3s.wording import counted
 
@@ -28,13 +29,12 @@ class LaterImages(ImageFiles):
     """Labelled images of the classes that a model knows, whose training did not see them.
 
     Args:
-        data: folder or list, understood as for a training (:func:`~bce3s.own_data.found.find`); of
+        data: folder or list, understood as for a training (:func:`~bce3s.own_data.find.find`); of
             several splits ``test`` is taken, or else ``val``.
         classes: (K,) names of the model's classes, by which those of the images are matched.
         class_counts: (K,) images of each class in the TRAINING, for Many, Medium and Few.
-        columns, images, suffix, leave_out: see :class:`~bce3s.own_data.listed.ListOptions`.
-        size, resize, check, unreadable, bits, ground: as of
-            :class:`~bce3s.own_data.images.OwnImages`.
+        columns, images, suffix, leave_out: see :class:`~bce3s.own_data.find.ListOptions`.
+        check, unreadable, options: see :class:`ImageFiles`.
 
     Attributes:
         labels: (N,) int64, positions in ``classes``.
@@ -54,16 +54,12 @@ class LaterImages(ImageFiles):
         images: str | None = None,
         suffix: str | None = None,
         leave_out: Sequence[str] = (),
-        size: int = 224,
-        resize: int = 256,
         check: str = 'headers',
         unreadable: str = 'skip',
-        bits: int | None = None,
-        ground: Sequence[int] = WHITE,
+        **options: Any,
     ) -> None:
-        check_how('LaterImages', check)
-        options = ListOptions(columns and tuple(columns), images, suffix, leave_out)
-        found = agreed(lambda: matched(find(data, options, least=1), classes))
+        lists = ListOptions(columns and tuple(columns), images, suffix, leave_out)
+        found = agreed(lambda: matched(find(data, lists, least=1), classes))
         entries = found.splits['test']
         paths = [os.path.join(found.root, path) for path, _ in entries]
         metainfo = dict(
@@ -76,8 +72,7 @@ class LaterImages(ImageFiles):
         )
         labels = [label for _, label in entries]
         later = Images(str(found.root), paths, labels, lambda i: (paths[i], ''))
-        super().__init__(later, False, metainfo, size, resize, unreadable, bits, ground)
-        check_split(later, None, check, 'warn', str(found.root), unreadable == 'skip')
+        super().__init__(later, False, metainfo, check=check, unreadable=unreadable, **options)
 
 
 def matched(found: FoundImages, classes: Sequence[str]) -> FoundImages:
@@ -90,23 +85,19 @@ def matched(found: FoundImages, classes: Sequence[str]) -> FoundImages:
     if len(found.splits) > 1:
         notes.append(f'Of the splits {", ".join(found.splits)} {split} is taken.')
     numbers = {tidy_name(name): label for label, name in enumerate(classes)}
-    images, unknown = [], []
-    for path, label in found.splits[split]:
-        name = found.classes[label]
-        if name in numbers:
-            images.append((path, numbers[name]))
-        else:
-            unknown.append(name)
-    strange = list(dict.fromkeys(unknown))
+    named = [(path, found.classes[label]) for path, label in found.splits[split]]
+    images = [(path, numbers[name]) for path, name in named if name in numbers]
+    unknown = [name for _, name in named if name not in numbers]
+    strange = quoted(list(dict.fromkeys(unknown)))
     if not images:
         raise BCE3SError(
-            f'--data: none of the classes in {found.root} ({quoted(strange)}) is one of the '
+            f'--data: none of the classes in {found.root} ({strange}) is one of the '
             f"model's ({quoted(list(classes))}): name them alike."
         )
-    if strange:
+    if unknown:
         notes.append(
             f'{counted(len(unknown), "image")} of classes that the model does not know '
-            f'({quoted(strange)}) will be left out.'
+            f'({strange}) will be left out.'
         )
     there = {label for _, label in images}
     if absent := [name for label, name in enumerate(classes) if label not in there]:
@@ -128,10 +119,6 @@ def evaluate_on(
     Raises:
         BCE3SError: a run on other data, or a checkpoint that does not say what its classes are.
     """
-    from bce3s.config import apply_options
-    from bce3s.engine.checkpoint import load_from_disk
-    from bce3s.own_data.complete import list_options
-
     init_default_scope(cfg.get('default_scope', 'bce3s'))
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}
     before = loader.get('dataset') or {}
@@ -153,14 +140,12 @@ def evaluate_on(
         kept.setdefault('bits', meta['bits'])
     lists = Config(dict(own_data=vars(ListOptions())))
     apply_options(lists, list(options))
-    cfg.test_dataloader = {
-        **loader,
-        'dataset': dict(
-            type='LaterImages',
-            data=data,
-            classes=[str(name) for name in meta['classes']],
-            class_counts=[int(n) for n in meta['class_counts']],
-            **vars(list_options(lists.own_data)),
-            **kept,
-        ),
-    }
+    dataset = dict(
+        type='LaterImages',
+        data=data,
+        classes=[str(name) for name in meta['classes']],
+        class_counts=[int(n) for n in meta['class_counts']],
+        **vars(list_options(lists.own_data)),
+        **kept,
+    )
+    cfg.test_dataloader = {**loader, 'dataset': dataset}

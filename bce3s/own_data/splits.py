@@ -1,22 +1,93 @@
-"""A validation split held out of the training images: a function of their paths and contents."""
+"""Which of the images that were found can be used, and a validation split held out of them: a
+function of their paths and contents.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bce3s.datasets.checks import file_digest
+from bce3s.datasets.checks import check_images, file_digest, grouped, printable
 from bce3s.errors import BCE3SError
 from bce3s.own_data.found import FoundImages
+from bce3s.wording import counted
 
 FRACTION, MOST = 0.2, 50
 
 
+# ----------------------------------------------------------------------------------------- usable
+def usable(
+    found: FoundImages, how: str = 'headers'
+) -> tuple[FoundImages, dict[str, NDArray[np.uint64]]]:
+    """``found`` without the images that cannot be read, and the marks of the others.
+
+    Args:
+        found: every image of it is looked at.
+        how: see :func:`~bce3s.datasets.checks.look_at`.
+
+    Returns:
+        The rest, with a note that names what was left out, and split -> (N,) marks, see
+        :func:`~bce3s.datasets.checks.check_images`. A class none of whose images can be read is
+        left out too.
+
+    Raises:
+        BCE3SError: less than two classes are left; or a class of ``val`` or ``test`` has lost all
+            its training images.
+    """
+    splits, marks, notes = {}, {}, list(found.notes)
+    for split, images in found.splits.items():
+        paths = [os.path.join(found.root, path) for path, _ in images]
+        problems = {
+            i: 'has a name that is not UTF-8'
+            for i, (path, _) in enumerate(images)
+            if printable(path) != path
+        }
+        own = check_images(paths, how, problems.setdefault, f'the images of {split}')
+        kept = [i for i in range(len(images)) if i not in problems]
+        splits[split], marks[split] = [images[i] for i in kept], own[kept]
+        if problems:
+            said = sorted(problems.items())
+            lines = grouped([f'{images[i][0]} {what}' for i, what in said], [w for _, w in said])
+            notes.append(
+                printable(
+                    f'{counted(len(problems), "image")} of {split} cannot be used and will be left '
+                    f'out: {"; ".join(lines)}.'
+                )
+            )
+    return _without_empty_classes(replace(found, splits=splits, notes=notes)), marks
+
+
+def _without_empty_classes(found: FoundImages) -> FoundImages:
+    counts = found.counts('train')
+    if all(counts):
+        return found
+    kept = [label for label, n in enumerate(counts) if n]
+    gone = [name for name, n in zip(found.classes, counts, strict=True) if not n]
+    if len(kept) < 2:
+        raise BCE3SError(
+            f'{found.root}: only {len(kept)} of {len(counts)} classes have a training image that '
+            f'can be read. {" ".join(found.notes)}'
+        )
+    for split, images in found.splits.items():
+        if left := {found.classes[label] for _, label in images if not counts[label]}:
+            raise BCE3SError(
+                f'{found.root}: the class {min(left)!r} has images in {split}, but no training '
+                f'image of it can be read. {" ".join(found.notes)}'
+            )
+    splits = {
+        split: [(path, kept.index(label)) for path, label in images]
+        for split, images in found.splits.items()
+    }
+    note = f'No image of these classes can be read, so they are left out: {", ".join(gone)}.'
+    classes = [found.classes[label] for label in kept]
+    return replace(found, classes=classes, splits=splits, notes=[*found.notes, note])
+
+
+# --------------------------------------------------------------------------------------- held out
 def held_out(images: int, fraction: float = FRACTION, most: int = MOST) -> int:
     """How many images of a class are held out for validation.
 
@@ -58,14 +129,16 @@ def hold_out(
             f'own_data.val_fraction={fraction}, own_data.val_most={most}: the first lies between 0 '
             'and 1, the second is a whole number from 1.'
         )
-    train = found.splits['train']
-    twins = _twins(found.root, train, marks)
-    chosen: set[int] = set()
+    train, twins = found.splits['train'], _twins(found, marks)
     of_class: list[list[int]] = [[] for _ in found.classes]
     for i, (_, label) in enumerate(train):
         of_class[label].append(i)
+    chosen: set[int] = set()
     for members in of_class:
-        chosen |= _chosen(members, train, twins, held_out(len(members), fraction, most))
+        groups: dict[object, list[int]] = {}
+        for i in sorted(members, key=lambda i: _rank(train[i][0])):
+            groups.setdefault(twins.get(i, i), []).append(i)
+        chosen |= _chosen(list(groups.values()), held_out(len(members), fraction, most))
     if not chosen:
         raise BCE3SError(
             f'No class in {found.root} has two different images, so none can be held out for '
@@ -78,34 +151,26 @@ def hold_out(
     return replace(found, splits=found.splits | splits, made=[*found.made, 'val'])
 
 
-def _chosen(
-    members: list[int], train: list[tuple[str, int]], twins: Callable[[int], object], number: int
-) -> set[int]:
-    """``number`` of the ``members`` at most, twins together; all but one group at most."""
-    groups: dict[object, list[int]] = {}
-    for i in members:
-        groups.setdefault(twins(i), []).append(i)
-    order = sorted(groups.values(), key=lambda group: min(_rank(train[i][0]) for i in group))
-    if len(order) < 2 or not number:
+def _chosen(groups: list[list[int]], number: int) -> set[int]:
+    """``number`` images at most of groups in their order; all but one group at most."""
+    if len(groups) < 2 or not number:
         return set()
     chosen: set[int] = set()
-    for group in order[:-1]:
+    for group in groups[:-1]:
         if len(chosen) + len(group) <= number:
             chosen.update(group)
-    return chosen or set(min(order, key=len))
+    return chosen or set(min(groups, key=len))
 
 
 def _rank(path: str) -> str:
     return hashlib.sha1(path.encode(errors='surrogateescape'), usedforsecurity=False).hexdigest()
 
 
-def _twins(
-    root: Path, train: Sequence[tuple[str, int]], marks: NDArray[np.uint64] | None
-) -> Callable[[int], object]:
+def _twins(found: FoundImages, marks: NDArray[np.uint64] | None) -> dict[int, str]:
     """index -> what files with the same bytes share. Only files with equal marks are read."""
     if marks is None:
-        return lambda i: i
+        return {}
     values, counts = np.unique(marks[marks > 0], return_counts=True)
-    doubtful = np.isin(marks, values[counts > 1])
-    digests = {i: file_digest(root / train[i][0]) for i in doubtful.nonzero()[0].tolist()}
-    return lambda i: digests.get(i) or i
+    doubtful = np.isin(marks, values[counts > 1]).nonzero()[0].tolist()
+    digests = {i: file_digest(found.root / found.splits['train'][i][0]) for i in doubtful}
+    return {i: digest for i, digest in digests.items() if digest}

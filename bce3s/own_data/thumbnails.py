@@ -1,28 +1,60 @@
-"""One look at every picture: what is kept of it is so small that all of them fit in memory.
+"""One look at every picture: what is kept of it is so small that all of them fit in memory; and how
+what may be wrong with pictures is told.
 
-The file is read once and decoded once, as the training does it (:mod:`bce3s.datasets.decoding`), a
+A file is read once and decoded once, as the training does it (:mod:`bce3s.datasets.decoding`), a
 JPEG at 1/2, 1/4 or 1/8 of its sides where it is large. About 1.1 KB are kept of a picture.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bce3s.datasets.pixels import opened, read_bytes, reduction_for, why
+from bce3s.datasets.checks import in_threads, printable
+from bce3s.datasets.pixels import ImageFile, read_bytes, reduction_for, why
 from bce3s.errors import BCE3SError
+from bce3s.processes import cores
 
 SIDE = 32  # of a thumbnail
-CHUNK = 32  # pictures that a thread takes at a time
+SHOWN = 10  # lines of a finding that are written out; the rest are counted
 
-Progress = Callable[[int, int], None]  # (done, all)
+
+@dataclass(frozen=True)
+class Finding:
+    """A warning.
+
+    Attributes:
+        kind: a word for programs, such as ``'near_leak'``.
+        headline: how many, of what, and what to do.
+        lines: the places, each a class or one or two pictures, in a fixed order.
+    """
+
+    kind: str
+    headline: str
+    lines: list[str]
+
+
+def if_any(kind: str, lines: list[str], headline: str) -> list[Finding]:
+    """The finding, where there are lines."""
+    return [Finding(kind, headline, lines)] if lines else []
+
+
+def format_findings(findings: Sequence[Finding]) -> str:
+    """Headlines, under each the first ``SHOWN`` of its lines; a sentence where there are none."""
+    if not findings:
+        return 'Nothing about the pictures looks wrong.'
+    text = []
+    for finding in findings:
+        text += [f'* {finding.headline}', *(f'  {line}' for line in finding.lines[:SHOWN])]
+        if (more := len(finding.lines) - SHOWN) > 0:
+            text.append(f'  and {more:,} more')
+    return printable('\n'.join(text))
 
 
 @dataclass(frozen=True)
@@ -53,60 +85,52 @@ class Thumbnails:
         return self.pixels > 0
 
 
-def look_at_all(paths: Sequence[str], progress: Progress | None = None) -> Thumbnails:
-    """Reads every picture once, in threads.
+class _Look(NamedTuple):
+    """The same of one picture."""
 
-    Args:
-        paths: of the pictures.
-        progress: is called with how many are done and how many there are.
+    problem: str | None = None
+    file: int = 0
+    pixels: int = 0
+    sides: tuple[int, int] = (0, 0)
+    grey: NDArray[np.uint8] = np.zeros((SIDE, SIDE), np.uint8)
+    chroma: float = 0.0
+    spread: float = 0.0
+
+
+def look_at_all(paths: Sequence[str]) -> Thumbnails:
+    """Reads every picture once, in a few more threads than there are processors, for some wait for
+    the disk.
     """
-    n = len(paths)
-    looks = Thumbnails(
-        problems=[None] * n,
-        files=np.zeros(n, np.uint64),
-        pixels=np.zeros(n, np.uint64),
-        sides=np.zeros((n, 2), np.int32),
-        grey=np.zeros((n, SIDE, SIDE), np.uint8),
-        chroma=np.zeros(n, np.float32),
-        spread=np.zeros(n, np.float32),
+    looks = in_threads(_look, paths, 'looking at the images', 32, cores() + 4)
+    columns = list(zip(*looks, strict=True)) if looks else [()] * len(_Look._fields)
+    problems, files, pixels, sides, grey, chroma, spread = columns
+    return Thumbnails(
+        list(problems),
+        np.array(files, np.uint64),
+        np.array(pixels, np.uint64),
+        np.array(sides, np.int32).reshape(-1, 2),
+        np.array(grey, np.uint8).reshape(-1, SIDE, SIDE),
+        np.array(chroma, np.float32),
+        np.array(spread, np.float32),
     )
 
-    def part(start: int) -> int:
-        stop = min(start + CHUNK, n)
-        for i in range(start, stop):
-            _look(paths[i], i, looks)
-        return stop
 
-    with ThreadPoolExecutor(threads()) as pool:
-        try:
-            for done in pool.map(part, range(0, n, CHUNK)):
-                if progress is not None:
-                    progress(done, n)
-        except BaseException:  # Ctrl-C: what has not begun is not begun
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return looks
-
-
-def threads() -> int:
-    """A few more than there are processors, for some wait for the disk."""
-    return len(os.sched_getaffinity(0)) + 4 if hasattr(os, 'sched_getaffinity') else 8
-
-
-def _look(path: str, i: int, looks: Thumbnails) -> None:
-    """Row ``i`` of ``looks``."""
+def _look(path: str) -> _Look:
+    data = b''
     try:
         data = read_bytes(path)
-        looks.files[i] = _digest(data)
-        rgb, looks.sides[i] = small_pixels(path, data)
+        rgb, sides = small_pixels(path, data)
     except BCE3SError as error:
-        looks.problems[i] = why(error.__cause__)
-        return
+        return _Look(why(error.__cause__), _digest(data) if data else 0)
     small = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    looks.grey[i] = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-    looks.chroma[i] = _chroma(small)
-    looks.spread[i] = cv2.meanStdDev(rgb)[1].max()
-    looks.pixels[i] = _digest(rgb, looks.sides[i])
+    return _Look(
+        file=_digest(data),
+        pixels=_digest(rgb, np.array(sides)),
+        sides=sides,
+        grey=cv2.cvtColor(small, cv2.COLOR_RGB2GRAY),
+        chroma=float(np.ptp(small.astype(np.int16), axis=2).mean()),
+        spread=float(cv2.meanStdDev(rgb)[1].max()),
+    )
 
 
 def small_pixels(path: str, data: bytes) -> tuple[NDArray[np.uint8], tuple[int, int]]:
@@ -116,22 +140,14 @@ def small_pixels(path: str, data: bytes) -> tuple[NDArray[np.uint8], tuple[int, 
     Raises:
         BCE3SError: the file cannot be read as an image.
     """
-    with opened(path, data) as file:
-        small = file.fast or file.huge
-        reduction = reduction_for(min(file.sides), SIDE) if small else 1
-        return np.ascontiguousarray(file.pixels(reduction=reduction)), file.sides
+    file = ImageFile(path, data)
+    reduction = reduction_for(min(file.sides), SIDE) if file.fast or file.huge else 1
+    return np.ascontiguousarray(file.pixels(reduction=reduction)), file.sides
 
 
-def _chroma(rgb: NDArray[np.uint8]) -> float:
-    """How far the largest channel is above the smallest, in the mean."""
-    red, green, blue = cv2.split(rgb)
-    most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
-    return cv2.mean(cv2.subtract(most, least))[0]
-
-
-def _digest(*contents: bytes | NDArray) -> np.uint64:
+def _digest(*contents: bytes | NDArray) -> int:
     """64 bits of the contents, never 0."""
     digest = blake2b(digest_size=8)
     for content in contents:
         digest.update(content)
-    return np.uint64(int.from_bytes(digest.digest(), 'big') or 1)
+    return int.from_bytes(digest.digest(), 'big') or 1

@@ -118,7 +118,7 @@ def synthetic(name):
 def real(n):
     if not (real_data_root() / 'cifar-100-python/test').is_file():
         pytest.skip('CIFAR-100 is not unpacked in data/cifar-100-python')
-    return CIFAR100LT('test', data_root=str(real_data_root()), verify=False).images[:n]
+    return CIFAR100LT(real_data_root(), train=False, verify=False).images[:n]
 
 
 KINDS = ('noise', 'smooth', 'flat', 'grey', 'digits', 'oblong', 'tiny', 'large', 'photos', 'real')

@@ -8,7 +8,6 @@ import tarfile
 
 import pytest
 
-from bce3s.datasets import archives
 from bce3s.datasets.archives import extract, require_md5
 from bce3s.errors import BCE3SError
 
@@ -88,10 +87,10 @@ def test_an_archive_in_the_archive(tmp_path, unpack):
         done = unpack(pack(outer), wanted)
     assert files(tmp_path / 'root') == {'n1/a': A[1], 'n1/b': B[1], 'n2/a': b'other'}
     assert (done.written, done.kept, done.passed_over) == (0, 3, 2)
-    with pytest.raises(BCE3SError, match=r"'n1.tar' is a symbolic link"):
-        unpack(tar(member('n1.tar', kind=tarfile.SYMTYPE, link='/etc')), wanted)
+    link = unpack(tar(member('n1.tar', kind=tarfile.SYMTYPE, link='/etc')), wanted)
+    assert link.missing == list(wanted)
     bad = tar(member('d/a.jpg', kind=tarfile.LNKTYPE, link='d/b.jpg'))
-    with pytest.raises(BCE3SError, match=r"'n1.tar/d/a.jpg' is a hard link"):
+    with pytest.raises(BCE3SError, match=r"'n1.tar/d/a.jpg' is no plain file"):
         unpack(tar(member('n1.tar', bad)), wanted)
     with pytest.raises(BCE3SError, match='cannot be unpacked'):  # more inside than it holds
         unpack(tar(member('n1.tar', inner[0][:700])), wanted)
@@ -137,77 +136,25 @@ def test_what_was_not_asked_for_is_passed_over(tmp_path, unpack):
 
 
 @pytest.mark.parametrize(
-    ('bad', 'sentence'),
+    'bad',
     [
-        (member('d/a.jpg', kind=tarfile.SYMTYPE, link='/etc/passwd'), 'is a symbolic link'),
-        (member('d/a.jpg', kind=tarfile.LNKTYPE, link='d/b.jpg'), 'is a hard link'),
-        (member('d/a.jpg', kind=tarfile.CHRTYPE), 'is a device'),
-        (member('d/a.jpg', kind=tarfile.BLKTYPE), 'is a device'),
-        (member('d/a.jpg', kind=tarfile.FIFOTYPE), 'is a pipe'),
-        (member('d/a.jpg', kind=tarfile.DIRTYPE), 'is a folder'),
-        (member('d/a.jpg', b'x' * 1001), 'has 1001 bytes, 0 to 1000 are expected'),
+        *(member('d/a.jpg', kind=kind, link='d/b.jpg') for kind in STRANGE),
+        member('d/a.jpg', kind=tarfile.DIRTYPE),
+        member('d/a.jpg', b'x' * 1001),
     ],
 )
-def test_what_is_wanted_must_be_a_plain_file(tmp_path, unpack, bad, sentence):
-    with pytest.raises(BCE3SError, match=f"not safe to unpack: 'd/a.jpg' {sentence}"):
+def test_what_is_wanted_must_be_a_plain_file(tmp_path, unpack, bad):
+    with pytest.raises(BCE3SError, match=r"'d/a.jpg' is no plain file of up to 1000 bytes"):
         unpack(tar(B, bad), largest=1000)
     assert files(tmp_path / 'root') == {'b.jpg': B[1]}
 
 
-def test_twice_the_same_name(unpack):
-    with pytest.raises(BCE3SError, match=r"'d/a.jpg' is in it twice"):
-        unpack(tar(A, B, member('./d/a.jpg', b'another')))
-
-
-SPARSE = {'GNU.sparse.map': '0,1', 'GNU.sparse.size': str(1 << 50)}
-
-
-@pytest.mark.parametrize(
-    ('headers', 'sentence'),
-    [
-        ({'size': str(1 << 60)}, 'bytes, 0 to'),
-        ({'size': '-1024'}, '-1024 bytes'),
-        ({'size': '-100000'}, '-100000 bytes'),
-        (SPARSE, 'is a sparse file'),
-        ({**SPARSE, 'GNU.sparse.name': 'd/a.jpg'}, 'is a sparse file'),
-    ],
-)
-def test_sizes_beyond_sense(unpack, headers, sentence):
-    with pytest.raises(BCE3SError, match=sentence):
-        unpack(
-            tar(member('d/a.jpg', b'x' * 100, pax_headers=headers), B, format=tarfile.PAX_FORMAT)
-        )
-
-
 @pytest.mark.parametrize('size', [-512, -1536, -(1 << 40), 1 << 40, 1 << 62, 9 * 10**30])
 def test_headers_that_point_back_or_far_away(unpack, size):
-    """Of a member that is not wanted: it would be a loop, or a seek through the whole disk."""
     bad = member('junk', b'x' * 100, pax_headers={'size': str(size)})
     for pack in (bytes, gzip.compress):
-        with pytest.raises(BCE3SError, match=r'points backwards|cannot be unpacked'):
+        with pytest.raises(BCE3SError, match='cannot be unpacked'):
             unpack(pack(tar(B, bad, A, format=tarfile.PAX_FORMAT)))
-
-
-def longname(size):
-    """The header of a name of ``size`` bytes."""
-    info = tarfile.TarInfo('././@LongLink')
-    info.type, info.size = tarfile.GNUTYPE_LONGNAME, size
-    return info.tobuf(tarfile.GNU_FORMAT)
-
-
-@pytest.mark.parametrize('begin', [longname(1 << 33), (longname(1) + b'x' * 512) * 5000])
-def test_headers_that_fill_the_memory(unpack, begin):
-    for pack in (bytes, gzip.compress):
-        with pytest.raises(BCE3SError, match=r'bytes at once|cannot be unpacked'):
-            unpack(pack(begin + tar(A)))
-
-
-def test_much_out_of_little(unpack, monkeypatch):
-    bomb = gzip.compress(tar(member('zeros', bytes(8 << 20)), A, B))
-    with pytest.raises(BCE3SError, match=r'ends beyond .* no archive of such data'):
-        unpack(bomb)
-    monkeypatch.setattr(archives, 'HIGHEST_RATIO', 2000)
-    assert unpack(bomb).written == 2
 
 
 @pytest.mark.parametrize(
@@ -230,23 +177,6 @@ def test_every_way_to_cut_and_to_damage_it(tmp_path, unpack):
                 found = files(tmp_path / 'root') if (tmp_path / 'root').exists() else {}
                 assert found.keys() <= BOTH.keys()
                 assert all(len(found[name]) == len(BOTH[name]) for name in found)
-
-
-@pytest.mark.parametrize(
-    ('targets', 'sentence'),
-    [
-        (['../x', 'y'], 'not a path below'),
-        (['/x', 'y'], 'not a path below'),
-        (['x/../../y', 'y'], 'not a path below'),
-        (['', 'y'], 'not a path below'),
-        (['x\0', 'y'], 'not a path below'),
-        (['x', 'x/y'], 'a file and'),
-        (['x', 'x'], 'the same file'),
-    ],
-)
-def test_targets_outside(unpack, targets, sentence):
-    with pytest.raises(BCE3SError, match=sentence):
-        unpack(tar(A, B), dict(zip(WANTED, targets, strict=True)))
 
 
 def test_a_file_where_a_folder_must_be(tmp_path, unpack):

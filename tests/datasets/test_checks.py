@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from bce3s.datasets import checks, decoding, file_checks
-from bce3s.datasets.checks import Problems, agreed, check_images, same_content
-from bce3s.datasets.file_checks import look_at
+from bce3s.datasets import checks, pixels
+from bce3s.datasets.checks import Problems, agreed, check_images, look_at, same_content
 from bce3s.errors import BCE3SError
 
 
@@ -60,13 +58,13 @@ def test_jpegs_with_large_metadata_and_cut_in_it(tmp_path, monkeypatch):
     end = content.index(b'\xff\xd9') + 2
     cut = put(tmp_path, content[:end], 'cut.jpg')
     assert 'cannot be read' in look_at(cut, 'headers').problem
-    monkeypatch.setattr(decoding, 'unreadable_because', None)  # nothing is decoded
+    monkeypatch.setattr(pixels, 'pixels_of_file', None)  # nothing is decoded
     assert look_at(put(tmp_path, content), 'headers').problem is None
 
 
 @pytest.mark.parametrize('suffix', ['jpg', 'png'])
 def test_nothing_is_decoded_without_doubt(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(decoding, 'unreadable_because', None)
+    monkeypatch.setattr(pixels, 'pixels_of_file', None)
     assert look_at(put(tmp_path, encoded(suffix)), 'headers').problem is None
 
 
@@ -103,14 +101,14 @@ def test_what_is_no_image(tmp_path, monkeypatch):
     def refused(*_):
         raise PermissionError(13, 'Permission denied')
 
-    monkeypatch.setattr(file_checks.os, 'open', refused)  # root may open anything
+    monkeypatch.setattr(checks.os, 'stat', refused)  # root may open anything
     problem = look_at(str(tmp_path / 'text.jpg'), 'headers').problem
     assert problem == 'cannot be opened (Permission denied)'
 
 
 def test_marks_are_equal_for_equal_files_only(tmp_path):
     content = encoded(size=(150, 150))
-    assert len(content) > 2 * file_checks.BLOCK
+    assert len(content) > 2 * checks.BLOCK
     other = bytearray(content)
     other[-10] ^= 1
     marks = [
@@ -140,48 +138,8 @@ def test_every_problem_in_order(tmp_path):
     assert check([])[0] == []
 
 
-def test_names_in_other_capitals_or_another_unicode_form(tmp_path):
-    (tmp_path / 'Train').mkdir()
-    put(tmp_path / 'Train', encoded(), 'A.JPG')
-    put(tmp_path / 'Train', encoded(), 'u\u0308.jpg')
-    paths = [str(tmp_path / name) for name in ('train/a.jpg', 'Train/ü.jpg', 'train/b.jpg')]
-    if os.path.exists(paths[0]):
-        pytest.skip('this file system ignores capitals')
-    (_, first), (_, second), (_, third) = check(paths)[0]
-    assert first.startswith(f'is missing; there is {tmp_path}/Train/A.JPG, whose name differs')
-    assert second.startswith(f'is missing; there is {tmp_path}/Train/u\u0308.jpg')
-    assert third == 'is missing'
-
-
-def test_progress_in_a_log(tmp_path, monkeypatch):
-    lines = []
-    monkeypatch.setattr('mmengine.logging.print_log', lambda text, **_: lines.append(text))
-    monkeypatch.setattr(checks, 'SECONDS', 0.0)
-    path = put(tmp_path, encoded())
-    check([path] * 200, name='the list')
-    counts = [f'{n} of 200' for n in (64, 128, 192, 200)]
-    assert lines == [f'checking the list: {text}' for text in [*counts, 'done, 200']]
-    monkeypatch.setattr(checks, 'SECONDS', 10.0)
-    check([path] * 200)
-    assert len(lines) == 5
-
-
-def test_progress_on_a_terminal(tmp_path, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    terminal, now = Terminal(), iter(np.arange(0.0, 1e3))
-    monkeypatch.setattr(sys, 'stdout', terminal)
-    monkeypatch.setattr(checks.time, 'monotonic', lambda: next(now))
-    check([put(tmp_path, encoded())] * 130, name='the list')
-    shown = terminal.getvalue().split('\r\x1b[K')
-    assert shown[1:] == [f'checking the list: {n} of 130' for n in (64, 128, 130)] + ['']
-    assert '\n' not in terminal.getvalue()
-
-
 def test_an_unexpected_error_ends_the_threads(tmp_path, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise MemoryError
 
     monkeypatch.setattr(checks, 'look_at', broken)

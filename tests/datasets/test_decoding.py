@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-import multiprocessing
 import os
 import struct
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -19,12 +17,11 @@ from torchvision import transforms
 from torchvision.transforms import functional as tf
 
 from bce3s.datasets import decoding, pixels
-from bce3s.datasets.decoding import random_crop, read_centre, read_random_crop
+from bce3s.datasets.decoding import Crop, random_crop, read_centre, read_random_crop
 from bce3s.datasets.pixels import (
     ORIENTATION,
     Colours,
-    Crop,
-    opened,
+    ImageFile,
     pixels_of_file,
     pixels_of_picture,
 )
@@ -152,9 +149,8 @@ def test_smaller_crops_lie_where_they_should(tmp_path, reduction):
     image = np.stack(np.broadcast_arrays(ramp[:, None], ramp, 128.0), 2).astype(np.uint8)
     path = save(tmp_path / 'a.jpg', image, quality=98)
     crop = Crop(side // 5 + 1, side // 7 + 3, side * 3 // 5, side // 2)
-    with opened(path) as file:
-        part = file.pixels(reduction=reduction)
-    out = decoding._resized_crop(part, decoding._shrunk(crop, reduction), 40)
+    part = ImageFile(path).pixels(reduction=reduction)
+    out = decoding.resized_crop(part, decoding._shrunk(crop, reduction), 40)
     box = crop.top, crop.left, crop.height, crop.width
     expected = tensor(tf.resized_crop(Image.open(path), *box, [40, 40]))
     assert off(out, expected).max() <= 2  # a pixel of the crop is worth 3 to 4
@@ -181,8 +177,7 @@ def exif(orientation):
 @pytest.mark.parametrize('orientation', range(1, 9))
 def test_jpegs_are_turned_upright(tmp_path, orientation):
     path = save(tmp_path / 'a.jpg', photo(), quality=92, exif=exif(orientation))
-    with opened(path) as file:
-        assert file.sides == ((150, 200) if orientation < 5 else (200, 150))
+    assert ImageFile(path).sides == ((150, 200) if orientation < 5 else (200, 150))
     assert_read_as(path, ImageOps.exif_transpose(Image.open(path)))
 
 
@@ -392,7 +387,7 @@ def test_transparent_parts_show_the_ground(tmp_path, mode, suffix, ground):
 
 def cropped(pixels, size, seed):
     crop = random_crop(*pixels.shape[:2], seed)
-    return decoding._resized_crop(pixels, crop, size)
+    return decoding.resized_crop(pixels, crop, size)
 
 
 def test_premultiplied_colours_are_divided_by_their_alpha(tmp_path):
@@ -493,51 +488,6 @@ def test_huge_images_are_read_smaller(tmp_path, suffix, mode, monkeypatch):
         monkeypatch.setattr(pixels, 'HUGE', 1 << 25)
         assert off(crop, read_random_crop(path, 32, seed)).float().mean() < 2.5
         monkeypatch.setattr(pixels, 'HUGE', 10_000)
-
-
-def reading(path, pipe):
-    with opened(path):
-        pipe.send('begun')
-        pipe.recv()
-
-
-def read_elsewhere(path):
-    """A process that reads until it is sent something, and the pipe to it."""
-    fork = multiprocessing.get_context('fork')
-    here, there = fork.Pipe()
-    process = fork.Process(target=reading, args=(path, there), daemon=True)
-    process.start()
-    return process, here
-
-
-@pytest.mark.usefixtures('huge')
-@pytest.mark.parametrize('killed', [False, True])
-def test_one_huge_image_at_a_time_in_all_processes(tmp_path, killed):
-    """Another process waits, until the first has done or is dead; small images do not wait."""
-    large, small = (save(tmp_path / f'{side}.png', photo(side, side)) for side in (200, 50))
-    first, to_first = read_elsewhere(large)
-    assert to_first.poll(60)
-    second, to_second = read_elsewhere(large)
-    third, to_third = read_elsewhere(small)
-    assert to_third.poll(60)
-    assert not to_second.poll(0.3)
-    if killed:
-        first.kill()
-    else:
-        to_first.send('end')
-    assert to_second.poll(60)
-    for process, pipe in ((second, to_second), (third, to_third)):
-        pipe.send('end')
-        process.join(60)
-        assert process.exitcode == 0
-
-
-@pytest.mark.usefixtures('huge')
-def test_threads_do_not_wait_for_themselves(tmp_path):
-    path = save(tmp_path / 'a.png', photo(200, 200))
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: read_centre(path, 16, 16), range(12)))
-    assert all(torch.equal(found[0], image) for image in found)
 
 
 # -------------------------------------------------------------------------------------- damage

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bce3s.datasets.frequencies import bin_edges, gini, images_of_classes, imbalance_factor, summary
-from bce3s.datasets.frequency_figure import draw_frequencies
+from bce3s.datasets.frequencies import (
+    bin_edges,
+    draw_frequencies,
+    gini,
+    images_of_classes,
+    imbalance_factor,
+    summary,
+)
 from bce3s.datasets.long_tailed import class_counts
 
 

@@ -292,7 +292,7 @@ def test_a_test_without_images(root):
 
 
 def test_an_unknown_split(root):
-    with pytest.raises(BCE3SError, match="split is 'val'; use 'train' or 'test'"):
+    with pytest.raises(BCE3SError, match="split is 'val'; use one of train, test"):
         build(root, 'val')
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ import torch
 from mmengine.config import Config
 from torch.utils.data import DataLoader
 
-from bce3s.datasets.in_memory import CIFAR100LT, MNISTLT, DigitsLT, passthrough
+from bce3s.datasets import in_memory as plain
 from bce3s.errors import BCE3SError
-from bce3s.registry import DATASETS, FUNCTIONS
+from bce3s.registered import CIFAR100LT, MNISTLT, DigitsLT, passthrough
+from bce3s.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -190,10 +193,34 @@ def test_loader_yields_the_batches(workers):
     assert torch.equal(torch.cat([b['data_samples']['labels'] for b in batches]), dataset.labels)
 
 
-def test_registered():
-    assert FUNCTIONS.get('passthrough') is passthrough
-    names = ['DigitsLT', 'CIFAR10LT', 'CIFAR100LT', 'MNISTLT', 'FashionMNISTLT']
-    assert [DATASETS.get(name).__name__ for name in names] == names
+def test_the_plain_data_sets_are_those_of_the_configs():
+    """A process of its own: neither MMEngine nor OpenCV is imported."""
+    code = """if True:
+        import sys
+        from torch.utils.data import DataLoader
+        from bce3s.datasets import DigitsLT
+        train = DigitsLT(imbalance_factor=10)
+        images, labels = next(iter(DataLoader(train, 64)))
+        shown, label = DigitsLT(imbalance_factor=10, transform=lambda image: image)[70]
+        assert (shown.mode, shown.size) == ('L', (8, 8))
+        assert list(shown.getdata()) == train[70][0].flatten().tolist()
+        assert not {'mmengine', 'mmpretrain', 'mmcv', 'cv2', 'torchvision'} & sys.modules.keys()
+        print(len(train), images.shape, labels.tolist() == [0] * 64)
+        print(train.metainfo)
+    """
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    ours = DATASETS.build(dict(type='DigitsLT', imbalance_factor=10))
+    shape, metainfo = done.stdout.splitlines()
+    assert shape == '486 torch.Size([64, 1, 8, 8]) True'
+    assert metainfo == str(ours.metainfo)
+    assert ours.class_counts == ours.metainfo['class_counts']
+
+
+@pytest.mark.parametrize('seed', [0, 1])
+def test_the_seed_of_the_rule_of_ldam(seed):
+    one, first_n = (plain.DigitsLT(rule=rule, seed=seed) for rule in ('ldam', 'first_n'))
+    assert torch.equal(one.images, plain.DigitsLT(rule='ldam').images) == (seed == 0)
+    assert torch.equal(first_n.images, plain.DigitsLT().images)
 
 
 @pytest.mark.parametrize('name', ['digits', 'cifar10', 'cifar100', 'mnist', 'fashionmnist'])

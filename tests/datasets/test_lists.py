@@ -152,9 +152,9 @@ def test_all_mistakes_of_a_list_at_once(tmp_path):
         '2: \'b.jpg\' has no label: expected "path label"',
         '7: \'x y.jpg\' has no label: expected "path label"',
         '8: \'3\' has no label: expected "path label"',
-        "3: the label '-1' is negative: classes are numbered from 0",
-        "5: the label '10000000' is above 9,999,999",
-        f"9: the label '{'9' * 80}...' is above 9,999,999",
+        "3: the label '-1' is not in 0..9,999,999",
+        "5: the label '10000000' is not in 0..9,999,999",
+        f"9: the label '{'9' * 80}...' is not in 0..9,999,999",
         "6: 'a.jpg' is listed already in line 1, with another label",
     ]
 
@@ -167,11 +167,11 @@ def test_all_mistakes_of_a_table_at_once(tmp_path):
         '4: has no path',
         '8: has 3 cells where the header has 2',
         '5: has no label',
-        "6: the label '-1' is negative: classes are numbered from 0",
+        "6: the label '-1' is not in 0..9,999,999",
         "7: 'a.jpg' is listed already in line 2, with another label",
     ]
     path = put(tmp_path, 'path,label\na.jpg,cow\nb.jpg,\n', 'l.csv')
-    unknown = "2: 'cow' is a class that the training set does not have"
+    unknown = "2: the label 'cow' is no class of the training set"
     assert problems(path, ['cat', 'dog']) == [unknown, '3: has no label']
 
 
@@ -180,7 +180,7 @@ def test_many_mistakes_of_one_cause_are_counted(tmp_path):
     assert problems(put(tmp_path, text)) == [
         *(f'{i + 1}: \'x{i}\' has no label: expected "path label"' for i in range(3)),
         'and 247 more: no label, expected "path label"',
-        "251: the label '-1' is negative: classes are numbered from 0",
+        "251: the label '-1' is not in 0..9,999,999",
     ]
     with pytest.raises(BCE3SError, match=r'cannot be used.* \(251\)'):
         read_list(tmp_path / 'list.txt')

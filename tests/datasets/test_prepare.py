@@ -6,17 +6,17 @@ import io
 import json
 import shlex
 import tarfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from local_server import server as server
 from PIL import Image
 
-from bce3s.datasets import benchmarks, download, manifests
-from bce3s.datasets.benchmarks import ON_DISK, Benchmark, ImageArchive, PublishedList
+from bce3s.datasets import benchmarks, download
+from bce3s.datasets.benchmarks import read_manifest
 from bce3s.datasets.lists import git_blob_id
-from bce3s.datasets.prepare import main
+from bce3s.packaged import DATA_LISTS
+from bce3s.prepare_data import main
 
 # published paths, and where they are in the archives
 SCENES = ['airfield', 'bakery-shop']
@@ -91,27 +91,21 @@ def tiny(tmp_path, monkeypatch):
     """
     (tmp_path / 'lists').mkdir()
     (tmp_path / 'manifests').mkdir()
-    monkeypatch.setattr(manifests, 'DATA_LISTS', tmp_path / 'manifests')
+    monkeypatch.setattr(benchmarks, 'DATA_LISTS', tmp_path / 'manifests')
     monkeypatch.setattr(download, 'TIMEOUT', (0.2, 0.2))
 
-    def install(name, entries, archives, url=None):
-        real = ON_DISK[name]
-        splits, published = {}, {}
+    def install(name, entries, archives, url=None, **changes):
+        """``changes``: split -> of its entry in the manifest."""
+        manifest = json.loads((DATA_LISTS / f'{name}.json').read_text())
         for split, listed in entries.items():
-            content = text(listed)
-            file = real.lists[split].file
-            (tmp_path / 'lists' / f'{file}.gz').write_bytes(gzip.compress(content))
-            splits[split] = dict(list=file, images=len(listed), git_blob=git_blob_id(content))
-            published[split] = PublishedList(
-                real.lists[split].name, len(listed), annotations=real.lists[split].annotations
-            )
-        changed = [
-            ImageArchive(a.file, a.member, url and f'{url}/{a.file}', md5(archives, a), 'tiny')
-            for a in real.archives
-        ]
-        small = Benchmark(2, published, tuple(changed), 'https://page', terms=real.terms)
-        monkeypatch.setitem(benchmarks.ON_DISK, name, small)
-        manifest = dict(benchmark=name, num_classes=2, splits=splits)
+            content, entry = text(listed), manifest['splits'][split]
+            (tmp_path / f'lists/{entry["list"]}.gz').write_bytes(gzip.compress(content))
+            entry |= dict(images=len(listed), git_blob=git_blob_id(content), url=None)
+            entry |= dict(by_hand='') | changes.get(split, {})
+        for archive in manifest['archives']:
+            file = archive['file']
+            archive |= dict(md5=md5(archives, file), url=url and f'{url}/{file}', size='tiny')
+        manifest |= dict(num_classes=2, page='https://page')
         (tmp_path / f'manifests/{name}.json').write_text(json.dumps(manifest))
         return lambda *arguments: main(
             [name, '--data-root', str(tmp_path / 'data'), '--no-figure', *map(str, arguments)]
@@ -120,8 +114,8 @@ def tiny(tmp_path, monkeypatch):
     return install
 
 
-def md5(archives, archive):
-    return hashlib.md5(archives[archive.file]).hexdigest() if archive.file in archives else None
+def md5(archives, file):
+    return hashlib.md5(archives[file]).hexdigest() if file in archives else None
 
 
 def put(folder, archives):
@@ -162,7 +156,7 @@ def test_from_lists_and_archives(tmp_path, capsys, tiny, name, entries, archives
     if name == 'imagenet_lt':
         assert 'log in' in said.err
     assert sorted(p.name for p in root.iterdir()) == sorted(
-        f.file for f in ON_DISK[name].lists.values()
+        each.file for each in read_manifest(name).splits.values()
     )
 
     put(tmp_path / 'downloads', archives)
@@ -259,11 +253,11 @@ def test_wrong_lists_get_no_name(tmp_path, capsys, tiny):
 def test_fetching(tmp_path, capsys, tiny, server, monkeypatch):
     monkeypatch.setenv('NO_PROXY', '127.0.0.1')
     archives = places_archives()
-    run = tiny('places_lt', PLACES, archives, server.url)
-    lists = benchmarks.ON_DISK['places_lt'].lists
-    for split, entry in lists.items():
-        lists[split] = replace(entry, url=f'{server.url}/{entry.file}')
-        server.files[f'/{entry.file}'] = text(PLACES[split])
+    names = {split: f'Places_LT_{split}.txt' for split in PLACES}
+    urls = {split: dict(url=f'{server.url}/{name}') for split, name in names.items()}
+    run = tiny('places_lt', PLACES, archives, server.url, **urls)
+    for split, name in names.items():
+        server.files[f'/{name}'] = text(PLACES[split])
     server.files['/Places_LT_val.txt'] = b'<html>please log in</html>'
     assert run('--download-images') == 1
     said = capsys.readouterr().err
@@ -273,17 +267,13 @@ def test_fetching(tmp_path, capsys, tiny, server, monkeypatch):
     assert run('--download-images') == 1
     said = capsys.readouterr()
     assert 'train_256_places365standard.tar: 404' in said.out
-    assert f'MD5 {md5_of(archives, "train_256_places365standard.tar")}): {server.url}' in said.err
+    assert f'MD5 {md5(archives, "train_256_places365standard.tar")}): {server.url}' in said.err
     server.files['/train_256_places365standard.tar'] = archives['train_256_places365standard.tar']
     assert run('--download-images') == 0
     check_images(tmp_path / 'data/places_lt', PLACES)
     server.asked.clear()
     assert run('--download-images') == 0
     assert server.asked == []
-
-
-def md5_of(archives, name):
-    return hashlib.md5(archives[name]).hexdigest()
 
 
 INATURALIST = {
@@ -295,25 +285,21 @@ INATURALIST = {
 def test_lists_made_from_annotations(tmp_path, capsys, tiny):
     paths = [p for listed in INATURALIST.values() for p, _ in listed]
     images = {'train_val2018.tar.gz': gzip.compress(tar({p: jpeg(p) for p in paths}))}
-    run = tiny('inaturalist2018', INATURALIST, images)
-    lists = benchmarks.ON_DISK['inaturalist2018'].lists
-    packed = {}
+    packed, changes = {}, {}
     for split, listed in INATURALIST.items():
         name = f'{split}2018.json'
         content = dict(
             images=[dict(id=i, file_name=p) for i, (p, _) in enumerate(listed)],
             annotations=[dict(id=i, image_id=i, category_id=k) for i, (_, k) in enumerate(listed)],
         )
-        packed[f'{name}.tar.gz'] = gzip.compress(tar({name: json.dumps(content).encode()}))
-        known = replace(
-            lists[split].annotations,
-            url='http://127.0.0.1:9/x',
-            md5=md5_of(packed, f'{name}.tar.gz'),
-        )
-        lists[split] = replace(lists[split], annotations=known)
+        archive = f'{name}.tar.gz'
+        packed[archive] = gzip.compress(tar({name: json.dumps(content).encode()}))
+        known = dict(file=name, archive=archive, url='http://127.0.0.1:9/x')
+        changes[split] = dict(annotations=known | dict(md5=md5(packed, archive)))
+    run = tiny('inaturalist2018', INATURALIST, images, **changes)
     assert run() == 1  # neither lists nor annotations
     said = capsys.readouterr().err
-    assert f'download http://127.0.0.1:9/x (26 MB, MD5 {known.md5})' in said
+    assert f'download http://127.0.0.1:9/x (26 MB, MD5 {md5(packed, archive)})' in said
     put(tmp_path / 'data/inaturalist2018', packed)
     put(tmp_path / 'data/inaturalist2018', images)
     assert run() == 0

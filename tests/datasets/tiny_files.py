@@ -12,15 +12,15 @@ import pickle
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bce3s.datasets import sources
-from bce3s.datasets.in_memory import CIFAR10LT, MNISTLT
 from bce3s.datasets.lists import read_list
+from bce3s.registered import CIFAR10LT, MNISTLT
 
 RNG = np.random.default_rng(0)
 IMAGES = {
@@ -38,16 +38,7 @@ def python_batch(images, labels):
     return pickle.dumps(entry, protocol=4)
 
 
-def binary_batch(images, labels):
-    return np.concatenate([labels[:, None], images.reshape(len(images), -1)], 1).astype(np.uint8)
-
-
 FILES = {
-    'tiny-bin': {
-        'data_1.bin': binary_batch(IMAGES['train'][:30], LABELS['train'][:30]).tobytes(),
-        'data_2.bin': binary_batch(IMAGES['train'][30:], LABELS['train'][30:]).tobytes(),
-        'test.bin': binary_batch(IMAGES['test'], LABELS['test']).tobytes(),
-    },
     'tiny-py': {
         'data_1': python_batch(IMAGES['train'][:30], LABELS['train'][:30]),
         'data_2': python_batch(IMAGES['train'][30:], LABELS['train'][30:]),
@@ -66,24 +57,21 @@ def tar(folder, extra=()):
     return stream.getvalue()
 
 
-def tiny(urls=('http://127.0.0.1:9/tiny.tar.gz',), archive_md5=''):
+def tiny(url='http://127.0.0.1:9/tiny-py.tar.gz', archive_md5=''):
     """CIFAR10LT with the small files as the published ones."""
-
-    def archive(name, folder, suffix, known, label_bytes):
-        files = [
-            sources.Published(n, md5(FILES[folder][n]) if known else None)
-            for n in (f'data_1{suffix}', f'data_2{suffix}', f'test{suffix}')
-        ]
-        train, test = tuple(files[:2]), tuple(files[2:])
-        return sources.Archive(name, tuple(urls), archive_md5, folder, train, test, label_bytes)
+    known = [(name, md5(content)) for name, content in FILES['tiny-py'].items()]
+    files = SimpleNamespace(
+        base_folder='tiny-py',
+        filename='tiny-py.tar.gz',
+        url=url,
+        tgz_md5=archive_md5,
+        train_list=known[:2],
+        test_list=known[2:],
+    )
 
     class Tiny(CIFAR10LT):
         default_n_max = 6
-        file_size = {'train': 30, 'test': 20}
-        archives = [
-            archive('tiny.tar.gz', 'tiny-bin', '.bin', False, 1),
-            archive('tiny-py.tar.gz', 'tiny-py', '', True, None),
-        ]
+        source = staticmethod(lambda: files)
 
     return Tiny
 
@@ -105,13 +93,12 @@ IDX = {'train-images-idx3-ubyte': idx(GREY), 'train-labels-idx1-ubyte': idx(LABE
 
 class TinyMNIST(MNISTLT):
     default_n_max = 6
-    source = sources.Idx(
-        folders=('mnist/raw', 'MNIST/raw'),
-        mirrors=('http://127.0.0.1:9/',),
-        md5={name: md5(gzip.compress(content, mtime=0)) for name, content in IDX.items()},
-        unpacked={name: md5(content) for name, content in IDX.items()},
-        page='',
-    )
+    mirrors = ('http://127.0.0.1:9/',)
+
+    @classmethod
+    def source(cls):
+        packed = {f'{n}.gz': md5(gzip.compress(content, mtime=0)) for n, content in IDX.items()}
+        return SimpleNamespace(mirrors=cls.mirrors, resources=list(packed.items()))
 
 
 def put_mnist(root, folder='mnist/raw', compress=True, files=IDX):

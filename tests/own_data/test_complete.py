@@ -16,7 +16,7 @@ from bce3s.config import load_config
 from bce3s.datasets.pixels import Colours
 from bce3s.errors import BCE3SError
 from bce3s.own_data import complete as module
-from bce3s.own_data import written
+from bce3s.own_data.found import read_splits
 from bce3s.own_data.pretrained import init_cfg_of
 from bce3s.own_data.settings import EPOCHS, NETWORKS, SEEN, Facts, choose
 from bce3s.registry import DATASETS, MODELS
@@ -149,7 +149,7 @@ def test_what_was_written_is_what_was_found(pictures, tmp_path):
     cfg, found = completed(pictures, tmp_path / 'run')
     folder = tmp_path / 'run' / 'data'
     assert sorted(path.name for path in folder.iterdir()) == ['data.json', 'train.csv', 'val.csv']
-    again, facts = written.read(folder)
+    again, facts = read_splits(folder)
     assert (again.classes, again.splits, again.root, again.made) == (
         ['10', 'a', 'b', 'c', 'rosé, 🌹'],
         found.splits,
@@ -206,7 +206,7 @@ def test_another_attempt_leaves_nothing_behind(pictures, tmp_path):
     completed(tmp_path / 'p', tmp_path / 'run')
     assert (tmp_path / 'run/data/test.csv').is_file()
     _, found = completed(pictures, tmp_path / 'run')
-    assert written.read(tmp_path / 'run/data')[0].splits == found.splits
+    assert read_splits(tmp_path / 'run/data')[0].splits == found.splits
 
 
 def test_several_processes_share_the_batch(pictures, tmp_path, monkeypatch, capsys):

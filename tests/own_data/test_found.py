@@ -8,12 +8,10 @@ from picture_folders import put
 from PIL import Image
 
 from bce3s.errors import BCE3SError
-from bce3s.own_data.found import find
-from bce3s.own_data.listed import ListOptions
+from bce3s.own_data.find import ListOptions, find
+from bce3s.own_data.found import read_splits, write_splits
 from bce3s.own_data.settings import Facts
-from bce3s.own_data.sound import sound
-from bce3s.own_data.splits import hold_out
-from bce3s.own_data.written import read, write
+from bce3s.own_data.splits import hold_out, usable
 
 
 def named(found, split='train'):
@@ -152,9 +150,9 @@ def test_links(tmp_path):
     (root / 'b' / 'gone.png').symlink_to(root / 'nowhere')
     found = find(root)
     assert {'a/1.png', 'a/2.png', 'b/1.png'} <= named(found).keys()
-    usable, _ = sound(found)
-    assert 'b/gone.png' not in named(usable)
-    assert any('links to a file that is not there' in note for note in usable.notes)
+    rest, _ = usable(found)
+    assert 'b/gone.png' not in named(rest)
+    assert any('links to a file that is not there' in note for note in rest.notes)
 
 
 def test_what_a_run_wrote_is_no_class(tmp_path):
@@ -187,7 +185,7 @@ def test_images_of_every_ending_and_of_none_are_found(tmp_path):
     expected = ['a/1.png', 'b/1.gif', 'b/2.JFIF', 'b/3.avif', 'b/5.heic', 'b/IMG_4']
     assert sorted(named(found)) == expected
     assert found.notes == []
-    assert sound(found, 'pixels')[0].counts('train') == [1, 5]
+    assert usable(found, 'pixels')[0].counts('train') == [1, 5]
 
 
 def test_what_is_passed_over_is_told_in_one_line(tmp_path):
@@ -383,7 +381,7 @@ def test_lists_for_each_split(tmp_path):
         train=[('pics/1.png', 1), ('pics/2.png', 0)], val=[('pics/3.png', 1)]
     )
     (tmp_path / 'validation.txt').write_text('pics/3.png 0\n')
-    with pytest.raises(BCE3SError, match='both look like the list of the split'):
+    with pytest.raises(BCE3SError, match="both look like the split 'val'"):
         find(tmp_path)
 
 
@@ -426,11 +424,11 @@ def test_broken_images_are_left_out_and_named(tmp_path):
     (tmp_path / 'b/2.png').write_bytes(content[: len(content) // 2])
     for i in range(3):
         (tmp_path / f'c/{i}.png').write_bytes(b'')
-    usable, marks = sound(find(tmp_path))
-    assert usable.classes == ['a', 'b']
-    assert usable.splits['train'] == [('a/1.png', 0), ('a/2.png', 0), ('b/0.png', 1)]
+    rest, marks = usable(find(tmp_path))
+    assert rest.classes == ['a', 'b']
+    assert rest.splits['train'] == [('a/1.png', 0), ('a/2.png', 0), ('b/0.png', 1)]
     assert len(set(marks['train'].tolist())) == 3
-    notes = ' '.join(usable.notes)
+    notes = ' '.join(rest.notes)
     assert '6 images of train cannot be used' in notes
     assert 'a/0.png is empty' in notes
     assert 'left out: c.' in notes
@@ -441,23 +439,23 @@ def test_nothing_but_broken_images(tmp_path):
     (tmp_path / 'b').mkdir()
     (tmp_path / 'b/1.png').write_bytes(b'')
     with pytest.raises(BCE3SError, match='only 1 of 2 classes have a training image'):
-        sound(find(tmp_path))
+        usable(find(tmp_path))
 
 
 def test_a_listed_image_that_is_not_there(tmp_path):
     put(tmp_path, '1.png', '2.png')
     (tmp_path / 'x.csv').write_text('path,label\n1.png,a\n2.png,b\n3.png,b\n')
-    usable, _ = sound(find(tmp_path / 'x.csv'))
-    assert usable.counts('train') == [1, 1]
-    assert any('3.png is missing' in note for note in usable.notes)
+    rest, _ = usable(find(tmp_path / 'x.csv'))
+    assert rest.counts('train') == [1, 1]
+    assert any('3.png is missing' in note for note in rest.notes)
 
 
 # ------------------------------------------------------------------------- written down, and back
 def test_written_paths_are_read_back_as_they_are(tmp_path):
     put(tmp_path, ' a/ 1.png', 'b/1.png', 'b\\c/1.png', '"d" , e/1.png')
     found = find(tmp_path)
-    write(tmp_path / 'data', found, Facts(4, 1, 4, 8, 'cpu'))
-    again, _ = read(tmp_path / 'data')
+    write_splits(tmp_path / 'data', found, Facts(4, 1, 4, 8, 'cpu'))
+    again, _ = read_splits(tmp_path / 'data')
     assert (again.splits, again.classes) == (found.splits, found.classes)
 
 

@@ -175,7 +175,7 @@ def test_a_dry_run_shows_all_and_writes_nothing(pictures, tmp_path, capsys):
         'cifar_resnet20 at 16 x 16',
         'epochs     2 + 2',
         'red one/5.png is empty',
-        'Without a validation image, so not measured: alone 🌹.',
+        "Without a validation image, so not measured: 'alone 🌹'.",
         'Few    (< 20)',
         'parameters with the head',
         '(3 steps were timed: ',

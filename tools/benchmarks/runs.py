@@ -24,6 +24,7 @@ from bce3s.engine.run_state import bare_model
 from bce3s.engine.runner import QuietRunner
 from bce3s.errors import BCE3SError
 from bce3s.randomness import Clock
+from bce3s.registered import WholeBatches
 from bce3s.registry import DATASETS
 from benchmarks.timing import Options
 
@@ -47,7 +48,7 @@ QUICK = {  # tiny networks of the same classes: config of the backbone, features
 
 
 @DATASETS.register_module()
-class NoiseLT(InMemoryLongTailed):
+class NoiseLT(WholeBatches, InMemoryLongTailed):
     """Random images of the shape and number of CIFAR-100-LT: augmented and trained on as fast."""
 
     classes = CIFAR100LT.classes
@@ -57,7 +58,7 @@ class NoiseLT(InMemoryLongTailed):
         self.per_class = per_class  # images before subsampling
         super().__init__(*args, n_max=per_class, **options)
 
-    def read(self, split: str) -> tuple[np.ndarray, np.ndarray, str]:
+    def read(self, train: bool) -> tuple[np.ndarray, np.ndarray, str]:
         labels = np.repeat(np.arange(len(self.classes)), self.per_class)
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (len(labels), 3, 32, 32), np.uint8)
@@ -71,7 +72,7 @@ def dataset_config(data_root: str, quick: bool) -> tuple[dict[str, Any], str]:
         return dict(type='NoiseLT', per_class=20, imbalance_factor=4), 'Images: noise.'
     real = dict(data_root=data_root, download=False, verify=False)
     try:
-        CIFAR100LT('train', **real)
+        CIFAR100LT(data_root, verify=False)
     except BCE3SError:
         return dict(type='NoiseLT'), (
             f'Images: noise of the shape of CIFAR-100-LT, which is not in {data_root}.'
