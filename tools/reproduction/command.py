@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 after an error or a failed run, 130 after Ctrl-C."""
     args = parser().parse_args(argv)
     return run_tool(
-        lambda: _main(args), 'The same command goes on from here.', folder=args.work_dir
+        lambda: _main(args), 'The same command resumes from here.', folder=args.work_dir
     )
 
 
