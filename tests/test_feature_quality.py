@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from bce3s.config import load_config
+from bce3s.datasets.whole_batches import DigitsLT
 from bce3s.engine.feature_extraction import extract, feature_batches
 from bce3s.engine.feature_quality import _checked_ks, feature_quality
 from bce3s.engine.run_directory import RunDirectory, load_model
@@ -27,7 +28,6 @@ from bce3s.evaluation.feature_report import (
 )
 from bce3s.evaluation.rejection import halves
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
-from bce3s.registered import DigitsLT
 from bce3s.registry import MODELS
 from bce3s.run_commands import main
 from bce3s.tables import markdown_table
