@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bce3s.arguments import add_data_root, add_options, add_run, positive, run_tool
+from bce3s.arguments import add_data_root, add_options, add_run, add_unknown, positive, run_tool
 
 ABOUT = {
     'posthoc': 'Logit adjustment, tau-normalisation, nearest class mean and temperature on the '
@@ -61,25 +61,6 @@ def parser(command: str) -> argparse.ArgumentParser:
     add_data_root(p)
     add_options(p)
     return p
-
-
-def add_unknown(p: argparse.ArgumentParser, **options: object) -> None:
-    """``--unknown`` and ``--unknown-options``, see :mod:`bce3s.engine.unknown_sets`."""
-    p.add_argument(
-        '--unknown',
-        metavar='SET',
-        help='images of classes that the model was not trained on: a folder, held-out (those that '
-        'keep_classes leaves out), cifar10, cifar100, digits, fashion-mnist, mnist, or a config '
-        'file (its test data)',
-        **options,
-    )
-    p.add_argument(
-        '--unknown-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='arguments of these data sets, such as verify=False or data_root=elsewhere',
-    )
 
 
 def main(command: str, argv: list[str] | None = None) -> int:

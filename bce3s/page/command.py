@@ -8,10 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bce3s.arguments import run_tool
+from bce3s.arguments import add_unknown, run_tool
 from bce3s.errors import BCE3SError
 from bce3s.files import reason, written_whole
-from bce3s.run_commands import add_unknown
 
 ONE, SEVERAL = 'report.html', 'comparison.html'
 OWN = 'report.md'  # every run writes its own
