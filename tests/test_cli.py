@@ -167,7 +167,7 @@ def test_broken_config_file(config, tmp_path):
         ('custom_hooks.0.after_itr=1', "custom_hooks.0 has no key 'after_itr'.*'after_iter'"),
         ('model.width.x=1', 'model.width is 3 and has no keys'),
         ('model.width', 'write KEY=VALUE'),
-        ('model.width=[1,2', 'brackets that do not belong together'),
+        ('model.width=[1,2', 'is no Python value'),
     ],
 )
 def test_misspelt_options(config, option, sentence):
