@@ -97,7 +97,7 @@ def test_the_written_config_is_tested_as_it_is(run, tmp_path, capsys):
     assert f'the run does: give {run}.' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('kind', ['folder', 'one class', 'list', 'splits'])
+@pytest.mark.parametrize('kind', ['one class', 'list', 'splits'])
 def test_on_labelled_images_that_came_later(run, tmp_path, kind):
     root = tmp_path / 'later'
     counts = {'red one': 3, 'grün': 2, 'new': 2} if kind != 'one class' else {'grün': 2}
