@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 from bce3s.config import load_config
+from bce3s.datasets.whole_batches import DigitsLT
 from bce3s.engine.feature_extraction import extract, feature_batches
 from bce3s.engine.feature_quality import _checked_ks, feature_quality
 from bce3s.engine.run_directory import load_model
@@ -30,7 +31,6 @@ from bce3s.evaluation.feature_report import (
     write_features,
 )
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
-from bce3s.registered import DigitsLT
 from bce3s.registry import MODELS
 from bce3s.tables import markdown_table
 

@@ -81,14 +81,6 @@ def test_names_of_any_kind(tmp_path):
     ]
 
 
-def test_a_packed_list(tmp_path):
-    content = b'a.jpg 0\nb.jpg 1\n'
-    plain = read_list(put(tmp_path, content))
-    packed = read_list(put(tmp_path, gzip.compress(content), 'list.txt.gz'))
-    assert pairs(packed) == pairs(plain)
-    assert packed.git_blob == plain.git_blob == git_blob_id(content)
-
-
 def test_git_blob_ids_are_gits(tmp_path):
     assert git_blob_id(b'hello\n') == 'ce013625030ba8dba906f756967f9e9ca394464a'
     path = put(tmp_path, 'a.jpg 0\n')
@@ -218,13 +210,6 @@ def test_labels_are_names_as_written_unless_all_are_numbers(
     entries = read_list(put(tmp_path, text, 'l.csv' if separator == ',' else 'l.txt'))
     assert (entries.classes, entries.labels) == (classes, numbers)
     assert entries.paths == ['a b0.jpg', 'a b1.jpg', 'a b2.jpg']
-
-
-def test_names_that_look_like_numbers_are_in_their_order(tmp_path):
-    text = ''.join(f'{k}.jpg {k}\n' for k in range(12))
-    entries = read_list(put(tmp_path, text), names=True)
-    assert entries.classes == [str(k) for k in range(12)]
-    assert entries.labels == list(range(12))
 
 
 def test_a_path_without_an_ending_ends_at_a_tab_or_the_last_blank(tmp_path):
