@@ -1,4 +1,4 @@
-"""Our way against the plain way, measured: ``python tools/benchmark.py [SECTION ...]``."""
+"""Speed against the reference implementation: ``python tools/benchmark.py [SECTION ...]``."""
 
 import sys
 from pathlib import Path

@@ -134,7 +134,7 @@ def class_balanced_weights(counts: Sequence[int] | Tensor, beta: float) -> Tenso
         BCE3SError: beta outside [0, 1), or a class without a training sample.
 
     >>> class_balanced_weights([100, 10, 1], 0.999)
-    tensor([0.0284, 0.2713, 2.7003], dtype=torch.float64)
+    tensor([0.0284, 0.2713, 2.7004], dtype=torch.float64)
     """
     if not 0 <= beta < 1:
         raise BCE3SError(f'class_balanced_weights: beta must be in [0, 1), not {beta}.')

@@ -69,7 +69,7 @@ def sample_classes(labels: Tensor, num_classes: int, r: float, rng: np.random.Ge
         (S,) int64, ascending; see :func:`draw_classes` for the arguments.
 
     >>> sample_classes(torch.tensor([3, 3, 7]), 10, 0.2, np.random.default_rng(0))
-    tensor([3, 7, 9])
+    tensor([3, 5, 7])
     """
     return draw_classes(labels, num_classes, r, rng)[0].sort().values
 
@@ -93,7 +93,7 @@ def resample_classes(
         (K,) bool.
 
     >>> resample_classes(torch.tensor([3, 3, 7]), 10, 0.4, np.random.default_rng(0)).nonzero().T
-    tensor([[3, 6, 7, 9]])
+    tensor([[2, 3, 4, 7]])
     """
     classes, present = draw_classes(labels, num_classes, r, rng)
     size = max(int(num_classes * r), 1)

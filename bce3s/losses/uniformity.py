@@ -23,7 +23,7 @@ class BCEUniformity(nn.Module):
             ``softplus(-w_k . w_k)``: a constant, for w_k has unit length.
 
     >>> BCEUniformity()(torch.eye(3)), BCEUniformity(include_diagonal=True)(torch.eye(3))
-    (tensor(1.3863), tensor(1.6995))
+    (tensor(1.3863), tensor(1.6996))
     """
 
     def __init__(self, include_diagonal: bool = False) -> None:

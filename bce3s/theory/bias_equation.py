@@ -37,6 +37,10 @@ def joint_root(classes: int, samples: float, decays: Decays) -> tuple[float, flo
 
     Raises:
         BCE3SError: fewer than 2 classes, no sample, or decays at which all classes fall together.
+
+    >>> b, rho = joint_root(10, 100, Decays.equal(5e-4))
+    >>> round(b, 6), round(rho, 2)
+    (4.139896, 724.42)
     """
     check_classes(classes)
     check_no_collapse(classes, samples, decays)
@@ -51,6 +55,9 @@ def bias_cap(samples: float, decays: Decays) -> float:
     """``sqrt(n lambda_W lambda_H) / lambda_b``: the bias of the minimum never exceeds it (d >= K).
 
     Infinite for lambda_b = 0.
+
+    >>> round(bias_cap(12, Decays.equal(5e-4)), 4)
+    3.4641
     """
     tau = price(samples, decays)
     return tau / decays.bias if decays.bias else math.inf

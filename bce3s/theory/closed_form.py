@@ -99,6 +99,10 @@ def bce_minimum(classes: int, samples: float, decays: Decays, nonnegative: bool 
 
     Raises:
         BCE3SError: fewer than 2 classes, no sample.
+
+    >>> found = bce_minimum(10, 12, Decays.equal(5e-4))
+    >>> found.regime, round(found.bias, 4), round(found.objective, 4)
+    ('shifted', 3.4641, 0.2508)
     """
     check_classes(classes)
     tau = price(samples, decays)
@@ -127,6 +131,9 @@ def ce_minimum(classes: int, samples: float, decays: Decays, nonnegative: bool =
     ridge with bias 0.
 
     Args and errors as ``bce_minimum``.
+
+    >>> round(ce_minimum(10, 100, Decays.equal(5e-4)).objective, 4)
+    0.2824
     """
     check_classes(classes)
     tau = price(samples, decays)

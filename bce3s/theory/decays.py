@@ -58,7 +58,7 @@ def price(samples: float, decays: Decays) -> float:
 
 
 def check_classes(classes: int) -> None:
-    """Raises BCE3SError for fewer than two classes: nothing is to be told apart."""
+    """Raises BCE3SError for fewer than two classes."""
     if classes < 2:
         raise BCE3SError(f'{classes} classes: the model needs at least 2; give more classes.')
 

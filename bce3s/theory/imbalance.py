@@ -41,6 +41,9 @@ def collapse_ratio(majority: float, classes: tuple[int, int], decays: Decays) ->
 
     Raises:
         BCE3SError: no classes in a group, or decays at which the minority is equal at any ratio.
+
+    >>> round(collapse_ratio(100, (5, 5), Decays.equal(5e-3)), 2)
+    13.93
     """
     many, few = classes
     if many < 1 or few < 2:

@@ -89,6 +89,9 @@ def optimal_bias(scale: float, num_classes: int) -> float:
 
     Raises:
         BCE3SError: gamma not positive, K < 2.
+
+    >>> round(optimal_bias(4.0, 10), 3)
+    0.755
     """
     check('bce', scale, num_classes)
     others = num_classes - 1
@@ -230,6 +233,9 @@ def convergence_rate(
 
     Raises:
         BCE3SError: as :func:`modes`.
+
+    >>> round(convergence_rate('ce', 2.0, 10), 3), round(convergence_rate('bce', 2.0, 10), 3)
+    (0.488, 0.555)
     """
     found = modes(loss, scale, num_classes, per_class, dim or num_classes)
     return min(mode.rate for mode in found if mode.name != 'free')

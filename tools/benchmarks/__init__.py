@@ -1,1 +1,1 @@
-"""How fast is it? Our way against the plain way, in one run on one machine."""
+"""Speed against the reference implementation, in one run on one machine."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import functools
 import importlib
 import json
 import os
 import platform
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +22,11 @@ from benchmarks.tables import Table
 if TYPE_CHECKING:
     from benchmarks.timing import Options
 
-# name: (module of benchmarks with `run(options)`, which returns or yields tables; what)
+# modules of benchmarks with `run(options)`, which yields tables
 SECTIONS = {
-    'data': ('data', 'images/s through the augmentation, one core'),
-    'step': ('step', 'whole training steps/s, data included; where a step goes'),
-    'head': ('head', 'three branches: time and memory against the number of classes'),
+    'data': 'images/s through the augmentation, one core',
+    'step': 'whole training steps/s, data included; where a step goes',
+    'head': 'three branches: time and memory against the number of classes',
 }
 CLEAR = '\x1b[K' if sys.stdout.isatty() else ''  # of what `measuring` has written
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
@@ -39,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         prog='benchmark.py',
         description='Measures this package against the recipe as public code writes it, on this '
         'machine; prints a table or more per section.',
-        epilog='sections: ' + '; '.join(f'{name}: {what}' for name, (_, what) in SECTIONS.items()),
+        epilog='sections: ' + '; '.join(f'{name}: {what}' for name, what in SECTIONS.items()),
     )
     p.add_argument('sections', nargs='*', metavar='SECTION', help='which (all)')
     p.add_argument('--json', type=Path, metavar='FILE', help='write everything to FILE')
@@ -61,33 +59,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def show(args: argparse.Namespace) -> int:
-    """Runs the sections, prints their tables as they come, writes the file.
+    """Runs the sections, prints their tables as they come, writes the file; a section that fails
+    does not stop the others.
 
     Raises:
-        BCE3SError: an unknown section, a device that is not there, a file that cannot be written.
+        BCE3SError: an unknown section, a device that is not there.
     """
-    names = args.sections or list(SECTIONS)
-    _check(args, names)
-    options = _options(args)
-    results = dict(**_machine(options), options=vars(options).copy(), complete=False, sections={})
-    print(_header(results) + '\n', flush=True)
-    status = 0
-    try:
-        for name in names:
-            action = functools.partial(_run, name, options, results, args)
-            status |= status_of(action)
-        results['complete'] = status == 0
-    finally:
-        _write(args, results)
-    return status
-
-
-def _check(args: argparse.Namespace, names: list[str]) -> None:
-    for name in names:
+    for name in args.sections:
         if name not in SECTIONS:
             raise BCE3SError(f'No section is called {name!r}; there are {", ".join(SECTIONS)}.')
-    if args.json and not (args.json.parent.is_dir() and os.access(args.json.parent, os.W_OK)):
-        raise BCE3SError(f'{args.json} cannot be written: make its folder first.')
+    options = _options(args)
+    results = {**_machine(options), 'complete': False, 'sections': {}}
+    print(', '.join(f'{key} {value}' for key, value in results['machine'].items()) + '\n')
+    if options.quick:
+        print('quick: the sizes are tiny, the figures mean nothing\n')
+
+    def write() -> None:
+        if args.json is not None:
+            with written_whole(args.json) as file:
+                file.write(json.dumps(results, indent=1, default=Table.json).encode() + b'\n')
+
+    def run(name: str) -> None:
+        print(f'== {name}: {SECTIONS[name]}\n', flush=True)
+        tables = results['sections'][name] = []
+        for table in importlib.import_module(f'benchmarks.{name}').run(options):
+            tables.append(table)
+            print(f'{CLEAR}{table.text()}\n', flush=True)
+            write()  # in case the process is killed
+
+    write()
+    statuses = [status_of(lambda name=name: run(name)) for name in args.sections or SECTIONS]
+    results['complete'] = not any(statuses)
+    write()
+    return max(statuses)
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -107,71 +111,25 @@ def _options(args: argparse.Namespace) -> Options:
     return Options(args.device, args.threads, args.quick, seconds, args.data_root)
 
 
-def _run(name: str, options: Options, results: dict[str, Any], args: argparse.Namespace) -> None:
-    module, what = SECTIONS[name]
-    print(f'== {name}: {what}\n', flush=True)
-    start, tables = time.perf_counter(), []
-    section = results['sections'][name] = dict(tables=tables)
-    try:
-        for table in importlib.import_module(f'benchmarks.{module}').run(options):
-            tables.append(table)
-            print(f'{CLEAR}{table.text()}\n', flush=True)
-            _write(args, results)  # in case the process is killed
-    except BCE3SError as error:
-        section['error'] = str(error)
-        raise
-    finally:
-        section['seconds'] = round(time.perf_counter() - start, 1)
-
-
-# ------------------------------------------------------------ the machine
 def _machine(options: Options) -> dict[str, Any]:
     import torch
 
-    gpu = torch.cuda.get_device_name() if options.device == 'cuda' else None
-    return dict(
-        date=datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
-        command=' '.join(['python', *sys.argv]),
-        machine=dict(
-            cpu=_cpu(),
-            cores=os.cpu_count(),
-            gpu=gpu,
-            threads=torch.get_num_threads(),
-            load=round(os.getloadavg()[0], 2),
-        ),
-        versions=dict(
-            bce3s=bce3s.__version__, torch=torch.__version__, python=platform.python_version()
-        ),
-    )
+    cpu = [line for line in _read('/proc/cpuinfo').splitlines() if line.startswith('model name')]
+    return {
+        'command': ' '.join(['python', *sys.argv]),
+        'options': dict(vars(options)),
+        'machine': {
+            'date': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
+            'gpu': torch.cuda.get_device_name() if options.device == 'cuda' else None,
+            'cpu': cpu[0].partition(': ')[2] if cpu else platform.machine(),
+            'cores': os.cpu_count(),
+            'threads': torch.get_num_threads(),
+            'load at the start': round(os.getloadavg()[0], 2),
+            'torch': torch.__version__,
+            'bce3s': bce3s.__version__,
+        },
+    }
 
 
-def _cpu() -> str:
-    try:
-        for line in Path('/proc/cpuinfo').read_text().splitlines():
-            if line.startswith('model name'):
-                return line.split(':', 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _header(results: dict[str, Any]) -> str:
-    machine, versions = results['machine'], results['versions']
-    parts = [
-        results['date'][:16].replace('T', ' '),
-        machine['gpu'],
-        f'{machine["cpu"]}, {machine["cores"]} cores, {machine["threads"]} threads',
-        f'load at the start {machine["load"]}',
-        f'torch {versions["torch"]}, bce3s {versions["bce3s"]}',
-        'quick: the sizes are tiny, the figures mean nothing'
-        if results['options']['quick']
-        else None,
-    ]
-    return '; '.join(filter(None, parts))
-
-
-# ------------------------------------------------------------ the file
-def _write(args: argparse.Namespace, results: dict[str, Any]) -> None:
-    if args.json is not None:
-        with written_whole(args.json) as file:
-            file.write(json.dumps(results, indent=1, default=Table.json).encode() + b'\n')
+def _read(path: str) -> str:
+    return Path(path).read_text() if Path(path).is_file() else ''

@@ -24,7 +24,7 @@ AT_ONCE = 16  # images a call of the reference implementation
 
 
 def run(options: Options) -> Iterator[Table]:
-    """Images per second; then where our time goes, operation by operation."""
+    """Images per second."""
     with one_thread():
         cfg = runs.config(CONFIG, options)
         preprocessor = MODELS.build(cfg.model.data_preprocessor).to(options.device)
@@ -33,7 +33,6 @@ def run(options: Options) -> Iterator[Table]:
         images = dataset.images[order[: max(BATCHES)]]
         note = runs.dataset_config(options.data_root, options.quick)[1]
         yield throughput(preprocessor, images, options, note)
-        yield operations(preprocessor, images, options)
 
 
 def plain_calls(images: Tensor, function: Callable[[Any], Any]) -> Callable[[], None]:
@@ -96,62 +95,3 @@ def _augment(preprocessor: Any, images: Tensor) -> Tensor:
     preprocessor.clock = Clock(0, 0, next(_steps))
     labels = torch.zeros(len(images), dtype=torch.long)
     return preprocessor(dict(inputs=images, data_samples=dict(labels=labels)), True)['inputs']
-
-
-# ------------------------------------------------------------ its parts
-def operations(preprocessor: Any, images: Tensor, options: Options) -> Table:
-    """Ours at the training batch against the same step of the plain pipeline."""
-    measuring('data: one operation after the other')
-    size = 16 if options.quick else TRAINING_BATCH
-    batch = images[:size].to(options.device)
-    mean, std = (_shares(preprocessor, name) for name in ('mean', 'std'))
-    crop, flip, auto, to_tensor, cutout, normalize = plain.pipeline(mean, std).transforms
-    tensor = to_tensor(Image.fromarray(images[0].permute(1, 2, 0).numpy()))
-    theirs = dict(
-        BatchPadCrop=plain_calls(images, crop),
-        BatchFlip=plain_calls(images, flip),
-        BatchAutoAugment=plain_calls(images, auto),
-        BatchCutout=_repeat(lambda: cutout(tensor)),
-        normalise=plain_calls(images, lambda image: normalize(to_tensor(image))),
-    )
-    rng = torch.Generator().manual_seed(0)
-    ours = {'normalise': lambda: preprocessor.normalize(batch)}
-    for op in preprocessor.augment:
-        draws = itertools.cycle([torch.rand(size, op.draws, generator=rng) for _ in range(32)])
-        ours[type(op).__name__] = functools.partial(_draw_and_apply, op, batch, draws)
-    table = Table(
-        f'Each operation alone, batch {size}: us an image, one thread',
-        ('operation', 'ours', 'plain', 'ratio', '% of ours'),
-        notes=['Plain: normalise includes ToTensor, and all but Cutout Image.fromarray.'],
-    )
-    _compare_each(table, ours, theirs, size, options)
-    total = sum(row['ours'] for row in table.rows)
-    for row in table.rows:
-        row['% of ours'] = 100 * row['ours'] / total
-    return table
-
-
-def _repeat(function: Callable[[], Any]) -> Callable[[], None]:
-    def call() -> None:
-        for _ in range(AT_ONCE):
-            function()
-
-    return call
-
-
-def _draw_and_apply(op: Any, batch: Tensor, draws: Iterator[Tensor]) -> Tensor:
-    return op(batch, next(draws))
-
-
-def _compare_each(
-    table: Table,
-    ours: dict[str, Callable],
-    theirs: dict[str, Callable],
-    size: int,
-    options: Options,
-) -> None:
-    """A row for each name, in us an image."""
-    for name in theirs:
-        times = compare(dict(ours=ours[name], plain=theirs[name]), options)
-        us = 1e6 * times['ours'].median / size, 1e6 * times['plain'].median / AT_ONCE
-        table.rows.append(dict(operation=name, ours=us[0], plain=us[1], ratio=us[1] / us[0]))

@@ -90,15 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 after an error or a failed run, 130 after Ctrl-C."""
     args = parser().parse_args(argv)
     return run_tool(
-        lambda: _main(args), 'The same command goes on from here.', folder=args.work_dir
+        lambda: _main(args), 'The same command resumes from here.', folder=args.work_dir
     )
 
 
 def _main(args: argparse.Namespace) -> int:
-    # imported before what takes hours: meanwhile the files may change
-    from reproduction.collect import collect
     from reproduction.jobs import jobs_of
-    from reproduction.render import write
 
     scale = replace(SCALES[args.scale], options=parse_options(args.cfg_options))
     if not args.tables and not args.list:
@@ -114,6 +111,10 @@ def _main(args: argparse.Namespace) -> int:
         print(f'Scale {scale.label}.')
     if args.dry_run:
         return _dry_run(args, jobs)
+    # imported before what takes hours: meanwhile the files may change
+    from reproduction.collect import collect
+    from reproduction.render import write
+
     status = _train(args, scale, jobs)
     for table in tables:
         collected = collect(table, scale, args.seeds, args.work_dir)
