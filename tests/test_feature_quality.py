@@ -423,7 +423,7 @@ def test_a_run_folder_is_config_and_checkpoint(tool, checkpoint, tmp_path, capsy
     assert tool(CONFIG) == 1
     assert 'is no folder of a run: give one, or a config and a' in capsys.readouterr().err
     assert tool(tmp_path) == 1
-    assert 'no sound checkpoint' in capsys.readouterr().err
+    assert 'no valid checkpoint' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
