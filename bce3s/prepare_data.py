@@ -132,7 +132,8 @@ def prepare(args: argparse.Namespace) -> None:
             raise BCE3SError(f"{args.name!r} is no data set: use {known}, 'folder' or 'list'.")
     except BCE3SError as error:  # options of the data sets have other names here
         text = str(error).replace(OPTION, '--columns PATHS LABELS')
-        raise BCE3SError(text.replace('verify=False', '--no-verify')) from error
+        hint = ' For this tool: --no-verify.' if 'verify=False' in text else ''
+        raise BCE3SError(text + hint) from error
 
 
 # ------------------------------------------------------------ the data sets
