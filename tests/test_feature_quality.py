@@ -15,6 +15,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import nn
+from torch.utils.data import default_collate
 
 from bce3s.config import load_config
 from bce3s.engine.feature_extraction import extract, feature_batches
@@ -22,13 +23,13 @@ from bce3s.engine.feature_quality import _checked_ks, feature_quality
 from bce3s.engine.run_directory import load_model
 from bce3s.engine.unknown_sets import FittedImages, unknown_config, unknown_dataset
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.cross_fitting import halves
 from bce3s.evaluation.feature_report import (
     closed_set_rows,
     format_features,
     format_tables,
     write_features,
 )
+from bce3s.evaluation.rejection import halves
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
 from bce3s.registered import DigitsLT
 from bce3s.registry import MODELS
@@ -182,7 +183,8 @@ def test_grey_becomes_colour_and_colour_grey():
     found = FittedImages(grey, (3, 4, 4))[1]['inputs']
     assert torch.equal(found, grey.data[1].expand(3, 4, 4))
     luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-    found = FittedImages(colour, (1, 4, 4)).__getitems__([2, 0])['inputs']
+    fitted = FittedImages(colour, (1, 4, 4))
+    found = torch.stack([fitted[i]['inputs'] for i in (2, 0)])
     expected = (colour.data[[2, 0]] * luma).sum(dim=1, keepdim=True).round()
     assert torch.equal(found, expected.to(torch.uint8))
     assert torch.equal(FittedImages(found_set := grey, (1, 4, 4))[0]['inputs'], found_set.data[0])
@@ -194,7 +196,7 @@ def test_another_size():
     constant = images((1, 9, 7))
     constant.data = torch.full_like(constant.data, 77)
     fitted = FittedImages(constant, (3, 32, 32))
-    batch = fitted.__getitems__([0, 3, 5])
+    batch = default_collate([fitted[i] for i in (0, 3, 5)])
     assert batch['inputs'].shape == (3, 3, 32, 32)
     assert batch['inputs'].dtype == torch.uint8
     assert (batch['inputs'] == 77).all()

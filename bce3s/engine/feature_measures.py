@@ -21,8 +21,7 @@ from bce3s.engine.run_directory import thresholds_of
 from bce3s.engine.run_state import bare_model
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.decision_scores import alpha
-from bce3s.evaluation.feature_passes import FirstPass, SecondPass
-from bce3s.evaluation.feature_statistics import measure_batches
+from bce3s.evaluation.features import FirstPass, SecondPass, measure_batches
 from bce3s.files import written_whole
 from bce3s.registry import HOOKS
 

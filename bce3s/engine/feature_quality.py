@@ -18,11 +18,16 @@ from bce3s.engine.report_hook import config_name, versions
 from bce3s.engine.run_directory import load_model, thresholds_of
 from bce3s.engine.unknown_sets import display_name, unknown_dataset
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.feature_arrays import split_means
-from bce3s.evaluation.nearest_class_mean import nearest_class_mean
+from bce3s.evaluation.accuracy import split_means
 from bce3s.evaluation.open_set import evaluate_open_set
 from bce3s.evaluation.rejection import Extremes, measure_rejection, rejected
-from bce3s.evaluation.retrieval import METRICS, evaluate_retrieval, neighbours, searcher
+from bce3s.evaluation.retrieval import (
+    METRICS,
+    evaluate_retrieval,
+    nearest_class_mean,
+    neighbours,
+    searcher,
+)
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
 from bce3s.registry import DATASETS
 

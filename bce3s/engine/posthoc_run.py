@@ -13,7 +13,6 @@ from bce3s.engine.outputs import Outputs, run_outputs
 from bce3s.engine.report_hook import config_name, versions
 from bce3s.engine.run_directory import RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.nearest_class_mean import nearest_class_mean
 from bce3s.evaluation.posthoc import (
     LogitAdjustment,
     Scores,
@@ -23,6 +22,7 @@ from bce3s.evaluation.posthoc import (
     figures,
     posthoc_rows,
 )
+from bce3s.evaluation.retrieval import nearest_class_mean
 
 SAME_NORMS = (
     'The weights of this classifier all have the same length, so that tau-normalisation changes '

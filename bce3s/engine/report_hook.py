@@ -19,11 +19,11 @@ from mmengine.runner import BaseLoop, Runner
 
 import bce3s
 from bce3s.config import experiment
+from bce3s.engine.metric import LongTailedMetric
 from bce3s.engine.run_state import bare_model
 from bce3s.engine.schedule import TwoStageHook
 from bce3s.engine.skipped_images import SKIPPED
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.metrics import LongTailedMetric
 from bce3s.evaluation.rejection import measure_rejection
 from bce3s.evaluation.report import build_report, format_table, read_report, write_report
 from bce3s.evaluation.selection import LAST, add_to_history, history_row

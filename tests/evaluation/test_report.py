@@ -1,6 +1,7 @@
 """Selections, the files and their texts, and the table over seeds."""
 
 import json
+import os
 import re
 import runpy
 import statistics
@@ -224,3 +225,40 @@ def test_tool_prints_the_table_or_a_sentence(runs, tmp_path, capsys):
     assert printed.err.startswith('error: ')
     assert 'has no report.json' in printed.err
     assert not printed.out
+
+
+@pytest.mark.parametrize(
+    ('changes', 'said'),
+    [
+        (dict(thresholds=None), 'NoneType'),
+        (dict(thresholds=dict(many=1, few=20)), 'a class would be both'),
+        (dict(all='high'), "'high'"),
+        (dict(all=float('nan')), 'NaN is no number'),
+        (dict(classes=['a']), "'class_counts': 10, 'classes': 1, 'per_class': 10"),
+        (dict(class_counts=[], classes=[], per_class=[]), 'no training image'),
+        (dict(per_class=[None] * 9 + ['x']), "'x'"),
+        (dict(other=[{}]), "has no 'epoch'"),
+        (dict(rejection=dict(threshold='x')), "'x'"),
+        (dict(rejection=dict(false_rejection=3)), "'int'"),
+        (dict(history=[dict(epoch=1)]), "has no 'all'"),
+        (dict(versions=[1]), "'list'"),
+    ],
+)
+def test_a_report_of_wrong_types_is_a_sentence(tmp_path, changes, said):
+    path = tmp_path / 'report.json'
+    path.write_text(json.dumps(make_report([row(1, 30.0), row(2, 20.0)]) | changes))
+    with pytest.raises(BCE3SError, match=said) as error:
+        reports.read_report(tmp_path)
+    assert str(path) in str(error.value)
+    assert str(error.value).endswith('tools/test.py writes a new one.')
+    assert '\n' not in str(error.value)
+
+
+def test_a_pipe_is_not_waited_for_and_brackets_without_end_are_a_sentence(tmp_path):
+    os.mkfifo(tmp_path / 'report.json')
+    with pytest.raises(BCE3SError, match='it is no regular file'):
+        reports.read_report(tmp_path)
+    (tmp_path / 'report.json').unlink()
+    (tmp_path / 'report.json').write_text('[' * 100_000)
+    with pytest.raises(BCE3SError, match='cannot be read as a report'):
+        reports.read_report(tmp_path)
