@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bce3s.arguments import positive, run_tool
+from bce3s.arguments import add_data_root, add_run, positive, run_tool
 
 EXAMPLES = """example:
   python tools/posthoc.py work_dirs/digits
@@ -26,9 +26,9 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument('run', metavar='RUN', help='work dir of a training run')
+    add_run(p)
+    add_data_root(p)
     p.add_argument('--out', type=Path, metavar='DIR', help='where to write (RUN/posthoc)')
-    p.add_argument('--checkpoint', help='instead of the newest one of RUN')
     p.add_argument(
         '--batch-size', type=positive(int), default=500, help='images at a time (default: 500)'
     )
@@ -38,7 +38,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 if something is missing or cannot be written."""
     args = parser().parse_args(argv)
-    out = args.out or Path(args.run).expanduser() / 'posthoc'
+    folder = Path(args.run).expanduser()
+    if not folder.is_dir() and args.checkpoint:
+        folder = Path(args.checkpoint).expanduser().parent
+    out = args.out or folder / 'posthoc'
     hint = 'What was computed of the images is kept in RUN/outputs.'
     return run_tool(lambda: posthoc_tool(args, out), hint, out)
 
@@ -50,7 +53,7 @@ def posthoc_tool(args: argparse.Namespace, out: Path) -> None:
     from bce3s.engine.run_directory import RunDirectory
     from bce3s.evaluation.posthoc_report import how_chosen, posthoc_table, write_posthoc
 
-    run = RunDirectory.open(args.run, args.checkpoint)
+    run = RunDirectory.open(args.run, args.checkpoint, data_root=args.data_root)
     out.mkdir(parents=True, exist_ok=True)  # or the work would be in vain
     with explained(run.config):
         report = posthoc(run, args.batch_size, lambda text: print(text, flush=True))

@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from bce3s.config import load_config
+from bce3s.datasets.whole_batches import DigitsLT
 from bce3s.engine.feature_extraction import extract, feature_batches
 from bce3s.engine.feature_quality import _checked_ks, feature_quality
 from bce3s.engine.run_directory import load_model
@@ -31,7 +32,6 @@ from bce3s.evaluation.feature_report import (
 )
 from bce3s.evaluation.rejection import halves
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
-from bce3s.registered import DigitsLT
 from bce3s.registry import MODELS
 from bce3s.tables import markdown_table
 
@@ -425,7 +425,7 @@ def test_a_run_folder_is_config_and_checkpoint(tool, checkpoint, tmp_path, capsy
     assert tool(CONFIG) == 1
     assert 'is no folder of a run: give one, or a config and a' in capsys.readouterr().err
     assert tool(tmp_path) == 1
-    assert 'no sound checkpoint' in capsys.readouterr().err
+    assert 'no valid checkpoint' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

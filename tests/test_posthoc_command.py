@@ -96,7 +96,7 @@ def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool, 
     for path in ce.glob('*.pth'):
         (folder / path.name).write_bytes(path.read_bytes())
     (tmp_path / 'other_digits.py').write_text(
-        'from bce3s.registered import DigitsLT\n'
+        'from bce3s.datasets.whole_batches import DigitsLT\n'
         'from bce3s.registry import DATASETS\n\n'
         '@DATASETS.register_module()\n'
         'class OtherDigits(DigitsLT):\n'

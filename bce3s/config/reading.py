@@ -203,6 +203,8 @@ def check_option(cfg: Config, dotted: str) -> None:
             if not known and (not is_open or closest(part, names, 0.8)):
                 likely = closest(part, {*names, *node})
                 raise BCE3SError(f'{said}{path or "the config"} has no key {part!r}.{likely}')
+            if any(later.isdigit() for later in parts[depth + 1 :]):
+                raise BCE3SError(f'{said}{path or "the config"} has no list {part!r} yet.')
             return
 
 
@@ -226,25 +228,25 @@ def parse_value(text: str) -> Any:
     often as wanted. Names need no quotes.
 
     Raises:
-        BCE3SError: brackets that do not belong together.
+        BCE3SError: brackets that do not belong together, or text with brackets and commas.
     """
     from mmengine.config import DictAction
 
+    text = text.strip()
     try:
-        node = ast.parse(text.strip(), mode='eval').body
+        node = ast.parse(text, mode='eval').body
         value = _of_python(node)
         bare = isinstance(node, ast.Tuple) and node.elts[:1] and node.elts[0].col_offset == 0
         return list(value) if bare else value
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         pass  # such as /a/path
-    if not re.search(r'[\[\](),]', text):
+    if ',' not in text and not text.startswith(('[', '(')):
         return DictAction._parse_int_float_bool(text.strip(' \'"'))
-    if any(text.count(opening) != text.count(closing) for opening, closing in ('[]', '()')):
-        raise BCE3SError(f'{short(text)}: brackets that do not belong together.')
-    try:
-        return DictAction._parse_iterable(text)
-    except (AssertionError, RecursionError, IndexError) as error:
-        raise BCE3SError(f'{short(text)} cannot be read ({short(error)}).') from error
+    kind = {'[]': list, '()': tuple}.get(text[0] + text[-1])
+    inner = text[1:-1] if kind else text
+    if re.search(r'[\[\]()]', inner):
+        raise BCE3SError(f'{short(text)} is no Python value: put what is text in quotes.')
+    return (kind or list)(parse_value(part) for part in inner.split(',') if part.strip())
 
 
 def _of_python(node: ast.expr) -> Any:

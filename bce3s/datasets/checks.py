@@ -135,8 +135,9 @@ class Look(NamedTuple):
 def look_at(path: str, how: str) -> Look:
     """Checks the file of one image.
 
-    ``'files'``: it is there, a regular file, and not empty. ``'headers'``: and a JPEG with its end,
-    or a PNG whose sums are right; other formats are decoded. ``'pixels'``: all is decoded.
+    ``'files'``: it is there, a regular file, not empty, and may be read. ``'headers'``: and a JPEG
+    with its end, or a PNG whose sums are right; other formats are decoded. ``'pixels'``: all is
+    decoded.
     """
     try:
         status = os.stat(path)
@@ -146,9 +147,9 @@ def look_at(path: str, how: str) -> Look:
             return Look('is no regular file')
         if not status.st_size:
             return Look('is empty')
-        if how == 'files':
-            return Look(None)
         with open(path, 'rb') as file:
+            if how == 'files':
+                return Look(None)
             head = file.read(BLOCK)
             file.seek(max(0, status.st_size - BLOCK))
             tail = file.read(BLOCK)

@@ -45,13 +45,18 @@ class Images:
     Attributes:
         source: the list or folder that names them.
         paths, labels: of each image.
-        where: index -> what a message names, ``list:line`` and the path; or the path alone.
+        where: index -> ``list:line``, where a list names them.
     """
 
     source: str
     paths: list[str]
     labels: list[int]
-    where: Callable[[int], tuple[str, str]]
+    where: Callable[[int], str] | None = None
+
+    def place(self, index: int) -> tuple[str, str]:
+        """What a message names, and how it goes on: ``list:line`` and the path, or the path."""
+        path = self.paths[index]
+        return (self.where(index), f'{path} ') if self.where else (path, '')
 
     @property
     def key(self) -> str:
@@ -83,6 +88,8 @@ class ImageFiles(Dataset):
         metainfo: see the subclasses.
         size: H = W of the images.
         resize: of the shorter side in the test, at least ``size``.
+        random_crop: whether training images are cropped at random; False: as in the test, for
+            images so small that the preprocessor's shifts and flips are enough.
         check: how closely the images are looked at before the first step: ``'none'``, ``'files'``,
             ``'headers'`` or ``'pixels'``, see :func:`~bce3s.datasets.checks.look_at`.
         unreadable: ``'stop'`` or ``'skip'``.
@@ -110,6 +117,7 @@ class ImageFiles(Dataset):
         metainfo: dict[str, Any],
         size: int = 224,
         resize: int = 256,
+        random_crop: bool = True,
         check: str = 'none',
         unreadable: str = 'stop',
         duplicates: str = 'stop',
@@ -130,7 +138,7 @@ class ImageFiles(Dataset):
         self.colours = Colours(bits, tuple(ground))
         self.paths, self.labels = images.paths, torch.tensor(images.labels)
         self.metainfo = metainfo if bits is None else metainfo | dict(bits=bits)
-        self.training = training
+        self.training, self.random_crop = training, random_crop
         self.size, self.resize, self.unreadable = size, resize, unreadable
         _check_split(images, train, check, duplicates, unreadable == 'skip')
 
@@ -172,7 +180,7 @@ class ImageFiles(Dataset):
 
     def _read(self, index: int, seed: int) -> Tensor:
         """An image, cropped at random by ``seed`` in training."""
-        if not self.training:
+        if not (self.training and self.random_crop):
             return read_centre(self.paths[index], self.size, self.resize, self.colours)
         return read_random_crop(self.paths[index], self.size, seed, self.colours)
 
@@ -214,7 +222,7 @@ def _check_split(
     def report(index: int, what: str) -> None:
         nonlocal missing
         missing += what == 'is missing'
-        where, subject = images.where(index)
+        where, subject = images.place(index)
         problems.add(where, f'{subject}{what}', what)
 
     marks = check_images(images.paths, how, report, images.source)
@@ -249,7 +257,7 @@ def _check_overlap(
     known = {path: j for j, path in enumerate(map(normpath, train.paths))}
     shared = {i for i, path in enumerate(map(normpath, images.paths)) if path in known}
     for i in sorted(shared):
-        where, subject = images.where(i)
+        where, subject = images.place(i)
         problems.add(where, f'{subject}is a training image too', 'is a training image too')
     train_marks = _marks.get(train.key)
     if train_marks is None:
@@ -257,7 +265,7 @@ def _check_overlap(
     copies = Problems() if duplicates == 'warn' else problems
     for i, j in same_content(images.paths, marks, train.paths, train_marks):
         if i not in shared:
-            where, subject = images.where(i)
+            where, subject = images.place(i)
             copies.add(
                 where,
                 f'{subject}has the content of the training image {train.paths[j]}',

@@ -135,7 +135,7 @@ def _of_classes(
     numbers = {name: label for label, name in enumerate(classes)}
     paths = [path for own in found.values() for path in own]
     labels = [numbers[name] for name, own in found.items() for _ in own]
-    return Images(str(folder), paths, labels, lambda i: (paths[i], '')), below
+    return Images(str(folder), paths, labels), below
 
 
 def _classes(folder: Path) -> list[str]:

@@ -100,11 +100,8 @@ class ImageList(ImageFiles):
 def images_of(entries: ImageEntries, root: Path) -> Images:
     """Those that a list names; messages have its line."""
     paths = [listed_at(root, path) for path in entries.paths]
-
-    def where(index: int) -> tuple[str, str]:
-        return f'{entries.source}:{entries.lines[index]}', f'{paths[index]} '
-
-    return Images(str(entries.source), paths, entries.labels, where)
+    source = str(entries.source)
+    return Images(source, paths, entries.labels, lambda i: f'{source}:{entries.lines[i]}')
 
 
 def _read(
@@ -165,7 +162,7 @@ def _check_labels(train: ImageEntries, own: ImageEntries, least: int, problems: 
     """Notes classes without a training image, of ``least`` or more, and unknown ones."""
     known = set(train.labels)
     size = max(least, max(known) + 1)
-    absent = np.setdiff1d(np.arange(size), list(known))
+    absent = np.flatnonzero(np.bincount(train.labels, minlength=size) == 0)
     if len(absent):
         named = ', '.join(map(str, absent[:10])) + (', ...' if len(absent) > 10 else '')
         problems.add(

@@ -7,7 +7,7 @@
 >>> image.shape, image.dtype, train.classes[label]
 (torch.Size([1, 8, 8]), torch.uint8, '0')
 
-Configs know the same classes, wrapped to give whole batches: :mod:`bce3s.registered`.
+Configs know the same classes, wrapped to give whole batches: :mod:`bce3s.datasets.whole_batches`.
 """
 
 from __future__ import annotations
@@ -247,32 +247,65 @@ class DownloadedLongTailed(InMemoryLongTailed):
 
         return getattr(torchvision.datasets, cls.published)
 
-    @classmethod
-    def downloads(cls) -> list[tuple[str, list[str], str]]:
-        """Of all that is fetched: path below ``root``, addresses, MD5."""
+    def files(self, train: bool) -> list[tuple[list[Path], str]]:
+        """Of each file of a split: where it may lie, last where it is put, and the MD5 of that."""
         raise NotImplementedError
 
-    @classmethod
-    def files(cls, root: Path, train: bool) -> list[tuple[Path, str | None]]:
-        """The files of a split, each with its MD5 where one is published.
+    def address(self, path: Path, md5: str) -> tuple[list[str], Path, str]:
+        """For a file: addresses of what is fetched, where that is put, and its MD5."""
+        raise NotImplementedError
+
+    def obtained(self, train: bool) -> list[Path]:
+        """The files of a split, fetched where they are missing.
 
         Raises:
-            BCE3SError: one is missing; says where to get it and where to put it.
+            BCE3SError: one is missing (says where to get it and where to put it), or is not the
+                published one.
         """
-        raise NotImplementedError
+        files = self.files(train)
 
-    def obtain(self, train: bool) -> None:
-        """Leaves the files of a split below ``root``, as far as they can be had."""
-        raise NotImplementedError
+        def fetch() -> None:
+            for places, md5 in files:
+                if not any(path.is_file() for path in places):
+                    self._fetch(places[-1], md5)
 
-    def obtained(self, train: bool) -> list[tuple[Path, str | None]]:
-        """:meth:`files`, fetched where they are missing; whether they are the published ones."""
-        once_per_node(lambda: self.obtain(train))
-        files = self.files(self.root, train)
-        for path, md5 in files:
-            if self.verify and md5:
+        once_per_node(fetch)
+        found = []
+        for places, md5 in files:
+            path = next((path for path in places if path.is_file()), None)
+            if path is None:
+                raise self._missing(places[-1], md5)
+            if self.verify and path.suffix == places[-1].suffix:
                 require_md5(path, md5, ACCEPT)
-        return files
+            found.append(path)
+        return found
+
+    def _fetch(self, path: Path, md5: str) -> None:
+        urls, target, published = self.address(path, md5)
+        if target.is_file():
+            if self.verify:
+                require_md5(target, published, ACCEPT)
+        elif not self.download:
+            return
+        elif failures := try_fetch(urls, target, published):
+            raise self._missing(path, md5, failures)
+        if target != path:
+            wanted = [
+                str(p[-1].relative_to(self.root)) for t in (True, False) for p, _ in self.files(t)
+            ]
+            if lacking := extract(target, {name: name for name in wanted}, self.root).missing:
+                raise BCE3SError(
+                    f'{target} cannot be unpacked: it has no {lacking[0]}; delete it and fetch '
+                    f'{urls[0]} again'
+                )
+
+    def _missing(self, path: Path, md5: str, failures: Sequence[str] = ()) -> BCE3SError:
+        urls, target, _ = self.address(path, md5)
+        why = f' Downloading failed: {"; ".join(failures)}.' if failures else ''
+        return BCE3SError(
+            f'{path} is missing.{why} Download {" or ".join(urls)} and put it at {target}, or name '
+            'the folder that has the data (root; dataset.data_root of a config)'
+        )
 
 
 class CIFAR10LT(DownloadedLongTailed):
@@ -282,44 +315,17 @@ class CIFAR10LT(DownloadedLongTailed):
     default_n_max = 5000
     published = 'CIFAR10'
 
-    @classmethod
-    def downloads(cls) -> list[tuple[str, list[str], str]]:
-        source = cls.source()
-        return [(source.filename, [source.url], source.tgz_md5)]
-
-    @classmethod
-    def files(cls, root: Path, train: bool) -> list[tuple[Path, str | None]]:
-        source = cls.source()
-        names = source.train_list if train else source.test_list
-        files = [(root / source.base_folder / name, md5) for name, md5 in names]
-        for path, _ in files:
-            if not path.is_file():
-                raise BCE3SError(_missing(path, [source.url], root / source.filename))
-        return files
-
-    def obtain(self, train: bool) -> None:
+    def files(self, train: bool) -> list[tuple[list[Path], str]]:
         source = self.source()
-        lists = source.train_list if train else source.test_list
-        paths = [self.root / source.base_folder / name for name, _ in lists]
-        archive = self.root / source.filename
-        missing = next((path for path in paths if not path.is_file()), None)
-        if missing is None or not (archive.is_file() or self.download):
-            return
-        if not archive.is_file():
-            _fetch([source.url], archive, source.tgz_md5, missing)
-        elif self.verify:
-            require_md5(archive, source.tgz_md5, ACCEPT)
-        names = [
-            f'{source.base_folder}/{name}' for name, _ in (*source.train_list, *source.test_list)
-        ]
-        if lacking := extract(archive, {name: name for name in names}, self.root).missing:
-            raise BCE3SError(
-                f'{archive} cannot be unpacked: it has no {lacking[0]}; delete it and fetch '
-                f'{source.url} again'
-            )
+        names = source.train_list if train else source.test_list
+        return [([self.root / source.base_folder / name], md5) for name, md5 in names]
+
+    def address(self, path: Path, md5: str) -> tuple[list[str], Path, str]:
+        source = self.source()
+        return [source.url], self.root / source.filename, source.tgz_md5
 
     def read(self, train: bool) -> Arrays:
-        paths = [path for path, _ in self.obtained(train)]
+        paths = self.obtained(train)
         parts = [read_cifar(path) for path in paths]
         source = str(paths[0] if len(paths) == 1 else paths[0].parent)
         return *(np.concatenate(arrays) for arrays in zip(*parts, strict=True)), source
@@ -343,45 +349,21 @@ class MNISTLT(DownloadedLongTailed):
     classes = tuple('0123456789')
     default_n_max = 5000
     published = 'MNIST'
-    folders = ('mnist/raw', 'MNIST/raw')
+    folders = ('MNIST/raw', 'mnist/raw')
 
-    @classmethod
-    def downloads(cls) -> list[tuple[str, list[str], str]]:
-        source = cls.source()
+    def files(self, train: bool) -> list[tuple[list[Path], str]]:
+        folders, prefix = [self.root / name for name in self.folders], 'train' if train else 't10k'
         return [
-            (f'{cls.folders[0]}/{name}', [f'{m}{name}' for m in source.mirrors], md5)
-            for name, md5 in source.resources
+            ([d / n for n in (name.removesuffix('.gz'), name) for d in folders], md5)
+            for name, md5 in self.source().resources
+            if name.startswith(prefix)
         ]
 
-    @classmethod
-    def _of(cls, train: bool) -> list[tuple[str, list[str], str]]:
-        """Images and labels of a split."""
-        prefix = 'train' if train else 't10k'
-        return [each for each in cls.downloads() if Path(each[0]).name.startswith(prefix)]
-
-    @classmethod
-    def _find(cls, root: Path, name: str) -> Path | None:
-        packed = Path(name).name
-        paths = [root / d / n for d in cls.folders for n in (packed.removesuffix('.gz'), packed)]
-        return next((path for path in paths if path.is_file()), None)
-
-    @classmethod
-    def files(cls, root: Path, train: bool) -> list[tuple[Path, str | None]]:
-        files = []
-        for name, urls, md5 in cls._of(train):
-            path = cls._find(root, name)
-            if path is None:
-                raise BCE3SError(_missing(root / name, urls, root / name))
-            files.append((path, md5 if path.suffix == '.gz' else None))
-        return files
-
-    def obtain(self, train: bool) -> None:
-        for name, urls, md5 in self._of(train):
-            if self.download and self._find(self.root, name) is None:
-                _fetch(urls, self.root / name, md5, self.root / name)
+    def address(self, path: Path, md5: str) -> tuple[list[str], Path, str]:
+        return [f'{mirror}{path.name}' for mirror in self.source().mirrors], path, md5
 
     def read(self, train: bool) -> Arrays:
-        paths = [path for path, _ in self.obtained(train)]
+        paths = self.obtained(train)
         images, labels = map(read_idx, paths)
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
             raise BCE3SError(
@@ -397,23 +379,10 @@ class FashionMNISTLT(MNISTLT):
     classes = tuple(_FASHION.split(','))
     default_n_max = 6000
     published = 'FashionMNIST'
-    folders = ('fashion-mnist/raw', 'FashionMNIST/raw')
+    folders = ('FashionMNIST/raw', 'fashion-mnist/raw')
 
 
 # ------------------------------------------------------------------------------------------- files
-def _fetch(urls: Sequence[str], path: Path, md5: str, missing: Path) -> None:
-    if failures := try_fetch(urls, path, md5):
-        raise BCE3SError(_missing(missing, urls, path, failures))
-
-
-def _missing(path: Path, urls: Sequence[str], target: Path, failures: Sequence[str] = ()) -> str:
-    why = f' Downloading failed: {"; ".join(failures)}.' if failures else ''
-    return (
-        f'{path} is missing.{why} Download {" or ".join(urls)} and put it at {target}, or name the '
-        'folder that has the data (root; dataset.data_root of a config)'
-    )
-
-
 _NUMPY_GLOBALS = {
     ('numpy', 'ndarray'): np.ndarray,
     ('numpy', 'dtype'): np.dtype,

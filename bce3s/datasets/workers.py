@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from urllib.error import URLError
 
-_KILLED = re.compile(r'DataLoader worker \(pid (\d+)\) is killed by signal: (.+?)\.(?: |$)')
-_GONE = re.compile(r'DataLoader worker \(pid\(s\) ([\d, ]+)\) exited unexpectedly')
+_ENDED = re.compile(r'DataLoader worker \(pid.*?(?:signal: [^.]*|unexpectedly)')
 
 
 def worker_death(error: BaseException) -> str | None:
@@ -14,27 +13,14 @@ def worker_death(error: BaseException) -> str | None:
 
     PyTorch notices at once, whatever the main process is doing (SIGCHLD), or at the next batch.
     """
-    if not isinstance(error, RuntimeError):
-        return None
     # at the next batch another error is raised from that of the signal
-    killed, gone = _KILLED.search(f'{error} {error.__cause__} '), _GONE.search(str(error))
-    if not (killed or gone):
+    found = _ENDED.search(f'{error.__cause__} {error}')
+    if not isinstance(error, RuntimeError) or not found:
         return None
-    if not killed:
-        return f'Processes that read images ({gone[1]}) ended unexpectedly. {_remedy()}'
-    process, signal = killed.groups()
-    reasons = {
-        'Killed': 'most often because the memory was full (dmesg tells)',
-        'Bus error': 'most often because the shared memory was full (df /dev/shm)',
-    }
-    reason = f', {reasons[signal]}' if signal in reasons else ''
-    return f'A process that reads images ({process}) was killed: {signal}{reason}. {_remedy()}'
-
-
-def _remedy() -> str:
     return (
-        'Continue with --resume, with a smaller train_dataloader.num_workers or prefetch_factor if '
-        'it happens again.'
+        f'A process that reads images ended ({found[0]}), most often because the memory (dmesg '
+        'tells) or the shared memory (df /dev/shm) was full. Continue with --resume, with a '
+        'smaller train_dataloader.num_workers or prefetch_factor if it happens again.'
     )
 
 

@@ -1,4 +1,5 @@
 from . import (
+    branch_health,
     checkpoint,
     deferred_losses,
     feature_measures,
@@ -14,6 +15,7 @@ from . import (
 )
 
 __all__ = [
+    'branch_health',
     'checkpoint',
     'deferred_losses',
     'feature_measures',

@@ -100,7 +100,7 @@ class NonFiniteLossHook(Hook):
         if in_a_row >= self.patience:
             raise BCE3SError(
                 f'{in_a_row} steps in a row were not finite and left out; the last: {what}. '
-                f'{_last_checkpoint(runner)} {_remedy()}'
+                f'{_remedy(runner)}'
             )
         if count <= TOLD:
             runner.logger.warning(f'Step left out ({count} so far): {what}.')
@@ -119,7 +119,7 @@ class NonFiniteLossHook(Hook):
         finite = totals.isfinite().tolist()
         if not all(finite):
             what = _what(runner, *unread[finite.index(False)])
-            raise BCE3SError(f'{what}. {_last_checkpoint(runner)} {_remedy()}')
+            raise BCE3SError(f'{what}. {_remedy(runner)}')
 
     def after_train(self, runner) -> None:
         self.before_saving(runner)
@@ -131,7 +131,7 @@ class NonFiniteLossHook(Hook):
             if name in weights and not weights[name].isfinite().all():
                 raise BCE3SError(
                     f'Weight {name} is not finite after iteration {checkpoint["meta"]["iter"]}; it '
-                    f'is not saved. {_last_checkpoint(runner)} {_remedy()}'
+                    f'is not saved. {_remedy(runner)}'
                 )
 
 
@@ -213,9 +213,9 @@ class StepGuard:
 
 
 def _what(runner, iteration: int, losses: dict, samples: Any) -> str:
-    values = {k: float(v) for k, v in losses.items()}
-    bad = ', '.join(f'{k} = {v}' for k, v in values.items() if not _is_finite(v))
-    rest = ', '.join(f'{k} = {v:.4g}' for k, v in values.items() if _is_finite(v))
+    values = {name: float(value) for name, value in losses.items()}
+    bad = ', '.join(f'{name} = {v}' for name, v in values.items() if not math.isfinite(v))
+    rest = ', '.join(f'{name} = {v:.4g}' for name, v in values.items() if math.isfinite(v))
     rates = ', '.join(
         f'{name} {"/".join(f"{lr:g}" for lr in dict.fromkeys(lrs))}'
         for name, lrs in runner.optim_wrapper.get_lr().items()
@@ -230,35 +230,25 @@ def _what(runner, iteration: int, losses: dict, samples: Any) -> str:
     return ' '.join(filter(None, parts))
 
 
-def _is_finite(value: float) -> bool:
-    return value - value == 0
-
-
 def _samples(samples: Any, most: int = 8) -> str:
-    """``; samples 3, 17, ...; classes 0, 9, ...`` if the batch says so."""
-    if not isinstance(samples, dict):
-        return ''
-    text = ''
+    """``with samples 3, 17, ...; classes 0, 9, ...`` if the batch says so."""
+    parts = []
     for key, name in (('indices', 'samples'), ('labels', 'classes')):
-        if key in samples:
-            values = torch.as_tensor(samples[key]).flatten().tolist()
-            if key == 'labels':
-                values = sorted(set(values))
+        if isinstance(samples, dict) and key in samples:
+            values = list(dict.fromkeys(torch.as_tensor(samples[key]).flatten().tolist()))
+            values = sorted(values) if key == 'labels' else values
             more = f', ... ({len(values)})' if len(values) > most else ''
-            text += f'; {name} {", ".join(map(str, values[:most]))}{more}'
-    return text.removeprefix('; ') and f'with {text.removeprefix("; ")}'
+            parts.append(f'{name} {", ".join(map(str, values[:most]))}{more}')
+    return 'with ' + '; '.join(parts) if parts else ''
 
 
-def _last_checkpoint(runner) -> str:
+def _remedy(runner) -> str:
     path = runner.message_hub.runtime_info.get('last_ckpt')
     # MMEngine notes the path before it writes the file
     written = path and Path(path).is_file()
-    return f'The last good checkpoint is {path}.' if written else 'No checkpoint was written yet.'
-
-
-def _remedy() -> str:
+    last = f'The last good checkpoint is {path}.' if written else 'No checkpoint was written yet.'
     return (
-        'Go on with a lower rate, clipped gradients or without such steps, with --resume if there '
-        'is a checkpoint: --cfg-options optim_wrapper.optimizer.lr=LR, '
+        f'{last} Go on with a lower rate, clipped gradients or without such steps, with --resume '
+        'if there is a checkpoint: --cfg-options optim_wrapper.optimizer.lr=LR, '
         "optim_wrapper.clip_grad.max_norm=5 or default_hooks.non_finite.action='skip'."
     )

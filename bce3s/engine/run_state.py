@@ -101,29 +101,19 @@ def _tell_sampling(runner: Runner, model: nn.Module) -> None:
     head, samples = model.head, runner.train_dataloader.batch_sampler.batch_size * get_world_size()
     labels = samples * (2 if model.data_preprocessor.paired else 1)
     size = number_of_classes(head.num_classes, head.sample_rate, labels)
-    runner.logger.info(f'Each step compares its batch with {size} of {head.num_classes} classes.')
-    if size == head.num_classes:
-        runner.logger.warning(
-            f'That is all of them, for a batch has {labels} labels, which are always kept: '
-            f'sample_rate={head.sample_rate} has no effect with this batch_size.'
-        )
+    all_of_them = ', whose labels are always kept: all of them' * (size == head.num_classes)
+    runner.logger.info(
+        f'Each step compares its batch with {size} of {head.num_classes} classes{all_of_them}.'
+    )
 
 
 def _check_same_counts(train: list[int], evaluation: dict) -> None:
-    counts = evaluation.get('class_counts')
-    if counts is None or list(counts) != list(train):
+    if list(evaluation.get('class_counts') or []) != list(train):
         raise BCE3SError(
-            'The evaluation set carries other class counts than the training set '
-            f'({_shape(counts)} against {_shape(train)}), so Many/Medium/Few would be wrong: give '
-            'val_dataloader.dataset the imbalance_factor, imbalance, n_max and keep_classes of '
-            'train_dataloader.dataset.'
+            'The evaluation set carries other class counts than the training set, so '
+            'Many/Medium/Few would be wrong: give val_dataloader.dataset the imbalance_factor, '
+            'imbalance, n_max and keep_classes of train_dataloader.dataset.'
         )
-
-
-def _shape(counts: list[int] | None) -> str:
-    if not counts:
-        return 'none'
-    return f'{len(counts)} classes, {sum(counts)} samples, {max(counts)} to {min(counts)} a class'
 
 
 def _check_pairing(paired: bool, batch_sampler) -> None:

@@ -133,7 +133,7 @@ def _pictures(folder: str, known: Dataset) -> ImageFiles:
         raise BCE3SError(f'--unknown {folder}: the folder holds no image.')
     side = max(known[0]['inputs'].shape[1:])
     sizes = (known.size, known.resize) if isinstance(known, ImageFiles) else (side, side)
-    images = Images(folder, paths, [0] * len(paths), lambda i: (paths[i], ''))
+    images = Images(folder, paths, [0] * len(paths))
     meta = dict(dataset=folder, split='unknown', classes=['unknown'], class_counts=[0])
     return ImageFiles(images, False, meta, *sizes, unreadable='skip')
 

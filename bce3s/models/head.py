@@ -11,6 +11,7 @@ from bce3s.errors import BCE3SError
 from bce3s.losses.decay import FeatureDecay
 from bce3s.losses.functional import class_balanced_weights
 from bce3s.models.branches import contrastive_loss, joint_loss
+from bce3s.models.health import contrastive_health
 from bce3s.models.linear_classifier import LinearClassifier
 from bce3s.models.memory_bank import ClassMemoryBank
 from bce3s.models.targets import Targets
@@ -92,6 +93,7 @@ class TripartiteHead(nn.Module):
             if projector_norm:
                 self.projector.append(nn.BatchNorm1d(projection_dim, affine=False))
             self.bank = ClassMemoryBank(num_classes, projection_dim, **(bank or {}))
+        self.watching, self.health = False, {}  # see contrastive_health
         self._origins: list[Tensor] = []  # projections of the parts of a batch, for the bank
         self.register_buffer('class_counts', torch.zeros(num_classes, dtype=torch.long))
         self.register_buffer('class_weights', torch.ones(num_classes), persistent=False)
@@ -125,6 +127,7 @@ class TripartiteHead(nn.Module):
             losses['contrastive'] = contrastive_loss(
                 self.contrastive, projections, soft, memory, targets
             )
+            self._look(feats, losses, projections[0], memory, targets)
             self._remember(projections[0], targets)
         if self.uniformity is not None and targets.last:
             losses['uniformity'] = self.uniformity(weight)
@@ -137,6 +140,21 @@ class TripartiteHead(nn.Module):
                 weight, bias = self.classifier.weight, self.classifier.bias
                 losses['loss_decay'] += self.decay.classifier(weight, bias)
         return losses
+
+    def _look(
+        self,
+        feats: Tensor,
+        losses: dict[str, Tensor],
+        origin: Tensor,
+        memory: tuple[Tensor, Tensor],
+        targets: Targets,
+    ) -> None:
+        """Where somebody watches: :func:`contrastive_health` of the batch, or of its first part."""
+        if not self.watching or targets.part[0] > 0 or targets.classes is not None:
+            return
+        weighted = (self.weights[name] * losses[name] for name in ('joint', 'contrastive'))
+        labels = targets.labels
+        self.health = contrastive_health(feats, *weighted, origin, labels, memory, self.contrastive)
 
     def _remember(self, origin: Tensor, targets: Targets) -> None:
         """Keep the projections (B, D) of a part; with the last one the bank is written."""

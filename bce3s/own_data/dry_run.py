@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from torch import OutOfMemoryError, nn
 
 from bce3s.datasets.frequencies import images_of_classes, summary
@@ -35,7 +34,6 @@ def dry_run(cfg: Config, found: FoundImages | None) -> int:
     Raises:
         BCE3SError: whatever would have ended the run before its first step.
     """
-    init_default_scope(cfg.get('default_scope', 'bce3s'))
     if found:
         labels = {split: [label for _, label in images] for split, images in found.splits.items()}
         names, counts = found.classes, found.counts('train')

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from bce3s.datasets.checks import bits_used
-from bce3s.datasets.decoding import read_centre
 from bce3s.datasets.image_files import ImageFiles, Images
 from bce3s.datasets.lists import read_list
 from bce3s.errors import BCE3SError
@@ -26,8 +24,6 @@ class OwnImages(ImageFiles):
         data_root: the folder that paths in the lists are relative to.
         lists: the folder of ``train.csv``, ``val.csv``, ``test.csv`` and ``data.json``.
         split: ``train``, ``val`` or ``test``.
-        random_crop: whether training images are cropped at random; False: as in the test, for
-            images so small that the preprocessor's shifts and flips are enough.
         check, unreadable, options: see :class:`ImageFiles`.
         bits: None: as many as the largest value in the training images needs.
 
@@ -46,7 +42,6 @@ class OwnImages(ImageFiles):
         data_root: str,
         lists: str,
         split: str = 'train',
-        random_crop: bool = True,
         check: str = 'files',
         unreadable: str = 'skip',
         bits: int | None = None,
@@ -73,13 +68,7 @@ class OwnImages(ImageFiles):
         )
         if bits is None:
             bits = bits_used([os.path.join(root, path) for path in train.paths])
-        self.random_crop = random_crop
         paths = [os.path.join(root, path) for path in own.paths]
-        images = Images(str(own.source), paths, own.labels, lambda i: (paths[i], ''))
+        images = Images(str(own.source), paths, own.labels)
         options |= dict(check=check, unreadable=unreadable, bits=bits)
         super().__init__(images, split == 'train', metainfo, **options)
-
-    def _read(self, index: int, seed: int) -> Tensor:
-        if self.training and not self.random_crop:
-            return read_centre(self.paths[index], self.size, self.resize, self.colours)
-        return super()._read(index, seed)

@@ -71,7 +71,7 @@ class LaterImages(ImageFiles):
             notes=found.notes,
         )
         labels = [label for _, label in entries]
-        later = Images(str(found.root), paths, labels, lambda i: (paths[i], ''))
+        later = Images(str(found.root), paths, labels)
         super().__init__(later, False, metainfo, check=check, unreadable=unreadable, **options)
 
 

@@ -17,6 +17,7 @@ change one by its name: ``--cfg-options default_hooks.checkpoint.interval=10``.
 ``resumed_validation``  after a resume, validates the epoch that the checkpoint ended, if due
 ``non_finite``          stops at the first NaN or infinite loss (looked for when a line is logged),
                         before anything is saved; ``action='skip'`` leaves such steps out
+``branches``            says when the contrastive branch gives nothing to the features
 ``skipped_images``      counts images that cannot be read, where the data set skips them
 ``report``              WORK_DIR/report.json and report.md
 ``progress``            a progress bar on a terminal; nothing in a log or a pipe
@@ -42,6 +43,7 @@ default_hooks = dict(
     checkpoint_guard=dict(type='CheckpointGuardHook'),
     resumed_validation=dict(type='ResumedValidationHook'),
     non_finite=dict(type='NonFiniteLossHook', interval=50),
+    branches=dict(type='BranchHealthHook', interval=50),
     skipped_images=dict(type='SkippedImagesHook'),
     report=dict(type='ReportHook'),
     progress=dict(type='ProgressHook'),

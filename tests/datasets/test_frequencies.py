@@ -54,7 +54,7 @@ def test_summary():
     assert max(len(bar[-1]) for bar in bars) == 40
 
 
-@pytest.mark.parametrize('counts', [[3], [0, 1], [7, 7], [10**7, 1, 0]])
+@pytest.mark.parametrize('counts', [[3], [10**7, 1, 0]])
 def test_small_and_strange_ones(counts):
     images = dict(train=counts)
     expected = '1 class' if len(counts) == 1 else f'{len(counts)} classes'

@@ -10,17 +10,15 @@ import pytest
 import torch
 from mmengine.dataset import default_collate
 from PIL import Image
-from test_decoding import OTHERS, exif, opaque, photo, save
+from test_decoding import OTHERS, photo
 from tiny_files import put_listed
 from torch.utils.data import DataLoader
-from torchvision.transforms import functional as tf
 
 from bce3s.datasets import image_files
 from bce3s.datasets.image_list import ImageList
 from bce3s.datasets.lists import git_blob_id
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
-from bce3s.samplers import Draws
 
 TRAIN = ''.join(f'train/c{k}/{i}.jpg {k}\n' for k, n in enumerate((5, 3, 2)) for i in range(n))
 TEST = ''.join(f'val/{k}-{i}.jpg {k}\n' for k in range(3) for i in range(2))
@@ -73,17 +71,6 @@ def test_classes_without_folders_of_their_own_are_numbers(root):
     assert build(root).metainfo['classes'] == ['0', '1', '2']
 
 
-def test_training_crops_and_centres(root):
-    dataset = build(root)
-    item = build(root, 'test')[4]
-    image = tf.center_crop(tf.resize(Image.open(root / 'val/2-0.jpg'), 20), 16)
-    expected = torch.tensor(np.array(image)).permute(2, 0, 1)
-    assert (item['inputs'].int() - expected.int()).abs().max() <= 1
-    assert item['data_samples'] == dict(labels=torch.tensor(2), indices=torch.tensor(4))
-    crops = [dataset.__getitems__(Draws([0], 0, epoch, [0]))[0]['inputs'] for epoch in (0, 1)]
-    assert not torch.equal(*crops)
-
-
 def test_absolute_paths_packed_lists_and_tables(root, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp('elsewhere')
     rows = [line.rpartition(' ')[0] for line in TRAIN.splitlines()]
@@ -116,32 +103,6 @@ def test_a_list_of_windows(root):
 KINDS = dict(OTHERS)
 KINDS['grey_jpeg'] = lambda: ('jpg', Image.fromarray(photo()[..., 0]))
 KINDS['16_bits'] = lambda: ('png', Image.fromarray(photo()[..., 0].astype(np.uint16) * 256))
-
-
-@pytest.mark.parametrize('kind', KINDS)
-def test_images_of_every_kind_are_right(tmp_path, kind):
-    """Under a name with blanks, quotes and letters of other alphabets."""
-    suffix, image = KINDS[kind]()
-    name = f'a b/é漢 \'x".{suffix}'
-    (tmp_path / 'a b').mkdir()
-    save(tmp_path / name, image)
-    (tmp_path / 'l.txt').write_text(f'{name} 0\n', encoding='utf-8')
-    (item,) = ImageList(str(tmp_path), dict(train='l.txt'), size=48, resize=56).unaugmented()
-    with Image.open(tmp_path / name) as stored:
-        grey = kind == '16_bits'
-        upright = Image.fromarray(photo()[..., 0]) if grey else opaque(stored)
-        expected = tf.center_crop(tf.resize(upright.convert('RGB'), 56), 48)
-    out = item['inputs'].permute(1, 2, 0).int() - torch.tensor(np.array(expected)).int()
-    assert out.abs().max() <= 1
-
-
-def test_images_are_upright(tmp_path):
-    save(tmp_path / 'a.jpg', photo(), quality=92, exif=exif(6))
-    upright = Image.fromarray(np.rot90(np.array(Image.open(tmp_path / 'a.jpg')), -1))
-    (tmp_path / 'l.txt').write_text('a.jpg 0')
-    inputs = ImageList(str(tmp_path), dict(train='l.txt'), size=48, resize=56).unaugmented()[0]
-    expected = torch.tensor(np.array(tf.center_crop(tf.resize(upright, 56), 48))).permute(2, 0, 1)
-    assert (inputs['inputs'].int() - expected.int()).abs().max() <= 1
 
 
 # --------------------------------------------------------------------------------- the manifest

@@ -12,8 +12,8 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from bce3s.datasets import in_memory as plain
+from bce3s.datasets.whole_batches import CIFAR100LT, MNISTLT, DigitsLT, passthrough
 from bce3s.errors import BCE3SError
-from bce3s.registered import CIFAR100LT, MNISTLT, DigitsLT, passthrough
 from bce3s.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,12 +69,6 @@ def test_digits_are_reproducible_and_named_by_their_content():
     )
     assert other.metainfo['subset']['sha256'] != expected.hexdigest()
     assert other.metainfo['class_counts'] == one.metainfo['class_counts']
-
-
-def test_metainfo_survives_a_safe_checkpoint(tmp_path):
-    metainfo = DigitsLT().metainfo
-    torch.save(metainfo, tmp_path / 'm.pth')
-    assert torch.load(tmp_path / 'm.pth', weights_only=True) == metainfo
 
 
 @pytest.mark.parametrize(
@@ -150,20 +144,6 @@ def test_a_long_tail_over_the_classes_kept():
     rows = by_hand('train', [7, 2, 9])
     first = [row for k, n in enumerate([90, 30, 10]) for row in [r for r in rows if r[0] == k][:n]]
     assert content(train) == first
-
-
-def test_fewer_test_images():
-    whole, few = DigitsLT(split='test'), DigitsLT(split='test', test_per_class=3)
-    seen, expected = [0] * 10, []
-    for label, image in content(whole):
-        seen[label] += 1
-        if seen[label] <= 3:
-            expected.append((label, image))
-    assert content(few) == expected
-    assert few.metainfo['subset']['test_per_class'] == 3
-    assert few.metainfo['subset']['sha256'] != whole.metainfo['subset']['sha256']
-    train = DigitsLT(test_per_class=3)  # the training set only notes it
-    assert torch.equal(train.images, DigitsLT().images)
 
 
 # ---- batches

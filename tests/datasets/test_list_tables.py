@@ -35,13 +35,6 @@ def test_other_signs_in_cells_do_not_separate(tmp_path):
         read(tmp_path, 'path;label\na.jpg;cat\n', 'list.tsv')
 
 
-def test_columns_of_other_names_with_any_separator(tmp_path):
-    text = 'file name;species;path\na.jpg;cat;x\n'
-    assert read(tmp_path, text, columns=('file name', 'Species'))[0] == [('a.jpg', 0, 2)]
-    with pytest.raises(BCE3SError, match=r"called kind \('file name', 'species', 'path'\)"):
-        read(tmp_path, text, columns=('path', 'kind'))
-
-
 @pytest.mark.parametrize('separator', [',', ';', '\t'])
 def test_without_a_header(tmp_path, separator):
     text = f'\nx/a.JPG{separator}cat\n\nb.png{separator}ant\n'
@@ -80,11 +73,6 @@ def test_what_is_not_clear_is_asked(tmp_path, text):
     assert 'list.csv' in said
 
 
-def test_without_a_header_columns_cannot_be_named(tmp_path):
-    with pytest.raises(BCE3SError, match='no column called img'):
-        read(tmp_path, 'a.jpg,cat\n', columns=('img', 'kind'))
-
-
 @pytest.mark.parametrize(
     ('header', 'row'),
     [
@@ -110,14 +98,3 @@ def test_one_column_of_zeros_and_ones_for_each_class(tmp_path):
     text = 'image,cat,dog\na.jpg,1,1\nb.jpg,0,1\nc.jpg,0,0\n'
     with pytest.raises(BCE3SError, match=r'csv:2: has not one 1 .*\n.*csv:4: has not one 1'):
         read(tmp_path, text)
-
-
-def test_the_message_names_the_option_of_the_command(tmp_path):
-    with pytest.raises(BCE3SError, match=r"own_data\.columns=\('A','B'\)"):
-        read(tmp_path, 'x,y,z\n1,2,3\n', option="own_data.columns=('A','B')")
-
-
-def test_blanks_beside_separators_belong_to_no_cell(tmp_path):
-    text = ' path , label \n a b.jpg , cat \n"  c.jpg"," big dog"\n'
-    expected = [('a b.jpg', 1, 2), ('  c.jpg', 0, 3)], ['big dog', 'cat']
-    assert read(tmp_path, text) == expected

@@ -343,27 +343,6 @@ def test_a_folder(tmp_path, capsys, here):
     assert main(['folder', str(tmp_path / 'nothing')]) == 1
 
 
-def test_the_figure_is_no_image_one_level_up(tmp_path, capsys, monkeypatch):
-    own_images(tmp_path, ['a/cat/1.jpg', 'a/dog/1.jpg', 'b/1.jpg'])
-    monkeypatch.chdir(tmp_path / 'a')
-    assert main(['folder', '.']) == 0
-    assert (tmp_path / 'a/a_class_frequencies.png').is_file()
-    assert main(['folder', str(tmp_path), '--no-figure']) == 0
-    assert '0 (a): 2, 1 (b): 1' in capsys.readouterr().out
-
-
-def test_where_the_figure_goes(tmp_path, capsys, here):
-    own_images(tmp_path / 'mine', ['cat/1.jpg', 'dog/1.jpg'])
-    call = ['folder', str(tmp_path / 'mine'), '--figure']
-    assert main([*call, 'figures/tail.png']) == 0
-    assert (here / 'figures/tail.png').is_file()
-    (here / 'file').write_text('')
-    assert main([*call, 'file/tail.png']) == 1
-    assert 'file/tail.png cannot be written' in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main([*call, 'a.png', '--no-figure'])
-
-
 @pytest.mark.usefixtures('here')
 def test_folders_of_one_class(tmp_path, capsys):
     own_images(tmp_path / 'up', ['mine/cat/1.jpg', 'mine/dog/1.jpg'])
@@ -454,10 +433,3 @@ def test_wrong_arguments(tmp_path, capsys, monkeypatch, arguments, sentence):
     assert main(arguments) == 1
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_a_path_that_nobody_takes(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(['places_lt', 'somewhere'])
-    assert stop.value.code == 2
-    assert 'takes no PATH' in capsys.readouterr().err

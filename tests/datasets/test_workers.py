@@ -25,7 +25,7 @@ class Deadly(Dataset):
 
 @pytest.mark.parametrize(
     ('number', 'words'),
-    [(signal.SIGKILL, 'Killed, most often because the memory'), (signal.SIGBUS, 'the shared mem')],
+    [(signal.SIGKILL, 'is killed by signal: Killed)'), (signal.SIGBUS, 'by signal: Bus error)')],
 )
 def test_a_killed_worker_is_a_sentence(number, words):
     with pytest.raises(RuntimeError) as caught:
@@ -41,7 +41,7 @@ def test_other_errors_are_left_alone():
         worker_death(ValueError('DataLoader worker (pid 3) is killed by signal: Killed. ')) is None
     )
     gone = RuntimeError('DataLoader worker (pid(s) 3, 17) exited unexpectedly')
-    assert worker_death(gone).startswith('Processes that read images (3, 17) ended unexpectedly.')
+    assert '(pid(s) 3, 17) exited unexpectedly), most often' in worker_death(gone)
 
 
 def test_weights_that_cannot_be_fetched():

@@ -20,7 +20,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bce3s.datasets.lists import read_list
-from bce3s.registered import CIFAR10LT, MNISTLT
+from bce3s.datasets.whole_batches import CIFAR10LT, MNISTLT
 
 RNG = np.random.default_rng(0)
 IMAGES = {

@@ -11,7 +11,7 @@ from launching import CONFIG, EPOCHS, ROOT, finish, start, train
 
 pytestmark = pytest.mark.slow
 FEWER = """
-from bce3s.registered import DigitsLT
+from bce3s.datasets.whole_batches import DigitsLT
 from bce3s.registry import DATASETS
 
 @DATASETS.register_module()

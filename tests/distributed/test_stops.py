@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 BROKEN = """
 import os
 import re
-from bce3s.registered import DigitsLT
+from bce3s.datasets.whole_batches import DigitsLT
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
 

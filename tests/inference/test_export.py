@@ -334,7 +334,7 @@ def test_no_run_and_no_checkpoint(copied, capsys, tmp_path):
     _refused([copied, '--checkpoint', tmp_path / 'x.pth'], capsys, 'x.pth does not exist')
     for path in copied.glob('*.pth'):
         path.unlink()
-    _refused([copied], capsys, 'holds no sound checkpoint')
+    _refused([copied], capsys, 'holds no valid checkpoint')
     assert not (copied / 'export').exists()
 
 

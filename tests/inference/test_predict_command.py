@@ -240,7 +240,7 @@ def test_runs_that_cannot_be_used(run, digits, tmp_path, capsys):
     assert (status, 'another architecture' in err) == (1, True)
     for path in copied.glob('*.pth'):
         path.unlink()
-    assert 'no sound checkpoint' in call(capsys, copied, image)[2]
+    assert 'no valid checkpoint' in call(capsys, copied, image)[2]
 
 
 @pytest.mark.parametrize(

@@ -88,14 +88,16 @@ def test_the_written_config_is_tested_as_it_is(run, tmp_path, capsys):
     assert cli.main('test', [str(run), '--work-dir', str(tmp_path / 'newest')]) == 0
     assert report(tmp_path / 'newest')['all'] == report(run)['all']
     assert cli.main('test', [str(run / 'my_folder.py')]) == 1
-    assert 'is no work dir of a run: give CONFIG CHECKPOINT' in capsys.readouterr().err
+    assert (
+        'is no folder of a run: give one, or a config and a checkpoint' in capsys.readouterr().err
+    )
     assert 'val: held out of train.' in report(run)['data_notes']
     assert '\n- val: held out of train.\n' in (run / 'report.md').read_text()
     assert cli.main('test', [OURS, str(run / 'epoch_4.pth')]) == 1
-    assert f'tools/test.py {run}/my_folder.py' in capsys.readouterr().err
+    assert f'the run does: give {run}.' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('kind', ['folder', 'one class', 'list', 'splits'])
+@pytest.mark.parametrize('kind', ['one class', 'list', 'splits'])
 def test_on_labelled_images_that_came_later(run, tmp_path, kind):
     root = tmp_path / 'later'
     counts = {'red one': 3, 'grün': 2, 'new': 2} if kind != 'one class' else {'grün': 2}
@@ -144,16 +146,6 @@ def test_later_images_that_cannot_be_used(run, tmp_path, capsys):
     digits = str(ROOT / 'configs/bce3s/digits.py')
     assert cli.main('test', [digits, arguments[1], '--data', str(tmp_path)]) == 1
     assert 'was not trained on image files' in capsys.readouterr().err
-
-
-def test_a_test_dataloader_alone(run, tmp_path):
-    """The evaluator and the loop are those of the validation."""
-    cfg = cli.load_config(str(run / 'my_folder.py'), [])
-    cfg.test_dataloader = cfg.val_dataloader
-    cfg.dump(str(tmp_path / 'with_test.py'))
-    arguments = [str(tmp_path / 'with_test.py'), str(run / 'epoch_4.pth')]
-    assert cli.main('test', [*arguments, '--work-dir', str(tmp_path / 'out')]) == 0
-    assert report(tmp_path / 'out')['per_class'] == report(run)['per_class']
 
 
 def test_cross_entropy_on_the_same_images(run, pictures, tmp_path):

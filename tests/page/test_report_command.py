@@ -70,7 +70,7 @@ def test_without_its_data_and_checkpoints_the_report_is_shown(run):
     shutil.rmtree(run / 'outputs', ignore_errors=True)
     assert main([str(run)]) == 0
     text = (run / 'report.html').read_text()
-    assert 'holds no sound checkpoint' in text
+    assert 'holds no valid checkpoint' in text
     assert '<section id="confusion"' not in text
     assert '<section id="summary"' in text
 

@@ -19,12 +19,12 @@ from mmengine.runner import Runner
 import bce3s
 from bce3s.config import load_config
 from bce3s.datasets.in_memory import CIFAR100LT, InMemoryLongTailed
+from bce3s.datasets.whole_batches import WholeBatches
 from bce3s.engine import checkpoint as checkpoint  # the atomic backend that the configs name
 from bce3s.engine.run_state import bare_model
 from bce3s.engine.runner import QuietRunner
 from bce3s.errors import BCE3SError
 from bce3s.randomness import Clock
-from bce3s.registered import WholeBatches
 from bce3s.registry import DATASETS
 from benchmarks.timing import Options
 

@@ -1,0 +1,90 @@
+"""Says in time that the contrastive branch gives nothing to the features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from bce3s.engine.run_state import bare_model
+from bce3s.registry import HOOKS
+
+HEALTH = 'contrastive_health'  # its name in the message hub, which checkpoints keep
+INERT = 0.01  # share of the gradient below which the branch counts as inert
+
+
+@HOOKS.register_module()
+class BranchHealthHook(Hook):
+    """Looks at the contrastive branch of the first stage: :func:`contrastive_health`.
+
+    Every ``interval`` steps, and in the last one of an epoch, the figures go to the visualizer
+    (``contrastive/share`` ...); their means over an epoch are kept with the run and shown in its
+    report. An epoch in which the branch gives less than 1 % of the gradient that reaches the
+    features is inert; the first one is said in the log. Numbers of the training do not change.
+
+    Args:
+        interval: steps; each costs about a backward pass of the head.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, interval: int = 50) -> None:
+        self.interval = interval
+        self._seen: list[dict[str, float]] = []
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self._seen.clear()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        head = bare_model(runner).head
+        last = self.end_of_epoch(runner.train_dataloader, batch_idx)
+        due = last or self.every_n_inner_iters(batch_idx, self.interval)
+        watched = getattr(head, 'contrastive', None) is not None and not head.finetuning
+        head.watching = watched and due and runner.epoch >= head.contrastive.start_epoch
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        head = bare_model(runner).head
+        if getattr(head, 'watching', False) and head.health:
+            values = {name: value.item() for name, value in head.health.items()}
+            head.watching, head.health = False, {}
+            self._seen.append(values)
+            scalars = {f'contrastive/{name}': value for name, value in values.items()}
+            runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if not self._seen:
+            return
+        row: dict[str, float] = {'epoch': runner.epoch + 1}
+        row |= {k: sum(seen[k] for seen in self._seen) / len(self._seen) for k in self._seen[0]}
+        history = runner.message_hub.get_info(HEALTH, [])
+        history = [past for past in history if past['epoch'] < row['epoch']]
+        if inert_from([*history, row]) == row['epoch']:
+            runner.logger.warning(inert_sentence(row))
+        runner.message_hub.update_info(HEALTH, [*history, row])
+
+
+def inert_from(history: list[dict[str, float]]) -> int | None:
+    """The epoch from which to the last one the branch was inert; None: it lives."""
+    start = None
+    for row in reversed(history):
+        if row['share'] >= INERT:
+            break
+        start = row['epoch']
+    return None if start is None else int(start)
+
+
+def inert_sentence(row: dict[str, float]) -> str:
+    """What a log and a report say of an inert branch, with the figures of an epoch."""
+    return (
+        f'The contrastive branch is inert in epoch {row["epoch"]:.0f}: {100 * row["share"]:.2g} % '
+        'of the gradient that reaches the features is its own; cosines with the bank are '
+        f'{row["cos_own"]:.3f} (own class) and {row["cos_other"]:.3f} (others), its effective rank '
+        f'is {row["rank"]:.1f}. Remedies: docs/contrastive.md.'
+    )
