@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -58,6 +58,21 @@ def written_whole(path: Path, shared: bool = False) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):  # or it would hide why there is one
             temporary.unlink(missing_ok=True)
+
+
+def write_all(contents: Mapping[str, str | bytes], folder: str | Path) -> Path:
+    """Writes files into a folder, each whole or not at all, and returns the path of the last.
+
+    Args:
+        contents: of each, by its name.
+        folder: is made if it is not there.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        with written_whole(folder / name) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+    return folder / name
 
 
 def _sync_folder(folder: Path) -> None:

@@ -57,7 +57,7 @@ MODELS = _child(
     'bce3s.models.preprocessor',
 )
 HOOKS = _child('hook', _parent.HOOKS, 'bce3s.engine')
-METRICS = _child('metric', _parent.METRICS, 'bce3s.evaluation.metrics')
+METRICS = _child('metric', _parent.METRICS, 'bce3s.engine.metric')
 OPTIMIZERS = _child('optimizer', _parent.OPTIMIZERS, 'mmpretrain.engine', 'bce3s.engine.lazy_sgd')
 # Nothing of ours in these; without them MMEngine would warn that the scope is missing.
 OPTIM_WRAPPERS = _child('optim_wrapper', _parent.OPTIM_WRAPPERS, 'mmpretrain.engine')

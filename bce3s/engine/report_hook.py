@@ -19,11 +19,12 @@ from mmengine.runner import BaseLoop, Runner
 
 import bce3s
 from bce3s.config import experiment
+from bce3s.engine.branch_health import HEALTH
+from bce3s.engine.metric import LongTailedMetric
 from bce3s.engine.run_state import bare_model
 from bce3s.engine.schedule import TwoStageHook
 from bce3s.engine.skipped_images import SKIPPED
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.metrics import LongTailedMetric
 from bce3s.evaluation.rejection import measure_rejection
 from bce3s.evaluation.report import build_report, format_table, read_report, write_report
 from bce3s.evaluation.selection import LAST, add_to_history, history_row
@@ -111,6 +112,7 @@ class ReportHook(Hook):
         data = _data(metric, train, chosen)
         # of a test alone nothing is known about the training
         skipped = runner.message_hub.get_info(SKIPPED, {})
+        data['contrastive'] = runner.message_hub.get_info(HEALTH, [])
         data['skipped_images'] = {**skipped, data['split']: metric.skipped}
         self._report = build_report(metric.summary, history, data, _run(runner), selection)
         draw = final or time.monotonic() - self._drawn >= self.figure_interval
@@ -206,8 +208,7 @@ def _run(runner: Runner) -> dict[str, Any]:
         'config_sha256': config_digest(runner.cfg.to_dict()),
         'max_epochs': planned,
         'versions': versions(),
-        'device': _device(bare_model(runner)),
-        'precision': _precision(bare_model(runner)),
+        **_machine(bare_model(runner)),
         'skipped_steps': runner.message_hub.get_info('skipped_steps', 0),
     }
 
@@ -240,15 +241,13 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     return found
 
 
-def _device(model: torch.nn.Module) -> str:
+def _machine(model: torch.nn.Module) -> dict[str, str | None]:
+    """``device`` and ``precision``, in which the backbone multiplies; None: it does not say."""
     device = next(model.parameters()).device
-    if device.type == 'cuda':
-        return torch.cuda.get_device_name(device)
-    return f'{device.type} ({platform.machine()})'
-
-
-def _precision(model: torch.nn.Module) -> str | None:
-    """In which the backbone multiplies here; None: the model does not say."""
-    if not hasattr(model, 'dtype'):
-        return None
-    return str(model.dtype(next(model.parameters()).device)).removeprefix('torch.')
+    cuda = device.type == 'cuda'
+    return {
+        'device': torch.cuda.get_device_name(device) if cuda else f'cpu ({platform.machine()})',
+        'precision': str(model.dtype(device)).removeprefix('torch.')
+        if hasattr(model, 'dtype')
+        else None,
+    }

@@ -18,7 +18,7 @@ from bce3s.config import explained, load_config
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.engine.checkpoint import compare_states, load_from_disk, survey
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.probabilities import Probabilities, Sigmoid, Softmax
+from bce3s.evaluation.calibration import Probabilities, Sigmoid, Softmax
 from bce3s.evaluation.report import read_report
 from bce3s.losses import BCEJoint
 from bce3s.registry import DATASETS, MODELS

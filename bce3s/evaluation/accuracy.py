@@ -10,84 +10,56 @@ Few < 20; Liu et al., CVPR 2019, as BCE3S uses them).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_masks
 from bce3s.errors import BCE3SError
+from bce3s.evaluation.arrays import as_labels, as_tensor, check_some
 
 COLUMNS = ('all', *SPLITS)
 
 
-class Tally(NamedTuple):
-    """What all accuracies follow from; (K,) int64 each.
-
-    Attributes:
-        right: r_k, samples of class k that were predicted as k.
-        tested: n_k, samples of class k.
-        predicted: p_k, samples that were predicted as k.
-    """
-
-    right: NDArray[np.int64]
-    tested: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-
-
-def _class_ids(name: str, values: ArrayLike, num_classes: int) -> NDArray[np.int64]:
-    ids = np.asarray(values).reshape(-1)
-    if ids.size and ids.dtype.kind not in 'iu':
-        raise BCE3SError(f'The {name} must be integers (class indices), not {ids.dtype}.')
-    wrong = np.flatnonzero((ids < 0) | (ids >= num_classes))
-    if wrong.size:
-        at = int(wrong[0])
-        raise BCE3SError(
-            f'The {name} must be classes 0..{num_classes - 1}, but sample {at} has {ids[at]}: '
-            'check that the model and the evaluation data have the same number of classes.'
-        )
-    return ids.astype(np.int64)
-
-
-def tally(labels: ArrayLike, preds: ArrayLike, num_classes: int) -> Tally:
-    """The samples of each class: right ones, all, and those predicted as it.
+def per_class_means(values: ArrayLike, labels: ArrayLike, num_classes: int) -> NDArray[np.float64]:
+    """Mean of a figure over the samples of each class (K,); NaN where a class has none.
 
     Args:
-        labels: (N,) true classes.
-        preds: (N,) predicted classes.
+        values: (N,) a figure of each sample; NaN: undefined, left out.
+        labels: (N,) classes.
+        num_classes: K.
+
+    >>> per_class_means([1.0, 3.0, 5.0], [0, 0, 2], 3).tolist()
+    [2.0, nan, 5.0]
+    """
+    values, labels = np.asarray(values, dtype=np.float64), np.asarray(labels)
+    defined = ~np.isnan(values)
+    sizes = np.bincount(labels[defined], minlength=num_classes)
+    sums = np.bincount(labels[defined], weights=values[defined], minlength=num_classes)
+    return np.divide(sums, sizes, out=np.full(num_classes, np.nan), where=sizes > 0)
+
+
+def per_class_accuracy(
+    labels: ArrayLike, preds: ArrayLike, num_classes: int
+) -> NDArray[np.float64]:
+    """``100 r_k / n_k`` (K,), NaN for a class without a test sample.
+
+    Args:
+        labels: (N,) true classes. preds: (N,) predicted classes.
         num_classes: K.
 
     Raises:
         BCE3SError: no sample, different lengths, or a value outside 0..K-1.
+
+    >>> per_class_accuracy([0, 0, 1], [0, 1, 1], 2).tolist()
+    [50.0, 100.0]
     """
-    labels = _class_ids('labels', labels, num_classes)
-    preds = _class_ids('predictions', preds, num_classes)
-    if labels.size != preds.size:
-        raise BCE3SError(
-            f'There are {labels.size} labels but {preds.size} predictions: each sample needs one '
-            'of each.'
-        )
-    if not labels.size:
-        raise BCE3SError('There is no sample to evaluate: the evaluation data set is empty.')
-    of = (labels[labels == preds], labels, preds)
-    return Tally(*(np.bincount(ids, minlength=num_classes) for ids in of))
-
-
-def per_class_accuracy(counts: Tally) -> NDArray[np.float64]:
-    """``100 r_k / n_k`` (K,), NaN for a class without a test sample."""
-    shares = np.full(len(counts.right), np.nan)
-    np.divide(100.0 * counts.right, counts.tested, out=shares, where=counts.tested > 0)
-    return shares
-
-
-def mean_or_none(values: NDArray[np.float64]) -> float | None:
-    """The mean over what is not NaN; ``None`` if nothing is left (an empty split is not 0)."""
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if values.size else None
+    labels, preds = _checked(labels, preds, num_classes)
+    return per_class_means(100.0 * (labels == preds), labels, num_classes)
 
 
 def split_accuracy(
-    per_class: ArrayLike, class_counts: Sequence[int], thresholds: Thresholds
+    per_class: ArrayLike, class_counts: Sequence[int], thresholds: Thresholds | None = None
 ) -> dict[str, float | None]:
     """Means of the per-class accuracies over all classes and over each split.
 
@@ -102,6 +74,9 @@ def split_accuracy(
 
     Raises:
         BCE3SError: different numbers of classes.
+
+    >>> split_accuracy([90.0, 60.0, 30.0], [500, 50, 5])
+    {'all': 60.0, 'many': 90.0, 'medium': 60.0, 'few': 30.0}
     """
     per_class = np.asarray(per_class, dtype=np.float64)
     if len(per_class) != len(class_counts):
@@ -109,33 +84,58 @@ def split_accuracy(
             f'There are {len(per_class)} per-class accuracies but {len(class_counts)} class '
             'counts: give the counts of the training set, one for each class.'
         )
-    masks = split_masks(class_counts, thresholds)
-    means = {split: mean_or_none(per_class[np.asarray(masks[split])]) for split in SPLITS}
-    return {'all': mean_or_none(per_class), **means}
+    masks = {'all': True, **split_masks(class_counts, thresholds)}
+    kept = {name: per_class[masks[name] & ~np.isnan(per_class)] for name in COLUMNS}
+    return {name: float(values.mean()) if values.size else None for name, values in kept.items()}
 
 
-def plain_accuracy(counts: Tally) -> float:
-    """``100 sum_k r_k / N``: the share of samples that are right (micro)."""
-    return float(100.0 * counts.right.sum() / counts.tested.sum())
+def split_means(
+    values: ArrayLike,
+    labels: ArrayLike,
+    class_counts: Sequence[int],
+    thresholds: Thresholds | None = None,
+) -> dict[str, float | None]:
+    """A figure of each sample, averaged over classes and splits as accuracies are.
+
+    Args:
+        values: (N,) the figure; NaN where it is undefined, which is then no part of any mean.
+        labels: (N,) classes.
+        class_counts: (K,) TRAINING samples of each class.
+        thresholds: where Many ends and Few begins.
+
+    Returns:
+        ``all``, ``many``, ``medium``, ``few``: means of the per-class means; ``plain``: the mean
+        over all samples alike. ``None`` where nothing is defined.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    per_class = per_class_means(values, labels, len(class_counts))
+    defined = values[~np.isnan(values)]
+    plain = float(defined.mean()) if defined.size else None
+    return {**split_accuracy(per_class, class_counts, thresholds), 'plain': plain}
 
 
-def macro_f1(counts: Tally) -> float:
-    """Mean of ``200 r_k / (n_k + p_k)`` over the classes that occur.
+def macro_f1(labels: ArrayLike, preds: ArrayLike, num_classes: int) -> float:
+    """Mean of ``200 r_k / (n_k + p_k)`` over the classes that occur, p_k samples called k.
 
     As in scikit-learn's ``f1_score(average='macro', zero_division=0)``: a class occurs if it is
     some sample's label or some sample's prediction; one that never is predicted right counts as 0.
-    In percent.
+    In percent. Arguments and errors: :func:`per_class_accuracy`.
 
-    >>> round(macro_f1(tally([0, 0, 1, 2], [0, 1, 1, 0], 3)), 2)
+    >>> round(macro_f1([0, 0, 1, 2], [0, 1, 1, 0], 3), 2)
     38.89
     """
-    total = counts.predicted + counts.tested
-    occurs = total > 0
-    return float(np.mean(200.0 * counts.right[occurs] / total[occurs]))
+    labels, preds = _checked(labels, preds, num_classes)
+    of = (labels[labels == preds], labels, preds)
+    right, tested, predicted = (np.bincount(ids, minlength=num_classes) for ids in of)
+    occurs = tested + predicted > 0
+    return float(np.mean(200.0 * right[occurs] / (tested + predicted)[occurs]))
 
 
 def evaluate(
-    labels: ArrayLike, preds: ArrayLike, class_counts: Sequence[int], thresholds: Thresholds
+    labels: ArrayLike,
+    preds: ArrayLike,
+    class_counts: Sequence[int],
+    thresholds: Thresholds | None = None,
 ) -> dict[str, object]:
     """Everything the report says about one set of predictions, as plain Python values (no NaN).
 
@@ -153,16 +153,25 @@ def evaluate(
     Raises:
         BCE3SError: no sample, different lengths, or a value outside 0..K-1.
 
-    >>> found = evaluate([0, 0, 1, 2], [0, 1, 1, 0], [500, 50, 5], Thresholds(many=100, few=20))
+    >>> found = evaluate([0, 0, 1, 2], [0, 1, 1, 0], [500, 50, 5])
     >>> found['all'], found['many'], found['medium'], found['few'], found['accuracy']
     (50.0, 50.0, 100.0, 0.0, 50.0)
     """
-    counts = tally(labels, preds, len(class_counts))
-    per_class = per_class_accuracy(counts)
+    labels, preds = _checked(labels, preds, len(class_counts))
+    per_class = per_class_accuracy(labels, preds, len(class_counts))
     return {
         **split_accuracy(per_class, class_counts, thresholds),
-        'accuracy': plain_accuracy(counts),
-        'macro_f1': macro_f1(counts),
+        'accuracy': float(100.0 * (labels == preds).mean()),
+        'macro_f1': macro_f1(labels, preds, len(class_counts)),
         'per_class': [None if np.isnan(value) else float(value) for value in per_class],
-        'samples': int(counts.tested.sum()),
+        'samples': len(labels),
     }
+
+
+def _checked(
+    labels: ArrayLike, preds: ArrayLike, num_classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    preds = as_tensor(preds)
+    labels, preds = (as_labels(ids, preds, num_classes).cpu().numpy() for ids in (labels, preds))
+    check_some(len(labels))
+    return labels, preds

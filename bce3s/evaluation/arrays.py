@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bce3s.errors import BCE3SError
@@ -27,6 +28,23 @@ def as_tensor(values: Any, device: torch.device | str | None = None) -> Tensor:
     return values.detach().to(device=device)
 
 
+def as_vector(name: str, values: Any) -> NDArray[np.float64]:
+    """One finite number for each sample, (N,).
+
+    Raises:
+        BCE3SError: no sample, not one dimension, or a number that is not finite.
+    """
+    numbers = as_tensor(values).cpu().numpy()
+    if not numbers.size:
+        raise BCE3SError(f'There are no {name}: there must be at least one sample.')
+    if numbers.ndim != 1:
+        raise BCE3SError(
+            f'The {name} have the shape {numbers.shape}: give one number for each sample.'
+        )
+    check_finite(name, torch.from_numpy(numbers))
+    return numbers.astype(np.float64)
+
+
 def as_matrix(name: str, values: Any, device: torch.device | str | None = None) -> Tensor:
     """As :func:`as_tensor`, of two dimensions; integers become float64.
 
@@ -42,7 +60,7 @@ def as_matrix(name: str, values: Any, device: torch.device | str | None = None) 
     return matrix if matrix.is_floating_point() else matrix.double()
 
 
-def as_labels(values: Any, like: Tensor, num_classes: int | None = None, first: int = 0) -> Tensor:
+def as_labels(values: Any, like: Any, num_classes: int | None = None, first: int = 0) -> Tensor:
     """The classes of the rows of ``like``, (N,) int64 on its device.
 
     Args:
@@ -55,17 +73,16 @@ def as_labels(values: Any, like: Tensor, num_classes: int | None = None, first: 
         BCE3SError: not one integer for each row, or one outside 0..K-1 (the first is named).
     """
     labels = as_tensor(values)
-    if labels.numel() and (labels.dtype == torch.bool or not _is_whole(labels)):
+    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+    if labels.numel() and not whole:
         raise BCE3SError(f'The labels must be integers (class indices), not {labels.dtype}.')
     if labels.dim() != 1 or len(labels) != len(like):
         raise BCE3SError(
             f'There are {len(like)} samples but the labels have the shape {tuple(labels.shape)}: '
             'give one label for each sample.'
         )
-    labels = labels.to(device=like.device, dtype=torch.int64)
-    wrong = labels < 0
-    if num_classes is not None:
-        wrong |= labels >= num_classes
+    labels = labels.to(getattr(like, 'device', 'cpu'), torch.int64)
+    wrong = (labels < 0) | (labels >= (torch.inf if num_classes is None else num_classes))
     if wrong.any():
         at = int(wrong.to(torch.uint8).argmax())
         last = '' if num_classes is None else num_classes - 1
@@ -76,8 +93,27 @@ def as_labels(values: Any, like: Tensor, num_classes: int | None = None, first: 
     return labels
 
 
-def _is_whole(values: Tensor) -> bool:
-    return not (values.is_floating_point() or values.is_complex())
+def as_classifier(weight: Any, bias: Any, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """W (K, d) and b (K,), 0 if it is None, in float64 on the device of the features, if given.
+
+    Raises:
+        BCE3SError: shapes that do not fit, or numbers that are not finite.
+    """
+    weight = as_matrix('weights', weight, None if features is None else features.device).double()
+    if features is not None and features.shape[1] != weight.shape[1]:
+        raise BCE3SError(
+            f'The features have {features.shape[1]} numbers each, the classifier takes '
+            f'{weight.shape[1]}: they are not of the same model.'
+        )
+    bias = weight.new_zeros(len(weight)) if bias is None else as_tensor(bias, weight.device)
+    if bias.shape != weight.shape[:1]:
+        raise BCE3SError(
+            f'The classifier has {len(weight)} classes, but the biases have the shape '
+            f'{tuple(bias.shape)}: give one bias for each class.'
+        )
+    if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
+        raise BCE3SError('The weights or biases are not finite: the model has diverged.')
+    return weight, bias.double()
 
 
 def check_finite(name: str, row_values: Tensor, first: int = 0) -> None:
@@ -107,3 +143,15 @@ def row_blocks(matrix: Tensor, width: int = 0) -> Iterator[slice]:
     rows = max(numbers // max(matrix.shape[1], width, 1), 1)
     for start in range(0, len(matrix), rows):
         yield slice(start, min(start + rows, len(matrix)))
+
+
+def unit_rows(rows: NDArray) -> NDArray:
+    """Rows of unit length; a row of zeros has no direction and stays zero.
+
+    So its cosine to everything is 0, the documented limit. The largest entry is divided out first:
+    no square overflows or vanishes.
+    """
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    scaled = rows / np.where(largest > 0, largest, 1)
+    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+    return scaled / np.where(norms > 0, norms, 1)

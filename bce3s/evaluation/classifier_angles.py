@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_masks
-from bce3s.evaluation.arrays import as_matrix
-from bce3s.evaluation.feature_arrays import unit_rows
+from bce3s.evaluation.arrays import as_matrix, unit_rows
 
 
 class Angles(NamedTuple):

@@ -36,12 +36,11 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, num_classes: int) 
     >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
     [[1, 1], [0, 1]]
     """
+    from sklearn import metrics
+
     predicted = as_tensor(predicted)
-    labels, predicted = (
-        as_labels(ids, predicted, num_classes).cpu().numpy() for ids in (labels, predicted)
-    )
-    cells = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
-    return cells.reshape(num_classes, num_classes)
+    both = (as_labels(ids, predicted, num_classes).cpu().numpy() for ids in (labels, predicted))
+    return metrics.confusion_matrix(*both, labels=np.arange(num_classes))
 
 
 def row_shares(matrix: NDArray) -> NDArray[np.float64]:

@@ -1,120 +1,16 @@
-r"""Decision scores, biases and the equation between them, as the tables of the paper report them.
+r"""Statistics of a classifier's weights and biases, and the equation between them.
 
-From "BCE vs. CE in Deep Feature Learning" (ICML 2025), Eqs. 51-57. The logits are
-:math:`z = W h - b`; the scores here are without the bias: :math:`s_{pos} = w_y h` of the own class,
-:math:`s_{neg} = w_j h`, j != y. Standard deviations divide by the number of values.
+From "BCE vs. CE in Deep Feature Learning" (ICML 2025), Eqs. 55-57; the logits are
+:math:`z = W h - b`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.arrays import (
-    as_tensor,
-)
-
-
-@dataclass
-class Moments:
-    """Number, mean and sum of squared deviations of the values of each class, (K,) float64.
-
-    Merged with the update of Chan et al. (1979): no difference of large sums is taken.
-    """
-
-    number: Tensor
-    mean: Tensor
-    squares: Tensor
-
-    @classmethod
-    def empty(cls, num_classes: int, device: torch.device | str = 'cpu') -> Moments:
-        """No value in any of ``num_classes`` classes."""
-        return cls(*torch.zeros(3, num_classes, dtype=torch.float64, device=device))
-
-    def merge(self, other: Moments) -> None:
-        """Takes the values of ``other`` in."""
-        number = self.number + other.number
-        share = other.number / number.clamp(min=1)
-        delta = other.mean - self.mean
-        self.squares = self.squares + other.squares + delta.square() * self.number * share
-        self.mean = self.mean + delta * share
-        self.number = number
-
-    def add_rows(self, labels: Tensor, each: int, means: Tensor, squares: Tensor) -> None:
-        """Takes rows of values in, each summed up already.
-
-        Args:
-            labels: (n,) the class of each row.
-            each: values in a row.
-            means: (n,) of the rows.
-            squares: (n,) sums of squared deviations from them.
-        """
-        rows = torch.bincount(labels, minlength=len(self.number)).double()
-        mean = torch.zeros_like(self.mean).index_add_(0, labels, means) / rows.clamp(min=1)
-        within = squares + each * (means - mean[labels]).square()
-        sums = torch.zeros_like(self.squares).index_add_(0, labels, within)
-        self.merge(Moments(rows * each, mean, sums))
-
-    def mean_and_std(self, classes: Tensor | None = None) -> tuple[float | None, float | None]:
-        """Over all values of ``classes`` (a mask; all by default); ``None`` if there are none."""
-        parts = (self.number, self.mean, self.squares)
-        number, mean, squares = parts if classes is None else (part[classes] for part in parts)
-        total = number.sum()
-        if not total:
-            return None, None
-        centre = (number * mean).sum() / total
-        spread = squares.sum() + (number * (mean - centre).square()).sum()
-        return float(centre), float((spread / total).sqrt())
-
-
-def negative_rows(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and sum of squared deviations of the negative scores of each row, (n,) each.
-
-    Args:
-        scores: (n, K) float64.
-        labels: (n,).
-    """
-    negatives = max(scores.shape[1] - 1, 1)
-    own = labels[:, None]
-    centre = (scores.sum(dim=1) - scores.gather(1, own)[:, 0]) / negatives
-    deviations = (scores - centre[:, None]).scatter_(1, own, 0.0)
-    rest = deviations.sum(dim=1) / negatives  # what rounding left in the centre
-    return centre + rest, deviations.square().sum(dim=1) - negatives * rest.square()
-
-
-def add_scores(positive: Moments, negative: Moments, scores: Tensor, labels: Tensor) -> None:
-    """Takes a block of (n, K) float64 scores in."""
-    own = scores.gather(1, labels[:, None])[:, 0]
-    positive.add_rows(labels, 1, own, torch.zeros_like(own))
-    negative.add_rows(labels, scores.shape[1] - 1, *negative_rows(scores, labels))
-
-
-def describe_scores(
-    positive: Moments, negative: Moments, classes: Tensor | None = None
-) -> dict[str, float | None]:
-    """Mean and standard deviation of both (Eqs. 51-54), of the samples of ``classes`` (a mask)."""
-    pos_mean, pos_std = positive.mean_and_std(classes)
-    neg_mean, neg_std = negative.mean_and_std(classes)
-    return {
-        's_pos_mean': pos_mean,
-        's_pos_std': pos_std,
-        's_neg_mean': neg_mean,
-        's_neg_std': neg_std,
-    }
-
-
-def check_widths(features: Tensor, weight: Tensor) -> None:
-    """Raises BCE3SError if W is not as wide as the features."""
-    if features.shape[1] != weight.shape[1]:
-        raise BCE3SError(
-            f'The features have {features.shape[1]} numbers each, the classifier takes '
-            f'{weight.shape[1]}: they are not of the same model.'
-        )
+from bce3s.evaluation.arrays import as_tensor
 
 
 def rho(weight: Any) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bce3s.evaluation.figures import draw_features
-from bce3s.files import written_whole
+from bce3s.files import write_all
 from bce3s.tables import markdown_table, percent
 
 MEANS = ('all', 'many', 'medium', 'few', 'plain')
@@ -23,17 +23,12 @@ def write_features(report: dict[str, Any], directory: str | Path) -> Path:
     Returns:
         The path of ``features.md``.
     """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     contents = {
-        'features.json': json.dumps(report, indent=1, allow_nan=False).encode(),
+        'features.json': json.dumps(report, indent=1, allow_nan=False),
         'features.png': draw_features(report),
-        'features.md': format_features(report).encode(),
+        'features.md': format_features(report),
     }
-    for name, content in contents.items():
-        with written_whole(directory / name) as file:
-            file.write(content)
-    return directory / 'features.md'
+    return write_all(contents, directory)
 
 
 # ------------------------------------------------------------------------------------------ tables

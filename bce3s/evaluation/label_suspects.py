@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bce3s.errors import BCE3SError
-from bce3s.evaluation.arrays import as_labels, as_matrix
+from bce3s.evaluation.accuracy import per_class_means
+from bce3s.evaluation.arrays import as_labels, as_matrix, check_finite, check_some
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,16 @@ def label_suspects(logits: Any, labels: Any, n: int | None = 20) -> list[Suspect
     >>> [(s.index, s.label, s.other) for s in label_suspects(logits, [0, 0, 0, 1, 1])]
     [(2, 0, 1)]
     """
-    z, y = _checked(logits, labels)
+    z = as_matrix('logits', logits)
+    y = as_labels(labels, z, z.shape[1]).cpu().numpy()
+    check_some(len(y))
+    check_finite('logits', z.amax(dim=1).double() - z.amin(dim=1).double())
+    z = z.double().cpu().numpy()
     rows, size = np.arange(len(y)), z.shape[1]
     scores = z - z.max(axis=1, keepdims=True)
     scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
-    counts = np.bincount(y, minlength=size)
-    total = np.bincount(y, weights=scores[rows, y], minlength=size)
-    scores -= np.where(counts > 0, total / np.maximum(counts, 1), np.inf)
+    usual = per_class_means(scores[rows, y], y, size)
+    scores -= np.where(np.isnan(usual), np.inf, usual)  # nothing looks like a class without images
     own = scores[rows, y]
     scores[rows, y] = -np.inf
     other = scores.argmax(axis=1)
@@ -72,13 +74,3 @@ def label_suspects(logits: Any, labels: Any, n: int | None = 20) -> list[Suspect
     order = np.argsort(-margin, kind='stable')
     order = order[margin[order] > 0][:n]
     return [Suspect(int(i), int(y[i]), int(other[i]), float(margin[i])) for i in order]
-
-
-def _checked(logits: Any, labels: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    z = as_matrix('logits', logits)
-    y = as_labels(labels, z, z.shape[1])
-    if not len(y):
-        raise BCE3SError('There are no samples: suspects are found among images.')
-    if not z.isfinite().all():
-        raise BCE3SError('Some logits are not finite: the model has diverged.')
-    return z.double().cpu().numpy(), y.cpu().numpy()

@@ -13,43 +13,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_masks
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.arrays import as_labels, as_tensor
-from bce3s.evaluation.feature_arrays import split_means
+from bce3s.evaluation.accuracy import split_means
+from bce3s.evaluation.arrays import as_labels, as_tensor, as_vector
 from bce3s.evaluation.rejection import rejected
 
-
-def score_array(name: str, values: Any) -> NDArray[np.float64]:
-    """Scores (N,) in float64.
-
-    Raises:
-        BCE3SError: no score, not one number an image, or one that is not finite.
-    """
-    scores = as_tensor(values).cpu().numpy()
-    if scores.ndim != 1:
-        raise BCE3SError(
-            f'The scores of the {name} samples have the shape {scores.shape}: give one number for '
-            'each sample, such as its largest logit.'
-        )
-    if not scores.size:
-        raise BCE3SError(
-            f'There are no {name} samples: open-set figures compare known with unknown ones.'
-        )
-    wrong = np.flatnonzero(~np.isfinite(scores))
-    if wrong.size:
-        raise BCE3SError(
-            f'{wrong.size} of {scores.size} {name} samples have a score that is not finite (the '
-            f'first is sample {wrong[0]}): the model has diverged, or its weights are damaged.'
-        )
-    return scores.astype(np.float64)
+KNOWN, UNKNOWN = 'known scores', 'unknown scores'
 
 
 def _paired(known: Any, correct: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    known, correct = score_array('known', known), as_tensor(correct).cpu().numpy().astype(bool)
+    known, correct = as_vector(KNOWN, known), as_tensor(correct).cpu().numpy().astype(bool)
     if known.shape != correct.shape:
         raise BCE3SError(
             f'There are {known.size} scores of known samples, but {correct.size} flags that say '
@@ -58,7 +34,7 @@ def _paired(known: Any, correct: Any) -> tuple[NDArray[np.float64], NDArray[np.b
     return known, correct
 
 
-# ------------------------------------------------------------------------------ over all thresholds
+# ----------------------------------------------------------------------------- over all thresholds
 def share_below(known: Any, unknown: Any) -> NDArray[np.float64]:
     """Of each known sample, the share of unknown ones that score lower, equals counting half (N,).
 
@@ -67,16 +43,16 @@ def share_below(known: Any, unknown: Any) -> NDArray[np.float64]:
     Raises:
         BCE3SError: no known or no unknown sample, a score that is not finite.
     """
-    known, unknown = score_array('known', known), np.sort(score_array('unknown', unknown))
+    known, unknown = as_vector(KNOWN, known), np.sort(as_vector(UNKNOWN, unknown))
     below = np.searchsorted(unknown, known, 'left') + np.searchsorted(unknown, known, 'right')
     return below / (2 * unknown.size)
 
 
 def auroc(known: Any, unknown: Any) -> float:
-    """Area under the curve of TPR over FPR, ``100 mean_i v_i``: the Mann-Whitney statistic.
+    """Area under the curve of TPR over FPR: the Mann-Whitney statistic.
 
     The chance that a known sample scores higher than an unknown one, equals counting half; 50
-    is no information. ``v_i``: :func:`share_below`.
+    is no information.
 
     Args:
         known: (N,) scores. unknown: (M,) scores.
@@ -87,7 +63,25 @@ def auroc(known: Any, unknown: Any) -> float:
     >>> auroc([2.0, 1.0], [0.0, 1.0])
     87.5
     """
-    return float(100 * share_below(known, unknown).mean())
+    return 100 * _with_scikit_learn('roc_auc_score', known, unknown)
+
+
+def aupr(known: Any, unknown: Any) -> float:
+    """Area under the curve of precision over recall of the known samples, as the average precision:
+    no interpolation between thresholds. Arguments and errors: :func:`auroc`.
+
+    >>> round(aupr([2.0, 1.0], [0.0, 1.5]), 2)
+    83.33
+    """
+    return 100 * _with_scikit_learn('average_precision_score', known, unknown)
+
+
+def _with_scikit_learn(name: str, known: Any, unknown: Any) -> float:
+    from sklearn import metrics
+
+    known, unknown = as_vector(KNOWN, known), as_vector(UNKNOWN, unknown)
+    truth = np.arange(known.size + unknown.size) < known.size
+    return float(getattr(metrics, name)(truth, np.concatenate([known, unknown])))
 
 
 def oscr(known: Any, correct: Any, unknown: Any) -> float:
@@ -121,7 +115,7 @@ def curve(known: Any, correct: Any, unknown: Any, points: int = 201) -> dict[str
     Raises:
         BCE3SError: as :func:`oscr`.
     """
-    (known, correct), unknown = _paired(known, correct), score_array('unknown', unknown)
+    (known, correct), unknown = _paired(known, correct), as_vector(UNKNOWN, unknown)
     thresholds = np.unique(np.concatenate([known, unknown]))[::-1]
     columns = [_accepted(s, thresholds) for s in (unknown, known, known[correct])]
     sizes = (unknown.size, known.size, known.size)
@@ -147,7 +141,7 @@ def threshold_at_tpr(known: Any, tpr: float = 95.0) -> float:
     """
     if not 0 < tpr <= 100:
         raise BCE3SError(f'tpr is {tpr}: it is a percentage above 0, at most 100.')
-    known = np.sort(score_array('known', known))
+    known = np.sort(as_vector(KNOWN, known))
     # 1e-9: a product that is whole in exact arithmetic must not ask for one sample more
     needed = max(math.ceil(tpr / 100 * known.size - 1e-9), 1)
     return float(known[known.size - needed])
@@ -166,7 +160,7 @@ def fpr_at_tpr(known: Any, unknown: Any, tpr: float = 95.0) -> float:
     >>> fpr_at_tpr([4.0, 3.0, 2.0, 1.0], [0.0, 2.0, 2.5, 5.0], tpr=75)
     75.0
     """
-    unknown = score_array('unknown', unknown)
+    unknown = as_vector(UNKNOWN, unknown)
     return float(100 * (unknown >= threshold_at_tpr(known, tpr)).mean())
 
 
@@ -177,7 +171,7 @@ def unknown_accepted(unknown: Any, threshold: float) -> float:
     For BCE the natural threshold of the largest logit is 0 (a probability of 1/2), or the one of
     the uniform accuracy, which is made for all classes and samples alike.
     """
-    return float(100 * (~rejected(score_array('unknown', unknown), threshold)).mean())
+    return float(100 * (~rejected(as_vector(UNKNOWN, unknown), threshold)).mean())
 
 
 # ------------------------------------------------------------------------------------------- report
@@ -212,8 +206,8 @@ def evaluate_open_set(
     Raises:
         BCE3SError: no known or no unknown sample, lengths that differ, a score not finite.
     """
-    (known, correct), unknown = _paired(known, correct), score_array('unknown', unknown)
-    labels = as_labels(labels, torch.from_numpy(known), len(class_counts)).numpy()
+    (known, correct), unknown = _paired(known, correct), as_vector(UNKNOWN, unknown)
+    labels = as_labels(labels, known, len(class_counts)).numpy()
 
     def means(values: NDArray) -> dict[str, float | None]:
         return split_means(100 * values, labels, class_counts, thresholds)

@@ -14,7 +14,7 @@ r"""What can be mended after the training, on the scores alone, with one number 
 The first two take the tau with the highest All (mean of per-class accuracies) on a grid, of equals
 the one that changes least; the temperature minimises the negative log likelihood, which is convex
 in 1 / T. Where no other data are there, each half of the images is measured with what the other
-half chose (:mod:`bce3s.evaluation.cross_fitting`).
+half chose (:func:`~bce3s.evaluation.rejection.halves`).
 """
 
 from __future__ import annotations
@@ -31,12 +31,10 @@ from torch import Tensor
 
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.accuracy import COLUMNS, evaluate
+from bce3s.evaluation.accuracy import per_class_accuracy, per_class_means, split_accuracy
 from bce3s.evaluation.arrays import as_labels, as_matrix, as_tensor, check_some, row_blocks
-from bce3s.evaluation.calibration import by_split
-from bce3s.evaluation.cross_fitting import halves
-from bce3s.evaluation.feature_arrays import class_means_of
-from bce3s.evaluation.probabilities import Probabilities
+from bce3s.evaluation.calibration import Probabilities, by_split
+from bce3s.evaluation.rejection import halves
 
 TAUS = tuple(round(0.05 * i, 2) for i in range(61))  # 0 to 3
 HOTTEST = 100.0  # temperatures are between 1 / HOTTEST and HOTTEST
@@ -97,15 +95,11 @@ class TauMethod(Method):
 
     def _accuracy(self, scores: Scores, tau: float) -> float:
         """All: the mean over the classes that occur."""
-        (logits, labels), classes = scores, scores.logits.shape[1]
-        right = torch.cat(
-            [
-                self.apply(logits[rows].double(), tau).argmax(dim=1) == labels[rows]
-                for rows in row_blocks(logits)
-            ]
-        )
+        logits, labels = scores
+        preds = [self.apply(logits[rows].double(), tau).argmax(1) for rows in row_blocks(logits)]
+        right, labels = (torch.cat(preds) == labels).cpu().numpy(), labels.cpu().numpy()
         # whole numbers over whole numbers: equal accuracies are equal numbers
-        return float(np.nanmean(class_means_of(right.cpu().numpy(), labels.cpu().numpy(), classes)))
+        return float(np.nanmean(per_class_means(right, labels, logits.shape[1])))
 
 
 class LogitAdjustment(TauMethod):
@@ -256,5 +250,5 @@ def accuracies(
     labels: Any, preds: Any, class_counts: Sequence[int], thresholds: Thresholds
 ) -> dict[str, float | None]:
     """``all``, ``many``, ``medium``, ``few`` (percent)."""
-    found = evaluate(labels, preds, class_counts, thresholds)
-    return {name: found[name] for name in COLUMNS}
+    per_class = per_class_accuracy(labels, preds, len(class_counts))
+    return split_accuracy(per_class, class_counts, thresholds)

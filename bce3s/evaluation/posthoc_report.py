@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bce3s.evaluation.accuracy import COLUMNS
-from bce3s.files import written_whole
+from bce3s.files import write_all
 from bce3s.tables import markdown_table, percent
 
 EXPLANATION = (
@@ -33,16 +33,8 @@ def write_posthoc(report: dict[str, Any], directory: str | Path) -> Path:
     Returns:
         The path of ``posthoc.md``.
     """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    contents = {
-        'posthoc.json': json.dumps(report, indent=1, allow_nan=False),
-        'posthoc.md': format_posthoc(report),
-    }
-    for name, text in contents.items():
-        with written_whole(directory / name) as file:
-            file.write(text.encode())
-    return directory / 'posthoc.md'
+    text = json.dumps(report, indent=1, allow_nan=False)
+    return write_all({'posthoc.json': text, 'posthoc.md': format_posthoc(report)}, directory)
 
 
 def posthoc_table(report: dict[str, Any]) -> str:

@@ -8,13 +8,18 @@ images of known classes only. BCE trains for such a t and CE does not, but eithe
 images here are of known classes, so every rejection is a false one; images of unknown classes are a
 matter of :mod:`bce3s.evaluation.open_set`. Figures are in percent.
 
+A threshold that is chosen and measured on the same images looks better than it is. Where no other
+images are left to choose it on (benchmarks have test images only), each half is measured with what
+the other half chose, so that every image counts once and none is judged by a choice that it had a
+part in: cross-fitting.
+
 Two numbers an image are enough: :math:`z_y` and :math:`\max_{j \ne y} z_j`. An image is right if
 the former is strictly larger. Scores are compared in float32, as the network gives them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +29,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bce3s.datasets.long_tailed import Thresholds
-from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.accuracy import COLUMNS, split_means
 from bce3s.evaluation.arrays import as_matrix, as_tensor, row_blocks
-from bce3s.evaluation.cross_fitting import halves
-from bce3s.evaluation.feature_arrays import split_means
 from bce3s.evaluation.uniform_accuracy import exact_uniform_accuracy, middle
+
+MOST_FALSE = 20.0  # percent of known images; a threshold that rejects more has to be asked for
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,29 @@ def _extremes(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return own, torch.where(classes[:, 0] != labels, values[:, 0], values[:, 1])
 
 
+def halves(labels: Any) -> NDArray[np.int64]:
+    """The half, 0 or 1, of each sample (N,): by its position within its class, in turns.
+
+    ``(p_i + y_i) mod 2`` for the p-th sample of class y, in the order given: nothing is drawn, both
+    halves have every class that has two samples, and their shares of it differ by one at most. A
+    class with ONE sample is in the half of its parity, and is measured with what was chosen without
+    it.
+
+    Args:
+        labels: (N,) classes, in an order that does not depend on the run.
+
+    >>> halves([0, 0, 0, 1, 1]).tolist()
+    [0, 1, 0, 1, 0]
+    """
+    labels = as_tensor(labels).cpu().numpy().astype(np.int64).reshape(-1)
+    order = np.argsort(labels, kind='stable')
+    ordered = labels[order]
+    starts = np.searchsorted(ordered, ordered)  # where the class begins
+    half = np.empty(len(labels), dtype=np.int64)
+    half[order] = (np.arange(len(labels)) - starts + ordered) % 2
+    return half
+
+
 def uniform_threshold(extremes: Extremes) -> float | None:
     """Of the uniform accuracy; ``None`` if there is no image, or none that is classified right."""
     if not len(extremes.labels):
@@ -87,7 +115,7 @@ def uniform_threshold(extremes: Extremes) -> float | None:
 
 def cross_fitted_thresholds(extremes: Extremes) -> NDArray[np.float64] | None:
     """(N,) for each image the threshold that the half without it chose, see
-    :func:`~.cross_fitting.halves`; ``None`` where a half has no image that is classified right.
+    :func:`halves`; ``None`` where a half has no image that is classified right.
     """
     half = halves(extremes.labels)
     chosen = [uniform_threshold(extremes.at(half == h)) for h in (0, 1)]
@@ -194,3 +222,23 @@ def _uniform_accuracy(extremes: Extremes, threshold: float | None) -> float:
         return 0.0
     classified = (extremes.own.astype(np.float64) > threshold) & (extremes.other <= threshold)
     return float(100.0 * classified.mean())
+
+
+# ------------------------------------------------------------------------------ in predictions
+def default_threshold(rejection: Mapping[str, Any]) -> float | None:
+    """The uniform threshold; None where there is none, or where it rejects more than ``MOST_FALSE``
+    percent of the known images, so that it has to be asked for.
+
+    Args:
+        rejection: of a report, see :func:`measure_rejection`.
+    """
+    share = false_share(rejection)
+    return None if share is not None and share > MOST_FALSE else rejection.get('threshold')
+
+
+def false_share(rejection: Mapping[str, Any]) -> float | None:
+    """Percent of the known images that are rejected, the mean over the classes: cross-fitted where
+    that was possible.
+    """
+    found = ((rejection.get(key) or {}).get('all') for key in ('false_rejection', 'at_threshold'))
+    return next((share for share in found if share is not None), None)

@@ -7,22 +7,21 @@ data (the best epoch) or predicted with a flipped copy (flip TTA) stands beside 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.branch_health import health_sentence
 from bce3s.evaluation.figures import draw_report
-from bce3s.evaluation.report_check import fault, no_constant
+from bce3s.evaluation.rejection import MOST_FALSE, default_threshold
 from bce3s.evaluation.selection import LAST, label, other_selections, selections
-from bce3s.files import written_whole
+from bce3s.files import write_all
 from bce3s.tables import escaped, markdown_table, percent
 from bce3s.wording import counted
 
 ANOTHER = 'tools/test.py writes a new one.'
-MOST_FALSE = 20.0  # percent of known images; a threshold that rejects more has to be asked for
 HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'macro_f1', 'per_class', 'samples')
 
 
@@ -40,8 +39,8 @@ def build_report(
         summary: ``LongTailedMetric.summary`` of the headline's evaluation.
         history: rows of ``history_row`` by epoch, the headline's last.
         data: ``dataset``, ``split``, ``classes``, ``class_counts``, ``thresholds`` (dict),
-            ``subset`` (dict or None), ``rejection`` (``measure_rejection``) and ``skipped_images``
-            (split -> number).
+            ``subset`` (dict or None), ``rejection`` (``measure_rejection``), ``skipped_images``
+            (split -> number) and ``contrastive`` (rows of ``contrastive_health``).
         run: ``seed``, ``config``, ``versions`` and whatever else is known of the run.
         selection: how the headline's epoch was chosen.
     """
@@ -65,33 +64,25 @@ def write_report(report: dict[str, Any], directory: str | Path, figure: bool = T
     Returns:
         The path of ``report.md``.
     """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False)
-    _write(directory / 'report.json', text.encode())
+    contents = {'report.json': json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False)}
     if figure:
-        _write(directory / 'report.png', draw_report(report))
-    _write(directory / 'report.md', format_markdown(report).encode())
-    return directory / 'report.md'
-
-
-def _write(path: Path, content: bytes) -> None:
-    with written_whole(path) as file:
-        file.write(content)
+        contents['report.png'] = draw_report(report)
+    contents['report.md'] = format_markdown(report)
+    return write_all(contents, directory)
 
 
 def read_report(run: str | Path) -> dict[str, Any]:
     """``report.json`` of a run directory (or the file itself).
 
     Raises:
-        BCE3SError: there is none, or it is no report: what it has is of other types or lengths.
+        BCE3SError: there is none, or it is no report.
     """
     path = Path(run)
     path = path / 'report.json' if path.is_dir() or path.suffix != '.json' else path
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise OSError('it is no regular file')
-        report = json.loads(path.read_text(encoding='utf-8'), parse_constant=no_constant)
+        report = json.loads(path.read_text(encoding='utf-8'), parse_constant=_no_constant)
     except FileNotFoundError:
         raise BCE3SError(
             f'{run} has no report.json: it is no run directory, or its first validation '
@@ -99,29 +90,35 @@ def read_report(run: str | Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise BCE3SError(f'{path} cannot be read as a report: {error}. {ANOTHER}') from None
-    if wrong := fault(report):
-        raise BCE3SError(f'{path} is not a report of this project: {wrong}. {ANOTHER}')
+    try:
+        _look_through(report)
+    except (KeyError, TypeError, ValueError, AttributeError, BCE3SError) as error:
+        why = f'it has no {error}' if isinstance(error, KeyError) else error
+        raise BCE3SError(f'{path} is not a report of this project: {why}. {ANOTHER}') from None
     return report
 
 
-# -------------------------------------------------------------------------------------- rejection
-def default_threshold(rejection: Mapping[str, Any]) -> float | None:
-    """The uniform threshold; None where there is none, or where it rejects more than ``MOST_FALSE``
-    percent of the known images, so that it has to be asked for.
-
-    Args:
-        rejection: of a report, see :func:`~bce3s.evaluation.rejection.measure_rejection`.
-    """
-    share = false_share(rejection)
-    return None if share is not None and share > MOST_FALSE else rejection.get('threshold')
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f'{name} is no number')
 
 
-def false_share(rejection: Mapping[str, Any]) -> float | None:
-    """Percent of the known images that are rejected, the mean over the classes: cross-fitted where
-    that was possible.
-    """
-    found = ((rejection.get(key) or {}).get('all') for key in ('false_rejection', 'at_threshold'))
-    return next((share for share in found if share is not None), None)
+def _look_through(report: dict[str, Any]) -> None:
+    """Meets what is wrong with a report here rather than where it is used."""
+    _ = report['config'], report['seed'], report['split']
+    for entry in (*selections(report), *(report.get('history') or ())):
+        _ = entry['epoch'], [None if entry[c] is None else float(entry[c]) for c in COLUMNS]
+    Thresholds(**report['thresholds'])
+    sizes = {key: len(report[key]) for key in ('class_counts', 'classes', 'per_class')}
+    if len({*sizes.values()}) > 1 or not sum(report['class_counts']):
+        raise ValueError(f'it has {sizes}, or no training image')
+    _ = [None if a is None else float(a) for a in report['per_class']]
+    rejection = report.get('rejection') or {}
+    for part in (report.get('subset'), report.get('versions'), report.get('skipped_images')):
+        _ = (part or {}).keys()
+    for key in ('false_rejection', 'at_threshold', 'accuracy'):
+        _ = (rejection.get(key) or {}).keys()
+    numbers = [rejection.get('threshold') or 0, *(rejection.get('keep') or ())]
+    _ = [float(value) for value in numbers]
 
 
 # -------------------------------------------------------------------------------------------- texts
@@ -151,17 +148,10 @@ def _data_line(report: dict[str, Any]) -> str:
     )
 
 
-def _data_notes(report: dict[str, Any]) -> list[str]:
-    """What was found and left out of one's own images: one list, or nothing."""
-    notes = report.get('data_notes') or []
-    return ['\n'.join(f'- {escaped(note)}' for note in notes)] if notes else []
-
-
 def _skipped(report: dict[str, Any]) -> str:
     """What was left out, if anything: of reports of earlier versions nothing is known."""
     counts = dict(report.get('skipped_images') or {})
-    drawn, left_out = counts.pop('train', 0), counts.get(report['split'], 0)
-    text = ''
+    drawn, left_out, text = counts.pop('train', 0), counts.get(report['split'], 0), ''
     if steps := report.get('skipped_steps'):
         text += f' Left out: {counted(steps, "training step")} with a loss that was not finite.'
     if drawn:
@@ -204,22 +194,20 @@ def _rejection(report: dict[str, Any]) -> list[str]:
             f' More than {MOST_FALSE:.0f} % are rejected, so that predictions use this threshold '
             'only where it is asked for.'
         )
+    lines = {
+        'Falsely rejected at this very threshold': found.get('at_threshold'),
+        'Falsely rejected': found['false_rejection'],
+        'Not rejected and right': found['accuracy'],
+    }
+    if not found['cross_fitted']:  # where the first two are the same
+        del lines['Falsely rejected at this very threshold']
     rows = [
-        *_at_threshold(found),
-        ['Falsely rejected', *(percent(found['false_rejection'][name]) for name in COLUMNS)],
-        ['Not rejected and right', *(percent(found['accuracy'][name]) for name in COLUMNS)],
+        [title, *(percent(means[name]) for name in COLUMNS)]
+        for title, means in lines.items()
+        if means
     ]
     table = markdown_table(['', *(name.capitalize() for name in COLUMNS)], rows)
     return ['## None of these', escaped(text), table]
-
-
-def _at_threshold(found: dict[str, Any]) -> list[list[str]]:
-    """A row of what the threshold itself rejects, where the others are cross-fitted."""
-    simply = found.get('at_threshold') if found['cross_fitted'] else None
-    if simply is None:
-        return []
-    row = [percent(simply[name]) for name in COLUMNS]
-    return [['Falsely rejected at this very threshold', *row]]
 
 
 def _worst_classes(report: dict[str, Any], number: int = 10) -> str:
@@ -273,12 +261,15 @@ def _origin(report: dict[str, Any]) -> str:
 def format_markdown(report: dict[str, Any]) -> str:
     """``report.md``: the selections, the data, the worst classes, and what it takes to redo it."""
     header = ['Selection', 'Epoch', *(column.capitalize() for column in COLUMNS)]
+    health = report.get('contrastive')
+    notes = report.get('data_notes')  # on one's own images
     parts = [
         f'# {escaped(report["config"])}, seed {report["seed"]}',
         markdown_table(header, [[*map(escaped, _cells(entry))] for entry in selections(report)]),
         _explanation(report),
         escaped(_data_line(report)),
-        *_data_notes(report),
+        *([escaped(health_sentence(health))] if health else []),
+        *(['\n'.join(f'- {escaped(note)}' for note in notes)] if notes else []),
         '![accuracy of each class](report.png)',
         '## The worst classes',
         _worst_classes(report),

@@ -1,9 +1,10 @@
-"""How well features alone tell the classes: nearest neighbours and retrieval, by exact search.
+"""How well features alone distinguish the classes: nearest neighbours, retrieval, class means.
 
 Queries are the test features. The gallery is the training set, or the queries themselves, each
-without itself. This is the only file that needs faiss. faiss has an OpenMP runtime of its own: its
-threads follow ``OMP_NUM_THREADS``, not ``torch.set_num_threads``, and a search in a forked process
-(a loader's worker) hangs once the parent has used several threads. Search in the main process.
+without itself. Neighbours are found by exact search, with faiss. It has an OpenMP runtime of its
+own: its threads follow ``OMP_NUM_THREADS``, not ``torch.set_num_threads``, and a search in a forked
+process (a loader's worker) hangs once the parent has used several threads. Search in the main
+process.
 """
 
 from __future__ import annotations
@@ -13,28 +14,26 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.arrays import as_tensor
-from bce3s.evaluation.feature_arrays import (
-    check_same_size,
-    feature_array,
-    label_array,
-    split_means,
+from bce3s.evaluation.accuracy import split_means
+from bce3s.evaluation.arrays import (
+    as_labels,
+    as_matrix,
+    as_tensor,
+    check_finite,
+    check_some,
     unit_rows,
 )
-from bce3s.evaluation.neighbours import (
-    average_precision_at_r,
-    recall_at_k,
-    similarity_weights,
-    vote,
-)
+from bce3s.evaluation.neural_collapse import class_means
 
 METRICS = ('cosine', 'euclidean')
 ENTRIES = 2**21  # neighbours (or votes) held at a time: some 100 MB
 GPU_MAX_K = 2048  # neighbours that faiss finds on a GPU; more are found on the CPU
+ROWS = 4096  # queries at a time
 
 
 class Neighbours(NamedTuple):
@@ -43,6 +42,31 @@ class Neighbours(NamedTuple):
     rows: slice
     scores: NDArray[np.floating]
     indices: NDArray[np.int64]
+
+
+def _checked(
+    queries: Any, gallery: Any, metric: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Features as faiss takes them: (N, d) float32 in one piece on the CPU.
+
+    Raises:
+        BCE3SError: no sample, not two dimensions, other dimensions, a value that float32 does not
+            hold as finite, or an unknown metric.
+    """
+    if metric not in METRICS:
+        raise BCE3SError(f"metric is {metric!r}: use 'cosine' or 'euclidean'.")
+    found = []
+    for name, values in (('query features', queries), ('gallery features', gallery)):
+        matrix = as_matrix(name, values, 'cpu').to(torch.float32).contiguous()
+        check_some(matrix.numel())
+        check_finite(name, matrix.amax(dim=1).double() - matrix.amin(dim=1).double())
+        found.append(matrix.numpy())
+    if found[0].shape[1] != found[1].shape[1]:
+        raise BCE3SError(
+            f'The query features have {found[0].shape[1]} dimensions, the gallery features '
+            f'{found[1].shape[1]}: extract both with the same model.'
+        )
+    return found[0], found[1]
 
 
 # ------------------------------------------------------------------------------------------- search
@@ -133,12 +157,8 @@ def neighbours(
         BCE3SError: faiss is missing, shapes that do not fit, a value that is not finite, fewer
             features than neighbours, an unknown metric.
     """
-    if metric not in METRICS:
-        raise BCE3SError(f"metric is {metric!r}: use 'cosine' or 'euclidean'.")
     own = gallery is None
-    queries = feature_array('query', queries)
-    gallery = queries if own else feature_array('gallery', gallery)
-    check_same_size(queries, gallery)
+    queries, gallery = _checked(queries, queries if own else gallery, metric)
     if not 1 <= k <= len(gallery) - own:
         others = ' besides the query itself' if own else ''
         raise BCE3SError(
@@ -147,7 +167,7 @@ def neighbours(
         )
     queries, gallery, scale = _comparable(queries, gallery, metric)
     index = _index(gallery, metric, k + own)
-    block = block or min(max(ENTRIES // k, 1), 4096)
+    block = block or min(max(ENTRIES // k, 1), ROWS)
     for start in range(0, len(queries), block):
         rows = slice(start, min(start + block, len(queries)))
         scores, indices = index.search(queries[rows], k + own)
@@ -157,6 +177,84 @@ def neighbours(
         if own:
             scores, indices = _without_self(scores, indices, np.arange(rows.start, rows.stop))
         yield Neighbours(rows, scores, indices)
+
+
+# ------------------------------------------------------------------------------------------- votes
+def vote(
+    neighbour_labels: NDArray[np.int64],
+    num_classes: int,
+    ks: Sequence[int],
+    weights: NDArray[np.float64] | None = None,
+) -> dict[int, NDArray[np.int64]]:
+    """The class that most of the k nearest neighbours have, or that has the most weight.
+
+    ``argmax_c sum_{i <= k} w_i [y_i = c]``; of classes with equal sums the one whose nearest member
+    is nearest.
+
+    Args:
+        neighbour_labels: (B, at least the largest k).
+        num_classes: K.
+        ks: how many neighbours vote.
+        weights: (B, at least the largest k) w; None: 1 each, the majority.
+
+    Returns:
+        For each k the predictions (B,).
+    """
+    rows, depth = np.arange(len(neighbour_labels)), max(ks)
+    votes = np.zeros((len(rows), num_classes))
+    first = np.full(votes.shape, depth, dtype=np.int32)  # rank of the nearest member
+    winners = {}
+    for rank in range(depth):
+        labels = neighbour_labels[:, rank]
+        votes[rows, labels] += 1 if weights is None else weights[:, rank]
+        first[rows, labels] = np.minimum(first[rows, labels], rank)
+        if rank + 1 in ks:
+            tied = votes == votes.max(axis=1, keepdims=True)
+            winners[rank + 1] = np.where(tied, first, depth + 1).argmin(axis=1)
+    return winners
+
+
+def similarity_weights(scores: NDArray, tau: float) -> NDArray[np.float64]:
+    """``exp(s_i / tau)``, up to a factor a row that changes no vote (Wu et al., CVPR 2018)."""
+    scores = scores.astype(np.float64)
+    return np.exp((scores - scores.max(axis=1, keepdims=True)) / tau)
+
+
+def recall_at_k(relevant: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
+    """1 if one of the k nearest has the query's class, else 0 (B,).
+
+    Recall@k as metric learning uses it (Jegou et al., TPAMI 2011): not the share of all relevant
+    ones that are found.
+
+    >>> recall_at_k(np.array([[False, True], [False, False]]), 2).tolist()
+    [1.0, 0.0]
+    """
+    return relevant[:, :k].any(axis=1).astype(np.float64)
+
+
+def average_precision_at_r(
+    relevant: NDArray[np.bool_], number_relevant: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """``1/R sum_{i=1..R} P(i)``, P(i) the precision at i if the i-th is relevant, else 0 (B,).
+
+    Its mean over queries is MAP@R (Musgrave, Belongie, Lim, "A Metric Learning Reality Check",
+    ECCV 2020).
+
+    Args:
+        relevant: (B, at least the largest R) whether the i-th nearest has the query's class.
+        number_relevant: (B,) R, how many of the query's class there are to be found. NaN is
+            returned where there is none: 0/0 is no figure.
+
+    >>> average_precision_at_r(np.array([[True, False, True]]), np.array([3])).round(4).tolist()
+    [0.5556]
+    """
+    relevant = relevant[:, : max(1, int(number_relevant.max(initial=0)))]
+    ranks = np.arange(1, relevant.shape[1] + 1)
+    counted = relevant & (ranks <= number_relevant[:, None])
+    precision = np.cumsum(counted, axis=1, dtype=np.int32) / ranks
+    sums = np.where(counted, precision, 0).sum(axis=1)
+    figures = np.full(len(relevant), np.nan)
+    return np.divide(sums, number_relevant, out=figures, where=number_relevant > 0)
 
 
 # ------------------------------------------------------------------------------------------ figures
@@ -195,46 +293,28 @@ def retrieval_figures(
     ks = sorted(set(ks))
     if not ks or ks[0] < 1:
         raise BCE3SError(f'The numbers of neighbours are {ks}: give integers from 1 on.')
-    queries = feature_array('query', queries)
-    labels = label_array(query_labels, queries, num_classes)
-    pool = labels
-    if gallery is not None:
-        gallery = feature_array('gallery', gallery)
-        pool = label_array(gallery_labels, gallery, num_classes)
-    number_relevant = np.bincount(pool, minlength=num_classes)[labels] - (gallery is None)
+    own = gallery is None
+    queries, gallery = _checked(queries, queries if own else gallery, metric)
+    labels = as_labels(query_labels, queries, num_classes).numpy()
+    pool = labels if own else as_labels(gallery_labels, gallery, num_classes).numpy()
+    number_relevant = np.bincount(pool, minlength=num_classes)[labels] - own
     depth = max(ks[-1], int(number_relevant.max()))
-    block = min(max(ENTRIES // max(depth, num_classes), 1), 4096)
+    block = min(max(ENTRIES // max(depth, num_classes), 1), ROWS)
     figures: dict[str, NDArray] = {}
-    for rows, scores, indices in neighbours(queries, gallery, depth, metric, block):
-        columns = _vote_figures(pool[indices], scores, labels[rows], num_classes, ks, metric, tau)
-        columns |= _rank_figures(pool[indices], labels[rows], number_relevant[rows], ks)
+    found = neighbours(queries, None if own else gallery, depth, metric, block)
+    for rows, scores, indices in found:
+        classes, wanted = pool[indices], labels[rows]
+        relevant, number = classes == wanted[:, None], number_relevant[rows]
+        columns = {f'knn_{k}': p == wanted for k, p in vote(classes, num_classes, ks).items()}
+        if metric == 'cosine':
+            votes = vote(classes, num_classes, ks, similarity_weights(scores, tau))
+            columns |= {f'weighted_{k}': preds == wanted for k, preds in votes.items()}
+        for k in ks:
+            columns[f'recall_{k}'] = np.where(number > 0, recall_at_k(relevant, k), np.nan)
+        columns['map_r'] = average_precision_at_r(relevant, number)
         for name, column in columns.items():
             figures.setdefault(name, np.empty(len(labels)))[rows] = column
     return figures
-
-
-def _vote_figures(
-    found: NDArray,
-    scores: NDArray,
-    labels: NDArray,
-    num_classes: int,
-    ks: Sequence[int],
-    metric: str,
-    tau: float,
-) -> dict[str, NDArray]:
-    columns = {f'knn_{k}': preds == labels for k, preds in vote(found, num_classes, ks).items()}
-    if metric == 'cosine':
-        votes = vote(found, num_classes, ks, similarity_weights(scores, tau))
-        columns |= {f'weighted_{k}': preds == labels for k, preds in votes.items()}
-    return columns
-
-
-def _rank_figures(
-    found: NDArray, labels: NDArray, number_relevant: NDArray, ks: Sequence[int]
-) -> dict[str, NDArray]:
-    relevant, some = found == labels[:, None], number_relevant > 0
-    columns = {f'recall_{k}': np.where(some, recall_at_k(relevant, k), np.nan) for k in ks}
-    return {**columns, 'map_r': average_precision_at_r(relevant, number_relevant)}
 
 
 def evaluate_retrieval(
@@ -277,3 +357,44 @@ def evaluate_retrieval(
         'gallery': len(labels) - 1 if gallery is None else len(gallery),
         'without_relevant': int(np.isnan(figures['map_r']).sum()),
     }
+
+
+# ------------------------------------------------------------------------------------- class means
+def nearest_class_mean(
+    queries: ArrayLike,
+    gallery: ArrayLike,
+    gallery_labels: ArrayLike,
+    num_classes: int,
+    metric: str = 'cosine',
+) -> NDArray[np.int64]:
+    """``argmax_k cos(x, m_k)`` or ``argmin_k ||x - m_k||``, of equals the lowest k (Q,).
+
+    ``cosine``: m_k is the mean of features of unit length (Rebuffi et al., iCaRL, CVPR 2017).
+    ``euclidean``: of the features as they are (Mensink et al., TPAMI 2013). A class without a
+    feature in the gallery is never predicted. A feature of length 0 has cosine 0 to every mean.
+
+    Args:
+        queries: (Q, d). gallery: (G, d). gallery_labels: (G,).
+        num_classes: K.
+        metric: ``cosine`` or ``euclidean``.
+
+    Raises:
+        BCE3SError: shapes that do not fit, a value that is not finite, a label outside 0..K-1, an
+            unknown metric.
+
+    >>> nearest_class_mean([[1.0, 0.2]], [[1.0, 0.0], [0.0, 1.0]], [0, 1], 2).tolist()
+    [0]
+    """
+    queries, gallery = _checked(queries, gallery, metric)
+    labels = as_labels(gallery_labels, gallery, num_classes).numpy()
+    cosine = metric == 'cosine'
+    found = class_means(unit_rows(gallery) if cosine else gallery, labels, num_classes)
+    present = found.classes.numpy()
+    means = found.means.numpy()[present]
+    # Distances do not change with the origin; near it they lose no digits.
+    origin = np.zeros(means.shape[1]) if cosine else means.mean(axis=0)
+    means = unit_rows(means) if cosine else means - origin
+    half_norms = 0 if cosine else (means**2).sum(axis=1) / 2
+    blocks = (queries[i : i + ROWS].astype(np.float64) for i in range(0, len(queries), ROWS))
+    nearest = [((block - origin) @ means.T - half_norms).argmax(axis=1) for block in blocks]
+    return present[np.concatenate(nearest)]

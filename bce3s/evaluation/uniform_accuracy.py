@@ -62,14 +62,7 @@ def uniform_accuracy_at_thresholds(
     scores: Any, labels: Any, thresholds: int = 200
 ) -> UniformAccuracy:
     """The uniform accuracy as the paper computes it: see :func:`gridded_uniform_accuracy`.
-
-    Args:
-        scores: (N, K) with the biases.
-        labels: (N,) classes.
-        thresholds: how many are tried.
-
-    Raises:
-        BCE3SError: as :func:`uniform_accuracy`.
+    Arguments and errors: :func:`uniform_accuracy`.
     """
     return gridded_uniform_accuracy(*score_extremes(scores, labels), thresholds)
 
@@ -133,10 +126,8 @@ def gridded_uniform_accuracy(
         thresholds: how many, both ends included.
 
     Raises:
-        BCE3SError: no sample, vectors of different lengths, or no threshold.
+        BCE3SError: no sample, or vectors of different lengths.
     """
-    if thresholds < 1:
-        raise BCE3SError(f'thresholds is {thresholds}: at least one must be tried.')
     positive, max_negative = _vectors(positive, max_negative)
     low, high = float(positive.min()), float(max_negative.max())
     if low > high:

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from bce3s.datasets.long_tailed import SPLITS
-from bce3s.evaluation.report import MOST_FALSE
+from bce3s.evaluation.rejection import MOST_FALSE
 from bce3s.tables import escaped, percent
 from bce3s.wording import counted
 

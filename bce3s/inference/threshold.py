@@ -11,7 +11,8 @@ from typing import Any
 
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.report import MOST_FALSE, default_threshold, false_share, read_report
+from bce3s.evaluation.rejection import MOST_FALSE, default_threshold, false_share
+from bce3s.evaluation.report import read_report
 
 AUTO, UNIFORM = 'auto', 'uniform'
 KEEP = re.compile('keep=(100|[1-9]?[0-9])')

@@ -7,8 +7,7 @@ import numpy as np
 from bce3s.datasets.long_tailed import SPLITS
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
-from bce3s.evaluation.calibration import BINS, by_split, reliability
-from bce3s.evaluation.probabilities import Probabilities
+from bce3s.evaluation.calibration import BINS, Probabilities, by_split, reliability
 from bce3s.page.content import Figure, Section, Table
 from bce3s.page.runs import Group, PageRun, left_out, measured
 from bce3s.plotting import COLOURS, DASHED, MUTED, new_figure

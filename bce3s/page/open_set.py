@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bce3s.datasets.long_tailed import SPLITS
-from bce3s.evaluation.accuracy import COLUMNS
-from bce3s.evaluation.feature_arrays import split_means
+from bce3s.evaluation.accuracy import COLUMNS, split_means
 from bce3s.evaluation.open_set import evaluate_open_set
 from bce3s.evaluation.rejection import Extremes, measure_rejection, rejected
 from bce3s.page.content import Figure, Section, Table

@@ -11,11 +11,11 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from bce3s.engine.checkpoint import ResumedValidationHook
+from bce3s.engine.metric import LongTailedMetric
 from bce3s.engine.report_hook import HISTORY, ReportHook, config_digest
 from bce3s.engine.saving import SafeCheckpointHook
 from bce3s.engine.schedule import TwoStageHook
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.metrics import LongTailedMetric
 
 COUNTS = [150, 50, 5]
 SUBSET = {'rule': 'ldam', 'imbalance': 'exp', 'imbalance_factor': 30, 'sha256': 'f00'}

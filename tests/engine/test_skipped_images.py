@@ -12,11 +12,11 @@ from PIL import Image
 from torch import nn
 
 from bce3s.datasets.image_folder import ImageFolder
+from bce3s.engine.metric import LongTailedMetric
 from bce3s.engine.report_hook import ReportHook
 from bce3s.engine.saving import SafeCheckpointHook
 from bce3s.engine.skipped_images import SKIPPED, SkippedImagesHook
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.metrics import LongTailedMetric
 from bce3s.registry import HOOKS
 
 BAD = ('train/a/1.png', 'train/b/0.png', 'val/a/2.png')

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from sklearn.metrics import confusion_matrix as sk_confusion
 
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.errors import BCE3SError
@@ -50,13 +49,8 @@ def test_counts_of_exactly_20_and_100_are_medium():
 
 def test_sklearn_agrees(sample):
     labels, preds = sample
-    counts = accuracy.tally(labels, preds, K)
-    confusion = sk_confusion(labels, preds, labels=range(K))
-    np.testing.assert_array_equal(counts.right, confusion.diagonal())
-    np.testing.assert_array_equal(counts.tested, confusion.sum(1))
-    np.testing.assert_array_equal(counts.predicted, confusion.sum(0))
     f1 = f1_score(labels, preds, average='macro', zero_division=0)
-    assert accuracy.macro_f1(counts) == pytest.approx(100 * f1)
+    assert accuracy.macro_f1(labels, preds, K) == pytest.approx(100 * f1)
     balanced = balanced_accuracy_score(labels, preds)
     found = accuracy.evaluate(labels, preds, [5] * K, Thresholds())
     assert found['all'] == pytest.approx(100 * balanced)
@@ -64,7 +58,7 @@ def test_sklearn_agrees(sample):
 
 def test_macro_f1_counts_a_class_that_is_only_predicted_and_leaves_out_one_that_never_occurs():
     labels, preds = [0, 0, 1, 1], [0, 2, 1, 1]  # class 2 is predicted only, class 3 never occurs
-    ours = accuracy.macro_f1(accuracy.tally(labels, preds, 4))
+    ours = accuracy.macro_f1(labels, preds, 4)
     expected = f1_score(labels, preds, average='macro', zero_division=0)
     assert ours == pytest.approx(100 * expected)
     assert ours == pytest.approx(100 * (2 / 3 + 1 + 0) / 3)
@@ -108,10 +102,10 @@ def test_result_is_plain_python(sample):
 @pytest.mark.parametrize(
     ('labels', 'preds', 'said'),
     [
-        ([0, 1], [0], '2 labels but 1 predictions'),
+        ([0, 1], [0], '1 samples but the labels have the shape'),
         ([0, 7], [0, 0], r'labels must be classes 0\.\.6, but sample 1 has 7'),
         ([0, -1], [0, 0], 'sample 1 has -1'),
-        ([0, 1], [0, 9], 'predictions must be classes'),
+        ([0, 1], [0, 9], 'sample 1 has 9'),
         ([0.5, 1.0], [0, 0], 'integers'),
         ([], [], 'no sample'),
     ],

@@ -8,13 +8,8 @@ import pytest
 import torch
 
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.decision_scores import (
-    Moments,
-    alpha,
-    bias_statistics,
-    rho,
-)
-from bce3s.evaluation.feature_statistics import score_statistics
+from bce3s.evaluation.decision_scores import alpha, bias_statistics, rho
+from bce3s.evaluation.features import score_statistics
 
 # Tables of the paper: rho, b, K, batch size, alpha as printed; every decay is 5e-4
 PRINTED = {
@@ -91,28 +86,6 @@ def test_a_small_spread_of_large_scores():
 def test_one_class_has_no_negative_scores():
     values = score_statistics(np.ones((3, 2)), [0, 0, 0], np.ones((1, 2)))
     assert values == {'s_pos_mean': 2, 's_pos_std': 0, 's_neg_mean': None, 's_neg_std': None}
-
-
-def test_moments_merge_in_any_order():
-    rng = np.random.default_rng(0)
-    values, classes = 1e6 + rng.standard_normal(100), rng.integers(0, 3, 100)
-    parts = []
-    for chunk in np.array_split(np.arange(100), 7):
-        part = Moments.empty(4)
-        part.add_rows(
-            torch.tensor(classes[chunk]), 1, torch.tensor(values[chunk]), torch.zeros(len(chunk))
-        )
-        parts.append(part)
-    for order in (range(7), reversed(range(7))):
-        whole = Moments.empty(4)
-        for i in order:
-            whole.merge(parts[i])
-        assert whole.mean_and_std() == pytest.approx((values.mean(), values.std()), rel=1e-9)
-        for k in range(3):
-            own = values[classes == k]
-            mask = torch.arange(4) == k
-            assert whole.mean_and_std(mask) == pytest.approx((own.mean(), own.std()), rel=1e-9)
-        assert whole.mean_and_std(torch.arange(4) == 3) == (None, None)
 
 
 def test_rho_and_bias_statistics():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.feature_statistics import compactness, distinctiveness
+from bce3s.evaluation.features import compactness, distinctiveness
 
 K = 3
 

@@ -12,8 +12,7 @@ from measure_cases import COUNTS, D, K, close, expected_of, in_batches, made
 from bce3s.datasets.long_tailed import SPLITS, Thresholds
 from bce3s.errors import BCE3SError
 from bce3s.evaluation import arrays
-from bce3s.evaluation.feature_passes import BINS, FirstPass, SecondPass
-from bce3s.evaluation.feature_statistics import measure, measure_batches
+from bce3s.evaluation.features import BINS, FirstPass, measure, measure_batches
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy, uniform_accuracy_at_thresholds
 
 KEYS = {
@@ -88,33 +87,6 @@ def test_ranks_do_not_matter(order):
     close(measure_batches(lambda: [], weight, bias, reduce=merged, **options), whole)
 
 
-def test_accumulators_merge_and_reload():
-    features, labels, weight, bias = made()
-    classifier = torch.tensor(weight), torch.tensor(bias)
-    parts = [FirstPass(*classifier) for _ in range(3)]
-    for part, share in zip(parts, in_batches(features, labels, [5, 30, 25]), strict=True):
-        part.update(*share)
-    reloaded = parts[1].merged([parts[1].state()])
-    parts[2].merge(reloaded)
-    parts[2].merge(parts[0])
-    first = FirstPass(*classifier)
-    first.update(features, labels)
-    for name, value in first.state().items():
-        if name.startswith('extreme'):
-            value = value.sort().values
-            torch.testing.assert_close(parts[2].state()[name].sort().values, value)
-        else:
-            torch.testing.assert_close(parts[2].state()[name], value)
-    halves = [SecondPass(first, *classifier, distributions=True) for _ in range(2)]
-    for part, share in zip(halves, in_batches(features, labels, [30, 30]), strict=True):
-        part.update(*share)
-    halves[0].merge(halves[1])
-    second = SecondPass(first, *classifier, distributions=True)
-    second.update(features, labels)
-    for name, value in second.state().items():
-        torch.testing.assert_close(halves[0].state()[name], value)
-
-
 def test_a_state_is_a_snapshot():
     features, labels, weight, bias = made()
     part = FirstPass(torch.tensor(weight), torch.tensor(bias))
@@ -134,8 +106,7 @@ def test_the_memory_of_a_batch_may_be_used_again():
         part.update(
             rows.copy_(features[start : start + 30]), classes.copy_(labels[start : start + 30])
         )
-    for one, other in zip(part.extremes(), whole.extremes(), strict=True):
-        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(part.rows, whole.rows)
 
 
 def test_scatter_of_1e_8_of_the_means():

@@ -10,7 +10,7 @@ import torch
 from measure_cases import COUNTS, D, K, close, expected_of, in_batches, made
 
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.feature_statistics import measure, measure_batches
+from bce3s.evaluation.features import measure, measure_batches
 
 
 def without_nan(result):

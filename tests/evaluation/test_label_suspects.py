@@ -93,7 +93,7 @@ def test_edges():
 @pytest.mark.parametrize(
     ('logits', 'labels', 'sentence'),
     [
-        (np.zeros((0, 3)), np.zeros(0, int), 'There are no samples'),
+        (np.zeros((0, 3)), np.zeros(0, int), 'There is no sample'),
         (np.zeros((2, 3)), [0, 3], 'must be classes 0..2'),
         (np.zeros((2, 3)), [0], 'one label for each sample'),
         (np.zeros(3), [0, 1, 2], 'must be a matrix'),

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from bce3s.engine.metric import LongTailedMetric
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.metrics import LongTailedMetric
 from bce3s.registry import METRICS
 
 META = {'class_counts': [200, 50, 5]}

@@ -9,8 +9,8 @@ import torch
 
 from bce3s.errors import BCE3SError
 from bce3s.evaluation import neural_collapse as nc
-from bce3s.evaluation.class_means import class_means
-from bce3s.evaluation.feature_statistics import nc1, nc4
+from bce3s.evaluation.features import nc1, nc4
+from bce3s.evaluation.neural_collapse import class_means
 
 K, D = 4, 6
 
@@ -60,7 +60,7 @@ def test_class_means_match_the_loops(data):
 def test_whitening_is_the_pseudo_inverse(data):
     features, labels, *_ = data
     between = oracles.covariances(features, labels, K)[0]
-    whitening = nc.between_class_whitening(class_means(features, labels)).numpy()
+    whitening = class_means(features, labels).whitening.numpy()
     assert len(whitening) == K - 1  # the rank: the weighted sum of the centred means is 0
     inverse = np.linalg.pinv(between, rcond=1e-12, hermitian=True)
     np.testing.assert_allclose(K * whitening.T @ whitening, inverse, rtol=1e-8, atol=1e-8)
@@ -159,7 +159,7 @@ def test_bad_input(data):
         nc1(features[:0], labels[:0])
     with pytest.raises(BCE3SError, match=r'classes 0..2, but sample 3 has 3'):
         nc1(features, labels, 3)
-    with pytest.raises(BCE3SError, match='one row for each class and the same width'):
+    with pytest.raises(BCE3SError, match='the classifier takes 5'):
         nc.nc3(weight[:, 1:], means)
     with pytest.raises(BCE3SError, match='6 numbers each, the classifier takes 5'):
         nc4(features, labels, weight[:, 1:], bias)

@@ -9,7 +9,7 @@ import torch
 
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.cross_fitting import halves
+from bce3s.evaluation.calibration import Sigmoid, Softmax
 from bce3s.evaluation.posthoc import (
     HOTTEST,
     LogitAdjustment,
@@ -20,7 +20,7 @@ from bce3s.evaluation.posthoc import (
     posthoc_rows,
 )
 from bce3s.evaluation.posthoc_report import format_posthoc, posthoc_table, write_posthoc
-from bce3s.evaluation.probabilities import Sigmoid, Softmax
+from bce3s.evaluation.rejection import halves
 
 COUNTS = [500, 90, 30, 4]
 LIMITS = Thresholds()

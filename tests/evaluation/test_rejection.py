@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from bce3s.datasets.long_tailed import Thresholds
+from bce3s.engine.metric import LongTailedMetric
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.cross_fitting import halves
-from bce3s.evaluation.metrics import LongTailedMetric
 from bce3s.evaluation.rejection import (
     Extremes,
     cross_fitted_thresholds,
+    halves,
     keeping_thresholds,
     measure_rejection,
     uniform_threshold,

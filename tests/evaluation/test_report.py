@@ -1,11 +1,10 @@
 """Selections, the files and their texts, and the table over seeds."""
 
 import json
+import os
 import re
-import runpy
 import statistics
 import sys
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -17,9 +16,8 @@ from bce3s.evaluation import report as reports
 from bce3s.evaluation.accuracy import evaluate
 from bce3s.evaluation.selection import add_to_history, best_row, history_row, label, selections
 from bce3s.evaluation.summary import pick, summarize
+from bce3s.run_commands import main
 from bce3s.tables import mean_std
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def row(epoch, all_, stage=1, tta=None, few=None):
@@ -216,11 +214,47 @@ def test_mean_std():
 
 
 def test_tool_prints_the_table_or_a_sentence(runs, tmp_path, capsys):
-    tool = runpy.run_path(str(ROOT / 'tools/summarize.py'))['main']
-    assert tool([str(runs('a', 50.0))]) == 0
+    assert main('summarize', [str(runs('a', 50.0))]) == 0
     assert capsys.readouterr().out.startswith('| Config |')
-    assert tool([str(tmp_path)]) == 1
+    assert main('summarize', [str(tmp_path)]) == 1
     printed = capsys.readouterr()
     assert printed.err.startswith('error: ')
     assert 'has no report.json' in printed.err
     assert not printed.out
+
+
+@pytest.mark.parametrize(
+    ('changes', 'said'),
+    [
+        (dict(thresholds=None), 'NoneType'),
+        (dict(thresholds=dict(many=1, few=20)), 'a class would be both'),
+        (dict(all='high'), "'high'"),
+        (dict(all=float('nan')), 'NaN is no number'),
+        (dict(classes=['a']), "'class_counts': 10, 'classes': 1, 'per_class': 10"),
+        (dict(class_counts=[], classes=[], per_class=[]), 'no training image'),
+        (dict(per_class=[None] * 9 + ['x']), "'x'"),
+        (dict(other=[{}]), "has no 'epoch'"),
+        (dict(rejection=dict(threshold='x')), "'x'"),
+        (dict(rejection=dict(false_rejection=3)), "'int'"),
+        (dict(history=[dict(epoch=1)]), "has no 'all'"),
+        (dict(versions=[1]), "'list'"),
+    ],
+)
+def test_a_report_of_wrong_types_is_a_sentence(tmp_path, changes, said):
+    path = tmp_path / 'report.json'
+    path.write_text(json.dumps(make_report([row(1, 30.0), row(2, 20.0)]) | changes))
+    with pytest.raises(BCE3SError, match=said) as error:
+        reports.read_report(tmp_path)
+    assert str(path) in str(error.value)
+    assert str(error.value).endswith('tools/test.py writes a new one.')
+    assert '\n' not in str(error.value)
+
+
+def test_a_pipe_is_not_waited_for_and_brackets_without_end_are_a_sentence(tmp_path):
+    os.mkfifo(tmp_path / 'report.json')
+    with pytest.raises(BCE3SError, match='it is no regular file'):
+        reports.read_report(tmp_path)
+    (tmp_path / 'report.json').unlink()
+    (tmp_path / 'report.json').write_text('[' * 100_000)
+    with pytest.raises(BCE3SError, match='cannot be read as a report'):
+        reports.read_report(tmp_path)

@@ -10,15 +10,18 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from bce3s.errors import BCE3SError
 from bce3s.evaluation import retrieval
-from bce3s.evaluation.feature_arrays import split_means, unit_rows
-from bce3s.evaluation.nearest_class_mean import nearest_class_mean
-from bce3s.evaluation.neighbours import (
+from bce3s.evaluation.accuracy import split_means
+from bce3s.evaluation.arrays import unit_rows
+from bce3s.evaluation.retrieval import (
     average_precision_at_r,
+    evaluate_retrieval,
+    nearest_class_mean,
+    neighbours,
     recall_at_k,
+    retrieval_figures,
     similarity_weights,
     vote,
 )
-from bce3s.evaluation.retrieval import evaluate_retrieval, neighbours, retrieval_figures
 
 K = 5
 COUNTS = [200, 150, 60, 30, 8]  # many, many, medium, medium, few

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bce3s.evaluation.feature_statistics import score_statistics
+from bce3s.evaluation.features import score_statistics
 from bce3s.evaluation.score_distributions import density, negative_scores, positive_scores
 
 RNG = np.random.default_rng(0)

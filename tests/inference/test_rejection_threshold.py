@@ -41,10 +41,10 @@ def test_the_threshold_of_another_epoch(copied):
 def test_a_threshold_that_is_none(digits, copied, value):
     with pytest.raises(BCE3SError, match='threshold is'):
         Predictor(digits, threshold=value)
-    if isinstance(value, str) and value != 'high':
+    if isinstance(value, bool) or 'keep' in str(value):
         return
     set_rejection(copied, value)
-    with pytest.raises(BCE3SError, match=r'rejection\.threshold is|NaN is no number'):
+    with pytest.raises(BCE3SError, match=r"'high'|NaN is no number"):
         Predictor(copied)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from page_cases import changed, four_runs, run, with_unknown
 
-from bce3s.evaluation.probabilities import Sigmoid
+from bce3s.evaluation.calibration import Sigmoid
 from bce3s.page import calibration as calibration_module
 from bce3s.page.calibration import calibration
 from bce3s.page.classifier import classifier_angles

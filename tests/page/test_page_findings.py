@@ -8,9 +8,8 @@ import torch
 from page_cases import changed, column, four_runs, run, table, with_unknown
 from sklearn.metrics import roc_auc_score
 
-from bce3s.evaluation.calibration import expected_calibration_error
-from bce3s.evaluation.feature_statistics import score_statistics
-from bce3s.evaluation.probabilities import Sigmoid, Softmax
+from bce3s.evaluation.calibration import Sigmoid, Softmax, expected_calibration_error
+from bce3s.evaluation.features import score_statistics
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
 from bce3s.page import calibration as calibration_module
 from bce3s.page.calibration import calibration, probabilities

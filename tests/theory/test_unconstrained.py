@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.class_means import class_means
-from bce3s.evaluation.feature_statistics import nc1
-from bce3s.evaluation.neural_collapse import nc2, nc3
+from bce3s.evaluation.features import nc1
+from bce3s.evaluation.neural_collapse import class_means, nc2, nc3
 from bce3s.theory.bias_equation import joint_root
 from bce3s.theory.closed_form import bce_minimum, ce_minimum, theorem_point
 from bce3s.theory.decays import Decays

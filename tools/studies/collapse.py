@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bce3s.evaluation.feature_statistics import measure
+from bce3s.evaluation.features import measure
 from bce3s.evaluation.neural_collapse import nc2
 from bce3s.theory.bias_equation import bias_cap, joint_root, theorem_holds
 from bce3s.theory.closed_form import ce_minimum, theorem_point

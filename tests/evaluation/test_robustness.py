@@ -10,14 +10,17 @@ import torch
 
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.errors import BCE3SError
-from bce3s.evaluation import margins as margins_module
-from bce3s.evaluation.disturbance import (
+from bce3s.evaluation import robustness
+from bce3s.evaluation.robustness import (
+    distances,
     feature_noise_shares,
+    margin_quantiles,
+    margins,
     measure_disturbance,
     rounded_shares,
     score_noise_shares,
+    worst_case_accuracy,
 )
-from bce3s.evaluation.margins import distances, margin_quantiles, margins, worst_case_accuracy
 from bce3s.randomness import generator
 
 N, D, K = 60, 6, 4
@@ -58,7 +61,7 @@ def test_margins_match_loops(data):
 def test_more_classes_than_samples_in_a_block(data, monkeypatch):
     """Blocks of samples sorted by class, which then go back to their places."""
     expected = margins(*data)
-    monkeypatch.setattr(margins_module, 'ROWS', K - 1)
+    monkeypatch.setattr(robustness, 'ROWS', K - 1)
     torch.testing.assert_close(margins(*data), expected, rtol=1e-13, atol=0)
 
 
