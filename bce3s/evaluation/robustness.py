@@ -182,18 +182,16 @@ def feature_noise_shares(
     weight: Any,
     bias: Any = None,
     sizes: Sequence[float] = FEATURE_SIZES,
-    noise: str = 'sphere',
     repeats: int = 5,
     seed: int = 0,
     normalize: bool = False,
 ) -> Tensor:
-    r"""How often each sample is right when its feature becomes :math:`h + \epsilon \|h\| e`.
+    r"""How often each sample is right when its feature becomes :math:`h + \epsilon \|h\| e`, e
+    uniform on the unit sphere.
 
     Args:
         features, labels, weight, bias: as :func:`margins`.
         sizes: the S values of epsilon, relative to the norm of each feature. All use the same e.
-        noise: ``sphere``: e uniform on the unit sphere; ``gaussian``: e normal with independent
-            components of variance 1/d, so that its mean square norm is 1.
         repeats: draws of e. seed: they are functions of it, the same on any device.
         normalize: whether the classifier normalises its features, and so the disturbed ones.
 
@@ -201,18 +199,15 @@ def feature_noise_shares(
         (S, N) float64 in [0, 1]: the mean over the repeats.
 
     Raises:
-        BCE3SError: as :func:`margins`; an unknown noise, no repeat, a size that is negative or not
+        BCE3SError: as :func:`margins`; no repeat, a size that is negative or not
             finite.
     """
-    if noise not in ('sphere', 'gaussian'):
-        raise BCE3SError(f"The noise is {noise!r}: use 'sphere' or 'gaussian'.")
     features, labels, weight, bias = _checked(features, labels, weight, bias)
 
     def disturbed(rows: slice, draw: torch.Generator) -> Callable[[float], Tensor]:
         clean = features[rows].double()
         e = _normal(clean, draw)
-        e = e / (e.norm(dim=1, keepdim=True) if noise == 'sphere' else clean.shape[1] ** 0.5)
-        e = e * clean.norm(dim=1, keepdim=True)
+        e = e / e.norm(dim=1, keepdim=True) * clean.norm(dim=1, keepdim=True)
         still, change = clean @ weight.T, e @ weight.T  # the scores are linear in epsilon
         if not normalize:
             return lambda size: still + size * change - bias

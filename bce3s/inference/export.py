@@ -269,7 +269,7 @@ def agreement(original: Scores, exported: Scores, images: Tensor) -> Agreement:
         if not wanted.isfinite().all():
             raise BCE3SError(
                 'The model gives scores that are not finite: its training has failed. Use an '
-                'earlier checkpoint (--checkpoint).'
+                'earlier checkpoint.'
             )
         if given.shape != wanted.shape or not given.isfinite().all():
             return Agreement(float('inf'), scale, same, len(images))
