@@ -12,11 +12,14 @@ COMMANDS = {
     'predict': ('bce3s.inference.predict_command', 'label images'),
     'report': ('bce3s.page.command', 'one HTML page of one or several runs'),
     'export': ('bce3s.inference.export_command', 'write ONNX, TorchScript or torch.export'),
-    'posthoc': ('bce3s.posthoc_command', 'what adjusting a trained model would give'),
+    'posthoc': ('bce3s.run_commands', 'post-hoc adjustments of a trained model'),
+    'feature-quality': ('bce3s.run_commands', 'neighbours, class means, retrieval, open set'),
+    'summarize': ('bce3s.run_commands', 'one table of several seeds'),
     'prepare-data': ('bce3s.prepare_data', 'get a benchmark into place'),
 }
+SEVERAL = ('bce3s.cli', 'bce3s.run_commands')  # these have several commands
 USAGE = 'usage: bce3s COMMAND ...\n\n' + '\n'.join(
-    f'  {name:13}{what}' for name, (_, what) in COMMANDS.items()
+    f'  {name:17}{what}' for name, (_, what) in COMMANDS.items()
 )
 
 
@@ -29,8 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f'bce3s: there is no command {command!r}.\n{USAGE}', file=sys.stderr)
         return 2
-    run = import_module(COMMANDS[command][0]).main
-    return run(command, rest) if command in ('train', 'test') else run(rest)
+    module = COMMANDS[command][0]
+    run = import_module(module).main
+    return run(command, rest) if module in SEVERAL else run(rest)
 
 
 if __name__ == '__main__':

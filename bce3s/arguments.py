@@ -64,6 +64,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_unknown(p: argparse.ArgumentParser, **options: object) -> None:
+    """``--unknown`` and ``--unknown-options``, see :mod:`bce3s.engine.unknown_sets`."""
+    p.add_argument(
+        '--unknown',
+        metavar='SET',
+        help='images of classes that the model was not trained on: a folder, held-out (those that '
+        'keep_classes leaves out), cifar10, cifar100, digits, fashion-mnist, mnist, or a config '
+        'file (its test data)',
+        **options,
+    )
+    p.add_argument(
+        '--unknown-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='arguments of these data sets, such as verify=False or data_root=elsewhere',
+    )
+
+
 # ------------------------------------------------------------ exit status
 def run_tool(action: Callable[[], int | None], hint: str = '', folder: Path | str = '') -> int:
     """The exit status of a command whose arguments are parsed: that of ``action``, see

@@ -1,11 +1,7 @@
 """tools/feature_quality.py: features in order, sets of unknown images, figures, texts, mistakes."""
 
 import json
-import os
 import re
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +17,7 @@ from bce3s.config import load_config
 from bce3s.datasets.whole_batches import DigitsLT
 from bce3s.engine.feature_extraction import extract, feature_batches
 from bce3s.engine.feature_quality import _checked_ks, feature_quality
-from bce3s.engine.run_directory import load_model
+from bce3s.engine.run_directory import RunDirectory, load_model
 from bce3s.engine.unknown_sets import FittedImages, unknown_config, unknown_dataset
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.feature_report import (
@@ -33,6 +29,7 @@ from bce3s.evaluation.feature_report import (
 from bce3s.evaluation.rejection import halves
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
 from bce3s.registry import MODELS
+from bce3s.run_commands import main
 from bce3s.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -268,8 +265,8 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def report(checkpoint):
-    cfg = load_config(CONFIG, OPTIONS)
-    return feature_quality(cfg, checkpoint, ['held-out'], (1, 5), batch_size=64)
+    run = RunDirectory.open(CONFIG, checkpoint, OPTIONS)
+    return feature_quality(run, ['held-out'], (1, 5), batch_size=64)
 
 
 def test_figures_are_those_of_the_features(report, checkpoint):
@@ -383,29 +380,11 @@ def test_aligned_table():
 
 
 # ------------------------------------------------------------ the tool
-def test_help_imports_no_torch_and_the_tool_runs_from_any_folder(tmp_path):
-    """Without installation and without the working directory."""
-    code = (
-        'import runpy, sys; sys.argv = ["feature_quality.py", "--help"]\n'
-        f'try: runpy.run_path({TOOL!r}, run_name="__main__")\n'
-        'except SystemExit as e: assert e.code == 0\n'
-        'heavy = {"torch", "numpy", "mmengine", "mmpretrain", "faiss"} & set(sys.modules)\n'
-        'assert not heavy, heavy\n'
-        'import bce3s\n'
-    )
-    env = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-    command = [sys.executable, '-c', code]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert '--unknown-options' in done.stdout
-
-
 @pytest.fixture
 def tool(monkeypatch):
-    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'):
-        monkeypatch.setenv(name, '1')
-    main = runpy.run_path(TOOL)['main']
-    return lambda *args: main([*map(str, args), '--cfg-options', *OPTIONS])
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')  # the tool sets it for good
+    options = ['--cfg-options', *OPTIONS]
+    return lambda *args: main('feature-quality', [*map(str, args), *options])
 
 
 def test_the_tool_prints_tables_and_writes_files(tool, checkpoint, tmp_path, capsys):
@@ -423,7 +402,7 @@ def test_a_run_folder_is_config_and_checkpoint(tool, checkpoint, tmp_path, capsy
     assert tool(tmp_path, checkpoint, '--k', 1, '--out', tmp_path / 'features') == 0
     assert (tmp_path / 'features/features.md').is_file()
     assert tool(CONFIG) == 1
-    assert 'is no folder of a run: give one, or a config and a' in capsys.readouterr().err
+    assert 'is no work dir of a run: give one, or CONFIG CHECKPOINT' in capsys.readouterr().err
     assert tool(tmp_path) == 1
     assert 'no valid checkpoint' in capsys.readouterr().err
 
@@ -458,9 +437,12 @@ def test_the_tool_prints_mistakes(tool, checkpoint, capsys, args, sentence):
 )
 def test_mistakes_are_sentences(change, sentence, checkpoint):
     given = dict(options=OPTIONS, checkpoint=checkpoint, ks=(1,), unknown=[]) | change
-    cfg = load_config(CONFIG, given['options'])
     with pytest.raises(BCE3SError, match=sentence):
-        feature_quality(cfg, given['checkpoint'], given['unknown'], given['ks'])
+        feature_quality(
+            RunDirectory.open(CONFIG, given['checkpoint'], given['options']),
+            given['unknown'],
+            given['ks'],
+        )
 
 
 def test_a_diverged_model_is_a_sentence(checkpoint, tmp_path):
@@ -469,7 +451,7 @@ def test_a_diverged_model_is_a_sentence(checkpoint, tmp_path):
     saved['state_dict'][name] += float('nan')
     torch.save(saved, tmp_path / 'nan.pth')
     with pytest.raises(BCE3SError, match='not finite'):
-        feature_quality(load_config(CONFIG, OPTIONS), tmp_path / 'nan.pth', ks=(1,))
+        feature_quality(RunDirectory.open(CONFIG, tmp_path / 'nan.pth', OPTIONS), ks=(1,))
 
 
 def test_a_folder_of_pictures_is_unknown(tmp_path):

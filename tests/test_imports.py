@@ -17,7 +17,7 @@ ROWS = (
     'engine',
     'own_data',
     'inference page',
-    'cli posthoc_command prepare_data __main__',
+    'cli run_commands prepare_data __main__',
 )
 ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row.split()}
 # The only arrow up, within a function: a partner sampler that is given as a config is built.

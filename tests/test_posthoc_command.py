@@ -14,7 +14,7 @@ from bce3s import cli
 from bce3s.engine.outputs import run_outputs
 from bce3s.engine.posthoc_run import posthoc
 from bce3s.engine.run_directory import RunDirectory
-from bce3s.posthoc_command import main
+from bce3s.run_commands import main
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = ROOT / 'tools' / 'posthoc.py'
@@ -46,7 +46,7 @@ def bce3s(tmp_path_factory):
 @pytest.fixture
 def tool(monkeypatch):
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
-    return lambda *args: main([*map(str, args)])
+    return lambda *args: main('posthoc', [*map(str, args)])
 
 
 def test_the_tool_prints_the_table_and_writes_files(tool, ce, capsys):
@@ -123,9 +123,9 @@ def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool, 
 def test_mistakes_are_sentences(tool, ce, tmp_path, capsys):
     (tmp_path / 'file').write_text('')
     for args, sentence in (
-        ((tmp_path / 'nowhere',), 'is no folder'),
+        ((tmp_path / 'nowhere',), 'is no work dir of a run'),
         ((tmp_path,), 'holds no config'),
-        ((ce, '--checkpoint', 'none.pth'), 'Checkpoint none.pth does not exist'),
+        ((ce, 'none.pth'), 'Checkpoint none.pth does not exist'),
         ((ce, '--out', tmp_path / 'file' / 'out'), 'cannot write to'),
     ):
         assert tool(*args) == 1

@@ -1,10 +1,9 @@
 #!/usr/bin/env python
-"""A trained network as ONNX, TorchScript or torch.export: ``python tools/export.py RUN``."""
+"""``bce3s export`` from a checkout, without installation."""
 
 import sys
 from pathlib import Path
 
-# Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bce3s.inference.export_command import main

@@ -1,13 +1,12 @@
 #!/usr/bin/env python
-"""What can be mended after the training: ``python tools/posthoc.py RUN``."""
+"""``bce3s posthoc`` from a checkout, without installation."""
 
 import sys
 from pathlib import Path
 
-# Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bce3s.posthoc_command import main
+from bce3s.run_commands import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main('posthoc'))

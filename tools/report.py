@@ -1,10 +1,9 @@
 #!/usr/bin/env python
-"""A page of one run, or of several side by side: ``python tools/report.py RUN [RUN ...]``."""
+"""``bce3s report`` from a checkout, without installation."""
 
 import sys
 from pathlib import Path
 
-# Runs from a checkout, without installation.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bce3s.page.command import main

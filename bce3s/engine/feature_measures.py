@@ -21,8 +21,8 @@ from bce3s.engine.run_directory import thresholds_of
 from bce3s.engine.run_state import bare_model
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.decision_scores import alpha
-from bce3s.evaluation.features import FirstPass, SecondPass, measure_batches
-from bce3s.files import written_whole
+from bce3s.evaluation.features import measure_batches
+from bce3s.files import write_all
 from bce3s.registry import HOOKS
 
 HISTORY = 'measures_history'  # its name in the message hub, which checkpoints keep
@@ -91,10 +91,8 @@ class FeatureMeasuresHook(Hook):
             loader = runner.train_dataloader if name == 'train' else runner.val_dataloader
             started = time.perf_counter()
             batches = self._batches(runner, loader)
-            passed = time.perf_counter()
             row[name] = self._measure(runner, loader.dataset, batches, distributions=last)
-            seconds = passed - started, time.perf_counter() - passed
-            _log(runner, name, row[name], seconds)
+            _log(runner, name, row[name], time.perf_counter() - started)
         history = runner.message_hub.get_info(HISTORY, [])
         history = [past for past in history if past['epoch'] < epoch] + [row]
         runner.message_hub.update_info(HISTORY, history)
@@ -103,9 +101,9 @@ class FeatureMeasuresHook(Hook):
 
     def _batches(self, runner: Runner, loader: DataLoader) -> Batches:
         """Two passes over (features, labels) of this rank's share of the loader's data set."""
-        model = bare_model(runner)
-        classifier = model.head.classifier
-        share = _share(len(loader.dataset))
+        model, (rank, ranks) = bare_model(runner), get_dist_info()
+        classifier, samples = model.head.classifier, len(loader.dataset)
+        share = range(samples * rank // ranks, samples * (rank + 1) // ranks)
 
         @torch.no_grad()
         def computed() -> Iterator[tuple[Tensor, Tensor]]:
@@ -149,14 +147,8 @@ class FeatureMeasuresHook(Hook):
         return values
 
 
-def _share(samples: int) -> range:
-    """The contiguous part of a data set that this rank measures."""
-    rank, ranks = get_dist_info()
-    return range(samples * rank // ranks, samples * (rank + 1) // ranks)
-
-
-def _merged(part: FirstPass | SecondPass) -> FirstPass | SecondPass:
-    """What all ranks accumulated, on every rank."""
+def _merged(part: Any) -> Any:
+    """A pass over the samples of all ranks, on every rank."""
     return part.merged(all_gather_object(part.state()))
 
 
@@ -165,13 +157,12 @@ def _global_batch(runner: Runner) -> int:
     return batch * get_dist_info()[1]
 
 
-def _log(runner: Runner, name: str, values: dict, seconds: tuple[float, float]) -> None:
+def _log(runner: Runner, name: str, values: dict, seconds: float) -> None:
     scalars = {f'{name}/{k}': v for k, v in values.items() if isinstance(v, float)}
     runner.visualizer.add_scalars(scalars, step=runner.epoch + 1)
     shown = ', '.join(f'{k} {values[k]:.4g}' for k in LOGGED if values.get(k) is not None)
     runner.logger.info(
-        f'Epoch {runner.epoch + 1}, features of the {name} set: {shown} '
-        f'(features {seconds[0]:.1f} s, measures {seconds[1]:.1f} s)'
+        f'Epoch {runner.epoch + 1}, features of the {name} set: {shown} ({seconds:.1f} s)'
     )
 
 
@@ -185,5 +176,4 @@ def _write(runner: Runner, history: list[dict]) -> None:
         'batch_size': _global_batch(runner),
         'epochs': history,
     }
-    with written_whole(Path(runner.work_dir, FILE)) as file:
-        file.write(json.dumps(content, indent=1, allow_nan=False).encode())
+    write_all({FILE: json.dumps(content, indent=1, allow_nan=False)}, runner.work_dir)

@@ -1,26 +1,23 @@
-"""How good the features of a checkpoint are: what ``tools/feature_quality.py`` computes."""
+"""How good the features of a checkpoint are: what ``bce3s feature-quality`` computes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from mmengine.config import Config, ConfigDict
-from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset
 
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.engine.feature_extraction import Extracted, extract
 from bce3s.engine.report_hook import config_name, versions
-from bce3s.engine.run_directory import load_model, thresholds_of
+from bce3s.engine.run_directory import LOADERS, RunDirectory, thresholds_of
 from bce3s.engine.unknown_sets import display_name, unknown_dataset
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import split_means
-from bce3s.evaluation.open_set import evaluate_open_set
-from bce3s.evaluation.rejection import Extremes, measure_rejection, rejected
+from bce3s.evaluation.open_set import evaluate_open_set, unknown_accepted
+from bce3s.evaluation.rejection import Extremes, measure_rejection
 from bce3s.evaluation.retrieval import (
     METRICS,
     evaluate_retrieval,
@@ -29,7 +26,6 @@ from bce3s.evaluation.retrieval import (
     searcher,
 )
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
-from bce3s.registry import DATASETS
 
 NEIGHBOURS = (1, 5, 10, 20)
 
@@ -40,35 +36,8 @@ NEAREST = 'cosine to the nearest training feature'
 CROSS_FITTED = 'uniform (test images)'  # the name of a threshold
 
 
-class Scored(NamedTuple):
-    """``values`` (N,), higher meaning known, and ``preds`` (N,), the classes they speak for."""
-
-    values: np.ndarray
-    preds: np.ndarray
-
-
-def _datasets(cfg: Config) -> tuple[Dataset, Dataset, ConfigDict]:
-    """The training set without augmentation, the test set (or else the validation set), and the
-    latter's loader.
-    """
-    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
-    if loader is None or cfg.get('train_dataloader') is None:
-        raise BCE3SError(
-            f'{cfg.filename} lacks a train_dataloader or a val_dataloader: features of the one are '
-            'the gallery, those of the other the queries.'
-        )
-    train, test = DATASETS.build(cfg.train_dataloader.dataset), DATASETS.build(loader.dataset)
-    if list(train.metainfo['classes']) != list(test.metainfo['classes']):
-        raise BCE3SError(
-            'The training set and the test set have different classes: give both the same '
-            'data set options, such as keep_classes.'
-        )
-    return train, test, loader
-
-
 def feature_quality(
-    cfg: Config,
-    checkpoint: str | Path,
+    run: RunDirectory,
     unknown: Sequence[str] = (),
     ks: Sequence[int] | None = None,
     batch_size: int = 500,
@@ -77,11 +46,10 @@ def feature_quality(
     """Everything ``features.json`` says: plain Python values, figures in percent, no NaN.
 
     Each image goes through the network once. The features of the training set are the gallery, and
-    those of the test set the queries; nothing is augmented.
+    those of the test set (or else the validation set) the queries; nothing is augmented.
 
     Args:
-        cfg: config the checkpoint was trained with.
-        checkpoint: file.
+        run: its config and checkpoint.
         unknown: data sets whose classes the model does not know, see
             :func:`~.unknown_sets.unknown_config`.
         ks: numbers of neighbours; None: those of ``NEIGHBOURS`` that the sets allow.
@@ -92,10 +60,21 @@ def feature_quality(
         BCE3SError: a checkpoint that does not fit, features that are not finite, fewer features
             than neighbours, an unknown data set that is known or does not exist.
     """
-    init_default_scope(cfg.get('default_scope', 'bce3s'))
     search = searcher()  # without faiss nothing need be begun
-    model, meta = load_model(cfg, checkpoint)
-    train_set, test_set, loader = _datasets(cfg)
+    model, meta = run.model()
+    split = next((split for split in ('test', 'val') if split in run.splits), None)
+    if split is None:
+        raise BCE3SError(f'{run.config.filename} has neither test_dataloader nor val_dataloader.')
+    train_set, test_set, loader = (
+        run.dataset('train'),
+        run.dataset(split),
+        run.config[LOADERS[split]],
+    )
+    if list(train_set.metainfo['classes']) != list(test_set.metainfo['classes']):
+        raise BCE3SError(
+            'The training set and the test set have different classes: give both the same '
+            'data set options, such as keep_classes.'
+        )
     ks = _checked_ks(ks, train_set, test_set)
     others = {
         spec: unknown_dataset(spec, loader.dataset, test_set, unknown_options)
@@ -103,7 +82,8 @@ def feature_quality(
     }
     see = partial(extract, model, batch_size=batch_size, num_workers=loader.get('num_workers') or 0)
     train, test = see(train_set), see(test_set)
-    counts, limits = [int(n) for n in test_set.metainfo['class_counts']], thresholds_of(cfg, 'test')
+    counts = [int(n) for n in test_set.metainfo['class_counts']]
+    limits = thresholds_of(run.config, 'test')
     if test.logits.shape[1] != len(counts):
         raise BCE3SError(
             f'The model has {test.logits.shape[1]} classes, the data {len(counts)}: give the data '
@@ -111,7 +91,7 @@ def feature_quality(
         )
     name = str(test_set.metainfo.get('dataset', 'data set'))
     return {
-        'config': config_name(cfg.filename),
+        'config': config_name(run.config.filename),
         'dataset': name,
         'split': str(test_set.metainfo.get('split', 'test')),
         'class_counts': counts,
@@ -125,7 +105,7 @@ def feature_quality(
             {'unknown_set': display_name(spec, name), 'unknown': len(dataset), **figures}
             for spec, dataset, figures in _open_sets(see, others, train, test, counts, limits)
         ],
-        'checkpoint': Path(checkpoint).name,
+        'checkpoint': run.checkpoint.name,
         'epoch': meta.get('epoch'),
         'seed': meta.get('seed'),
         'versions': versions(),
@@ -196,47 +176,34 @@ def _open_sets(
     labels, known = test.labels.numpy(), _scores(test, train)
     uniform = uniform_accuracy(train.logits, train.labels).threshold
     at = {'zero': 0.0} | ({} if uniform is None else {'uniform': uniform})
-    extremes = Extremes.of(test.logits, test.labels)
+    # of the known each half is held to the threshold that the other half chose; the unknown, which
+    # no half has seen, to that of both
+    fitted = measure_rejection(Extremes.of(test.logits, test.labels), counts, limits, 'test')
     for spec, dataset in others.items():
         unknown = _scores(see(dataset), train)
         for score, (values, preds) in known.items():
             correct, named = preds == labels, at if score == MAX_LOGIT else None
-            strange = unknown[score].values
+            strange = unknown[score][0]
             figures = evaluate_open_set(values, correct, labels, strange, counts, limits, named)
-            if score == MAX_LOGIT:
-                figures['at'] |= _cross_fitted(extremes, strange, counts, limits)
+            if score == MAX_LOGIT and fitted and fitted['false_rejection']['all'] is not None:
+                figures['at'][CROSS_FITTED] = {
+                    'threshold': fitted['threshold'],
+                    'unknown_accepted': unknown_accepted(strange, fitted['threshold']),
+                    'known_rejected': fitted['false_rejection'],
+                }
             yield spec, dataset, {'score': score, **figures}
 
 
-def _cross_fitted(
-    extremes: Extremes, unknown: np.ndarray, counts: Sequence[int], limits: Thresholds
-) -> dict[str, dict[str, Any]]:
-    """At the uniform threshold of the test set: of the known each half is held to the one that the
-    other half chose; the unknown, which no half has seen, to that of both.
-    """
-    found = measure_rejection(extremes, counts, limits, 'test')
-    if found is None or found['false_rejection']['all'] is None:
-        return {}
-    threshold = found['threshold']
-    accepted = 100.0 * (1.0 - rejected(unknown, threshold).mean())
-    return {
-        CROSS_FITTED: {
-            'threshold': threshold,
-            'unknown_accepted': float(accepted),
-            'known_rejected': found['false_rejection'],
-        }
-    }
-
-
-def _scores(images: Extracted, train: Extracted) -> dict[str, Scored]:
+def _scores(images: Extracted, train: Extracted) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Of each score its values (N,), higher meaning known, and the classes (N,) it speaks for."""
     logits = images.logits.double()
     preds = logits.argmax(dim=1).numpy()
     blocks = list(neighbours(images.features, train.features, 1))
     nearest = np.concatenate([block.indices[:, 0] for block in blocks])
     cosines = np.concatenate([block.scores[:, 0] for block in blocks])
     return {
-        MAX_LOGIT: Scored(logits.amax(dim=1).numpy(), preds),
+        MAX_LOGIT: (logits.amax(dim=1).numpy(), preds),
         # The logarithm orders as the probability does, which float64 rounds to 1 at some point.
-        MAX_SOFTMAX: Scored(logits.log_softmax(dim=1).amax(dim=1).numpy(), preds),
-        NEAREST: Scored(cosines, train.labels.numpy()[nearest]),
+        MAX_SOFTMAX: (logits.log_softmax(dim=1).amax(dim=1).numpy(), preds),
+        NEAREST: (cosines, train.labels.numpy()[nearest]),
     }

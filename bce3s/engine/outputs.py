@@ -129,19 +129,12 @@ def _data(dataset: Dataset) -> str | None:
         if dataset.paths and not any(map(os.path.exists, dataset.paths)):
             raise BCE3SError(f'none of the images is there, for instance {dataset.paths[0]}.')
         for path in dataset.paths:
-            digest.update(f'{path}\0{_state(path)}\0'.encode(errors='surrogateescape'))
+            found = os.stat(path) if os.path.exists(path) else None
+            state = found and (found.st_size, found.st_mtime_ns)
+            digest.update(f'{path}\0{state}\0'.encode(errors='surrogateescape'))
     else:
         digest.update(np.ascontiguousarray(dataset.images))
     return digest.hexdigest()
-
-
-def _state(path: str) -> str:
-    """Size and time of change of a file."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return 'missing'
-    return f'{found.st_size} {found.st_mtime_ns}'
 
 
 def _compute(run: RunDirectory, split: str, batch_size: int) -> Outputs:
@@ -156,14 +149,13 @@ def _compute(run: RunDirectory, split: str, batch_size: int) -> Outputs:
     workers = run.config[LOADERS[split]].get('num_workers') or 0
     found = extract(model, dataset, batch_size, workers)
     weight, bias = (value.detach().cpu().numpy() for value in classifier.linear())
-    bias = -bias  # z = W h - b, the sign of the ICML paper
     meta = dataset.metainfo
     counts = [int(n) for n in meta['class_counts']]
     paths = list(map(str, getattr(dataset, 'paths', ())))
     return Outputs(
         *(value.numpy() for value in (found.features, found.logits, found.labels)),
         weight=weight,
-        bias=-bias,  # `linear` has the sign of z = W h - b
+        bias=bias,
         split=str(meta.get('split', split)),
         classes=[str(name) for name in meta.get('classes', range(len(counts)))],
         class_counts=counts,
@@ -183,30 +175,9 @@ def _read(path: Path, key: dict[str, Any]) -> Outputs | None:
             found = facts.pop('key')
             if any(found[name] != value for name, value in key.items()):
                 return None
-            return _fitting(Outputs(**{name: file[name] for name in ARRAYS}, **facts))
+            return Outputs(**{name: file[name] for name in ARRAYS}, **facts)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
-
-
-def _fitting(outputs: Outputs) -> Outputs:
-    """The outputs, whose shapes and types agree.
-
-    Raises:
-        ValueError: they do not.
-    """
-    n, k, d = len(outputs.labels), len(outputs.class_counts), outputs.features.shape[-1]
-    shapes = dict(features=(n, d), logits=(n, k), labels=(n,), weight=(k, d), bias=(k,))
-    for name, shape in shapes.items():
-        array = getattr(outputs, name)
-        if array.shape != shape or array.dtype != (np.int64 if name == 'labels' else np.float32):
-            raise ValueError(f'{name}: {array.dtype} {array.shape}')
-    if len(outputs.classes) != k or (
-        n and not 0 <= outputs.labels.min() <= outputs.labels.max() < k
-    ):
-        raise ValueError('classes')
-    if outputs.images is not None and len(outputs.images) != n:
-        raise ValueError('images')
-    return outputs
 
 
 def _write(path: Path, key: dict[str, Any], outputs: Outputs) -> None:

@@ -1,12 +1,13 @@
-"""The post-hoc methods on what a run's network says of its images: what ``tools/posthoc.py``
+"""The post-hoc methods on what a run's network says of its images: what ``bce3s posthoc``
 computes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
+
+from torch import Tensor
 
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.engine.outputs import Outputs, run_outputs
@@ -30,12 +31,8 @@ SAME_NORMS = (
 )
 
 
-def _silent(text: str) -> None:
-    pass
-
-
 def posthoc(
-    run: RunDirectory, batch_size: int = 500, say: Callable[[str], None] = _silent
+    run: RunDirectory, batch_size: int = 500, say: Callable[[str], object] = str
 ) -> dict[str, Any]:
     """Everything ``posthoc.json`` says: plain Python values, no NaN.
 
@@ -63,11 +60,15 @@ def posthoc(
             f'{len(counts)}: the data have changed since the training.'
         )
     rest = (counts, limits)
-    describe = partial(_described, measured.labels, *rest, probabilities)
+
+    def describe(logits: Tensor) -> dict[str, Any]:
+        return figures(logits, measured.labels, *rest, probabilities)
+
     normalization = TauNormalization(measured.weight, measured.bias)
     methods = (LogitAdjustment(counts), normalization, Temperature(probabilities))
     rows = []
-    for row in posthoc_rows(_scores(measured), tuning and _scores(tuning), methods, describe):
+    scores = [o and Scores.of(o.logits, o.labels) for o in (measured, tuning)]
+    for row in posthoc_rows(*scores, methods, describe):
         say(f'{row["method"]}: done')
         rows.append(row)
     rows += _nearest_class_means(measured, train, *rest)
@@ -102,14 +103,6 @@ def _evaluation(
     if len(found) == 1 or found[0].split == found[1].split:
         return found[0], None
     return found[0], found[1]
-
-
-def _scores(outputs: Outputs) -> Scores:
-    return Scores.of(outputs.logits, outputs.labels)
-
-
-def _described(labels: Any, counts: Any, limits: Any, kind: Any, logits: Any) -> dict[str, Any]:
-    return figures(logits, labels, counts, limits, kind)
 
 
 def _nearest_class_means(

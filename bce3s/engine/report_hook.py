@@ -206,8 +206,7 @@ def _run(runner: Runner) -> dict[str, Any]:
         'config_sha256': config_digest(runner.cfg.to_dict()),
         'max_epochs': planned,
         'versions': versions(),
-        'device': _device(bare_model(runner)),
-        'precision': _precision(bare_model(runner)),
+        **_machine(bare_model(runner)),
         'skipped_steps': runner.message_hub.get_info('skipped_steps', 0),
     }
 
@@ -240,15 +239,13 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     return found
 
 
-def _device(model: torch.nn.Module) -> str:
+def _machine(model: torch.nn.Module) -> dict[str, str | None]:
+    """``device`` and ``precision``, in which the backbone multiplies; None: it does not say."""
     device = next(model.parameters()).device
-    if device.type == 'cuda':
-        return torch.cuda.get_device_name(device)
-    return f'{device.type} ({platform.machine()})'
-
-
-def _precision(model: torch.nn.Module) -> str | None:
-    """In which the backbone multiplies here; None: the model does not say."""
-    if not hasattr(model, 'dtype'):
-        return None
-    return str(model.dtype(next(model.parameters()).device)).removeprefix('torch.')
+    cuda = device.type == 'cuda'
+    return {
+        'device': torch.cuda.get_device_name(device) if cuda else f'cpu ({platform.machine()})',
+        'precision': str(model.dtype(device)).removeprefix('torch.')
+        if hasattr(model, 'dtype')
+        else None,
+    }

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bce3s.arguments import run_tool
+from bce3s.arguments import add_run, run_tool
 from bce3s.errors import BCE3SError
-from bce3s.files import written_whole
+from bce3s.files import write_all
 
 if TYPE_CHECKING:
     from bce3s.inference.export import Exported
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 KINDS = ('onnx', 'torchscript', 'pt2')
 FOLDER, FACTS, CARD = 'export', 'model.json', 'MODEL_CARD.md'
 EXAMPLES = """examples:
-  python tools/export.py work_dirs/digits
-  python tools/export.py work_dirs/digits --format onnx torchscript pt2 --out exported/digits
+  bce3s export work_dirs/digits
+  bce3s export work_dirs/digits --format onnx torchscript pt2 --out exported/digits
 """
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
-        prog='export.py',
+        prog='bce3s export',
         description='Writes the network of a run as a file that runs without this package, checks '
         'that it gives the same scores, and writes model.json and MODEL_CARD.md beside it. Input: '
         'uint8 images (N, C, H, W); output: float32 logits (N, K); the normalisation is inside.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument('run', metavar='RUN', help='work dir of a training run')
+    add_run(p, positional=True)
     p.add_argument(
         '--format',
         nargs='+',
@@ -45,18 +45,18 @@ def parser() -> argparse.ArgumentParser:
         help='onnx (default): model.onnx; torchscript: model.ts; pt2 (torch.export): model.pt2',
     )
     p.add_argument('--out', type=Path, metavar='DIR', help='where to write (RUN/export)')
-    p.add_argument('--checkpoint', metavar='FILE', help='instead of the newest valid one of RUN')
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 if a file could not be written or gives other scores."""
     args = parser().parse_args(argv)
-    args.out = (args.out or Path(args.run, FOLDER)).expanduser()
-    return run_tool(lambda: run(args), 'Files already written are kept.', args.out)
+    return run_tool(
+        lambda: export_tool(args), 'Files already written are kept.', args.out or args.run
+    )
 
 
-def run(args: argparse.Namespace) -> None:
+def export_tool(args: argparse.Namespace) -> None:
     """Raises BCE3SError where something is missing, or for the formats that failed, in the end."""
     import mmpretrain.models  # noqa: F401
 
@@ -72,23 +72,22 @@ def run(args: argparse.Namespace) -> None:
     data = evaluated(run, spec, network.linear.out_features)
     facts = model_facts(run, model, meta, spec, data)
     metadata, original = metadata_of(facts), model_scores(model)
-    args.out.mkdir(parents=True, exist_ok=True)
+    out = (args.out or run.folder / FOLDER).expanduser()
+    out.mkdir(parents=True, exist_ok=True)
     print(f'{run.checkpoint}: checked on {data.source}', flush=True)
     done: list[Exported] = []
     failed: list[str] = []
     for name in dict.fromkeys(args.format):
         print(f'{FORMATS[name].title} ...', flush=True)
         try:
-            done.append(export(network, original, FORMATS[name], args.out, data.images, metadata))
+            done.append(export(network, original, FORMATS[name], out, data.images, metadata))
         except BCE3SError as error:
             failed.append(str(error))
     if done:
         facts['files'] = files_facts(done, data.source)
         text = json.dumps(facts, indent=1, allow_nan=False, ensure_ascii=False)
-        for name, content in ((FACTS, text + '\n'), (CARD, format_card(facts))):
-            with written_whole(args.out / name) as file:
-                file.write(content.encode())
-        print(f'\n{table(done)}\n\n{args.out / FACTS} and {args.out / CARD} say what it is.')
+        write_all({FACTS: text + '\n', CARD: format_card(facts)}, out)
+        print(f'\n{table(done)}\n\n{out / FACTS} and {out / CARD} say what it is.')
     if failed:
         raise BCE3SError(' '.join(failed))
 

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bce3s.arguments import positive, run_tool
+from bce3s.arguments import add_run, positive, run_tool
 from bce3s.errors import BCE3SError
 from bce3s.wording import counted
 
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 8
 EXAMPLES = """examples:
-  python tools/predict.py work_dirs/my_folder photo.jpg
-  python tools/predict.py work_dirs/my_folder photos/ --out predictions.csv
-  python tools/predict.py work_dirs/my_folder 'new/*.jpg' --threshold keep=95
-  python tools/predict.py work_dirs/my_folder list.csv --out predictions.jsonl --threshold none
+  bce3s predict work_dirs/my_folder photo.jpg
+  bce3s predict work_dirs/my_folder photos/ --out predictions.csv
+  bce3s predict work_dirs/my_folder 'new/*.jpg' --threshold keep=95
+  bce3s predict work_dirs/my_folder list.csv --out predictions.jsonl --threshold none
 """
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
-        prog='predict.py',
+        prog='bce3s predict',
         description='The class of each image, its score and how common the class was in the '
         'training; or "none of these", where no logit is above the threshold.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument('run', metavar='RUN', help='work dir of a training run')
+    add_run(p)
     p.add_argument(
         'paths',
         nargs='+',
@@ -71,7 +71,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--top', type=positive(int), default=5, help='classes an image in the file (default: 5)'
     )
-    p.add_argument('--checkpoint', help='instead of the newest one of RUN')
     p.add_argument('--device', help='such as cpu or cuda:1 (default: a GPU if there is one)')
     p.add_argument('--batch-size', type=positive(int), default=64, help='images (default: 64)')
     p.add_argument(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bce3s.arguments import run_tool
+from bce3s.arguments import add_unknown, run_tool
 from bce3s.errors import BCE3SError
 from bce3s.files import reason, written_whole
 
@@ -18,7 +18,7 @@ OWN = 'report.md'  # every run writes its own
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
-        prog='report.py',
+        prog='bce3s report',
         description='One HTML page (no network needed) and Markdown of one run, or of several '
         'side by side: accuracy, classes, confusions, features, calibration, rejection.',
     )
@@ -29,20 +29,7 @@ def parser() -> argparse.ArgumentParser:
         help=f'the HTML file (default: RUN/{ONE}; of several runs {SEVERAL} in the folder that '
         'they are in); the Markdown lies beside it',
     )
-    p.add_argument(
-        '--unknown',
-        metavar='FOLDER|held-out|SET',
-        help='images of classes that the models do not know, for open-set curves: a folder, '
-        "'held-out' (what keep_classes left out), a data set (cifar10, cifar100, digits, "
-        'fashion-mnist, mnist), or a config file (its test data)',
-    )
-    p.add_argument(
-        '--unknown-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='arguments of this data set, such as verify=False or data_root=elsewhere',
-    )
+    add_unknown(p)
     p.add_argument('--title', help='of the page')
     return p
 

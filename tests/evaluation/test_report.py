@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import runpy
 import statistics
 import sys
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -18,9 +16,8 @@ from bce3s.evaluation import report as reports
 from bce3s.evaluation.accuracy import evaluate
 from bce3s.evaluation.selection import add_to_history, best_row, history_row, label, selections
 from bce3s.evaluation.summary import pick, summarize
+from bce3s.run_commands import main
 from bce3s.tables import mean_std
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def row(epoch, all_, stage=1, tta=None, few=None):
@@ -217,10 +214,9 @@ def test_mean_std():
 
 
 def test_tool_prints_the_table_or_a_sentence(runs, tmp_path, capsys):
-    tool = runpy.run_path(str(ROOT / 'tools/summarize.py'))['main']
-    assert tool([str(runs('a', 50.0))]) == 0
+    assert main('summarize', [str(runs('a', 50.0))]) == 0
     assert capsys.readouterr().out.startswith('| Config |')
-    assert tool([str(tmp_path)]) == 1
+    assert main('summarize', [str(tmp_path)]) == 1
     printed = capsys.readouterr()
     assert printed.err.startswith('error: ')
     assert 'has no report.json' in printed.err

@@ -329,9 +329,9 @@ def _refused(arguments, capsys, *words):
 
 
 def test_no_run_and_no_checkpoint(copied, capsys, tmp_path):
-    _refused([tmp_path / 'none'], capsys, 'is no folder')
+    _refused([tmp_path / 'none'], capsys, 'is no work dir of a run')
     assert not (tmp_path / 'none').exists()
-    _refused([copied, '--checkpoint', tmp_path / 'x.pth'], capsys, 'x.pth does not exist')
+    _refused([copied, tmp_path / 'x.pth'], capsys, 'x.pth does not exist')
     for path in copied.glob('*.pth'):
         path.unlink()
     _refused([copied], capsys, 'holds no valid checkpoint')

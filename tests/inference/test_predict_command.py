@@ -209,7 +209,7 @@ def test_what_cannot_be_used(run, digits, tmp_path, capsys, monkeypatch):
         ([run, image, '--out', tmp_path / 'o.txt'], 'must end in .csv or .jsonl'),
         ([run, image, '--out', tmp_path / 'file/o.csv'], 'cannot be written to ('),
         ([run, image, '--checkpoint', 'epoch_9.pth'], 'epoch_9.pth does not exist'),
-        ([tmp_path / 'nowhere', image], 'is no folder'),
+        ([tmp_path / 'nowhere', image], 'is no work dir of a run'),
         ([tmp_path, image], 'holds no config'),
     ]
     (tmp_path / 'o.csv').mkdir()
@@ -258,7 +258,7 @@ def test_wrong_arguments(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         predict_command.main(arguments.split())
     assert stop.value.code == 2
-    assert 'predict.py: error:' in capsys.readouterr().err
+    assert 'predict: error:' in capsys.readouterr().err
 
 
 def test_the_threshold_of_another_epoch_is_noted(run, digits, tmp_path, capsys):
