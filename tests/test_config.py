@@ -229,6 +229,8 @@ def test_a_text_is_replaced_by_a_text_or_by_what_is_in_brackets():
         ('train_cfg.max_epochs.x=1', 'has no keys'),
         ('custom_imports.imports=os', 'while the config file is read'),
         ('_base_=x.py', 'has no key'),
+        ('_delete_=True', 'the config has no key'),
+        ('custom_hooks.0.type=EmptyCacheHook', "has no list 'custom_hooks' yet"),
         ('model.head.joint=((', 'put what is text in quotes'),
     ],
 )

@@ -153,25 +153,27 @@ def apply_options(cfg: Config, options: Iterable[str]) -> None:
             )
         check_option(cfg, key)
         node: Any = cfg._cfg_dict
-        *above, last = (int(part) if part.isdigit() else part for part in key.split('.'))
+        *above, name = key.split('.')
         for part in above:
             if isinstance(node, Mapping) and part not in node:
                 node[part] = {}
-            if isinstance(node[part], tuple):  # whose elements could not be set
-                node[part] = list(node[part])
-            node = node[part]
-        if last == '_delete_':
-            node.clear()
-            continue
+            at = int(part) if isinstance(node, list) else part
+            if isinstance(node[at], tuple):  # whose elements could not be set
+                node[at] = list(node[at])
+            node = node[at]
+        last = int(name) if isinstance(node, list) else name
         present = node[last] if isinstance(node, list) else node.get(last)
         try:
-            value = _value(str(last), text, present)
+            value = _value(name, text, present)
         except BCE3SError as error:
             raise BCE3SError(f'--cfg-options {option[:100]}: {error}') from error
         if isinstance(present, dict | list | tuple) and isinstance(value, str | int | float):
             kind = 'a dict' if isinstance(present, dict) else 'a list'
             raise BCE3SError(f'--cfg-options {option[:100]}: it must be {kind}.')
-        node[last] = value
+        if last != '_delete_':
+            node[last] = value
+        elif value is True:  # what follows stands alone
+            node.clear()
 
 
 def check_option(cfg: Config, dotted: str) -> None:
@@ -199,7 +201,7 @@ def check_option(cfg: Config, dotted: str) -> None:
             node = node[part]
         else:
             names, is_open = known_keys(path, node)
-            known = part in names | BUILDER_KEYS
+            known = part in names or (path and part in BUILDER_KEYS)
             if not known and (not is_open or closest(part, names, 0.8)):
                 likely = closest(part, {*names, *node})
                 raise BCE3SError(f'{said}{path or "the config"} has no key {part!r}.{likely}')

@@ -37,7 +37,10 @@ from bce3s.errors import BCE3SError
 
 Arrays = tuple[np.ndarray, np.ndarray, str]  # images (N, C, H, W), labels (N,), where they are from
 
-ACCEPT = ', or to use it all the same: verify=False'
+ACCEPT = (
+    ', or to use it all the same: verify=False, of a config --cfg-options '
+    'train_dataloader.dataset.verify=False'
+)
 _CIFAR10 = 'airplane automobile bird cat deer dog frog horse ship truck'
 _CIFAR100 = """
     apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
@@ -304,7 +307,8 @@ class DownloadedLongTailed(InMemoryLongTailed):
         why = f' Downloading failed: {"; ".join(failures)}.' if failures else ''
         return BCE3SError(
             f'{path} is missing.{why} Download {" or ".join(urls)} and put it at {target}, or name '
-            'the folder that has the data (root; dataset.data_root of a config)'
+            'the folder that has the data: root=DIR, of a config --cfg-options '
+            'train_dataloader.dataset.data_root=DIR'
         )
 
 
