@@ -1,12 +1,5 @@
 """Small long-tailed data sets, each ONE uint8 tensor: plain PyTorch data sets, without MMEngine.
 
->>> train = DigitsLT()
->>> len(train), train.class_counts
-(405, [120, 86, 61, 44, 31, 22, 16, 11, 8, 6])
->>> image, label = train[0]
->>> image.shape, image.dtype, train.classes[label]
-(torch.Size([1, 8, 8]), torch.uint8, '0')
-
 Configs know the same classes, wrapped to give whole batches: :mod:`bce3s.datasets.whole_batches`.
 """
 
@@ -188,6 +181,13 @@ class DigitsLT(InMemoryLongTailed):
     Needs no download. Values 0..16 become uint8 ``round(v * 255 / 16)``. The first 50 images of
     each class in file order are the test set (500); the rest, at most 120 of a class, train.
     Arguments: see :class:`InMemoryLongTailed`.
+
+    >>> train = DigitsLT()
+    >>> len(train), train.class_counts
+    (405, [120, 86, 61, 44, 31, 22, 16, 11, 8, 6])
+    >>> image, label = train[0]
+    >>> image.shape, image.dtype, train.classes[label]
+    (torch.Size([1, 8, 8]), torch.uint8, '0')
     """
 
     classes = tuple('0123456789')
