@@ -9,6 +9,7 @@ from importlib import import_module
 COMMANDS = {
     'train': ('bce3s.cli', 'train a config, or on a folder of your own images'),
     'test': ('bce3s.cli', 'evaluate a checkpoint'),
+    'launch': ('bce3s.launcher', 'either of them in several processes: launch train 8 CONFIG'),
     'predict': ('bce3s.inference.predict_command', 'label images'),
     'report': ('bce3s.page.command', 'one HTML page of one or several runs'),
     'export': ('bce3s.inference.export_command', 'write ONNX, TorchScript or torch.export'),

@@ -130,7 +130,8 @@ def train_config(args: argparse.Namespace) -> Config:
     own, name = Path(work_dir, Path(args.config).name), cfg.filename
     resumed = args.resume is not None or cfg.get('resume')
     # some options are read while own images are looked for, which is over when a run is begun
-    of_images = any(option.startswith(('data_root=', 'own_data.')) for option in args.cfg_options)
+    given = [*args.cfg_options, *(['data_root='] if args.data_root and 'own_data' in cfg else [])]
+    of_images = any(option.startswith(('data_root=', 'own_data.')) for option in given)
     if resumed and own.is_file() and not of_images:
         if os.environ.get('RANK', '0') == '0':
             print(f'Resuming with {own}, the config that this run was begun with.')

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] in (['-h'], ['--help']):
-        print('usage: launch.py train|test GPUS CONFIG [arguments]; see tools/dist_train.sh')
+        print('usage: bce3s launch train|test GPUS CONFIG [arguments]; see tools/dist_train.sh')
         return 0
     try:
         tool, gpus, *arguments = argv
@@ -46,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A store for each start: in one that is kept, processes that begin again find the addresses of
     # those before them.
     os.environ.setdefault('TORCH_DISABLE_SHARE_RDZV_TCP_STORE', '1')
-    script = [str(ROOT / 'tools' / f'{tool}.py'), *arguments, '--launcher', 'pytorch']
-    return supervise([*options, *script])
+    path = [str(ROOT), os.environ.get('PYTHONPATH')]  # of the checkout, from any folder
+    os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, path))
+    return supervise([*options, '--module', 'bce3s', tool, *arguments, '--launcher', 'pytorch'])
 
 
 # ------------------------------------------------------------ what torchrun is told

@@ -10,7 +10,8 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,8 @@ def prepare(args: argparse.Namespace) -> None:
             raise BCE3SError(f"{args.name!r} is no data set: use {known}, 'folder' or 'list'.")
     except BCE3SError as error:  # options of the data sets have other names here
         text = str(error).replace(OPTION, '--columns PATHS LABELS')
-        raise BCE3SError(text.replace('verify=False', '--no-verify')) from error
+        hint = '. For this tool: --no-verify' if 'verify=False' in text else ''
+        raise BCE3SError(text + hint) from error
 
 
 # ------------------------------------------------------------ the data sets
@@ -152,20 +154,14 @@ def _benchmark(args: argparse.Namespace, base: Path) -> None:
     _raise(problems)
 
 
-def _progress(name: str) -> Callable[[int, int], None]:
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal."""
     from rich.progress import Progress
 
-    bar = Progress(transient=True, disable=not sys.stdout.isatty())
-    task = bar.add_task(name)
-
-    def show(done: int, total: int) -> None:
-        bar.start()
-        bar.update(task, completed=done, total=total)
-        if done == total:
-            bar.stop()
-
-    return show
+    with Progress(transient=True, disable=not sys.stdout.isatty()) as bar:
+        task = bar.add_task(name)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _in_memory(args: argparse.Namespace, root: Path) -> Datasets:

@@ -8,7 +8,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bce3s.arguments import add_data_root, add_options, add_run, add_unknown, positive, run_tool
+from bce3s.arguments import (
+    add_data_root,
+    add_options,
+    add_run,
+    add_unknown,
+    positive,
+    run_tool,
+)
 
 ABOUT = {
     'posthoc': 'Logit adjustment, tau-normalisation, nearest class mean and temperature on the '

@@ -124,9 +124,9 @@ def test_where_mmengine_fails(text, value):
     assert parse_value(text) == value
 
 
-@pytest.mark.parametrize('text', ['[1,2', '1)', '(1]', '(' * 50])
+@pytest.mark.parametrize('text', ['[1,2', '(1]', '(' * 50, '[' * 2000, '[[/a], b]'])
 def test_brackets_that_do_not_belong_together(text):
-    with pytest.raises(BCE3SError, match='rackets'):
+    with pytest.raises(BCE3SError, match='is no Python value'):
         parse_value(text)
 
 
@@ -229,7 +229,9 @@ def test_a_text_is_replaced_by_a_text_or_by_what_is_in_brackets():
         ('train_cfg.max_epochs.x=1', 'has no keys'),
         ('custom_imports.imports=os', 'while the config file is read'),
         ('_base_=x.py', 'has no key'),
-        ('model.head.joint=((', 'brackets that do not belong together'),
+        ('_delete_=True', 'the config has no key'),
+        ('custom_hooks.0.type=EmptyCacheHook', "has no list 'custom_hooks' yet"),
+        ('model.head.joint=((', 'put what is text in quotes'),
     ],
 )
 def test_a_wrong_value_is_one_sentence(option, words):

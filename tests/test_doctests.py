@@ -29,7 +29,7 @@ WITHOUT = {
 
 
 @pytest.mark.parametrize('name', MODULES)
-def test_examples(name):
+def test_examples_print_what_they_say(name):
     found = doctest.testmod(import_module(name), extraglobs=dict(torch=torch))
     assert found.attempted
     assert not found.failed

@@ -143,12 +143,12 @@ def check_keys(cfg: Config) -> None:
                 continue
             if path or not (key.startswith('_') or _is_used(cfg, key)):
                 raise BCE3SError(_wrong_key(cfg, path, node, key, names))
-    kind = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('type', 'SGD')
+    kind = _of(_of(cfg, 'optim_wrapper'), 'optimizer').get('type', 'SGD')
     if not callable(kind) and not targets_of_type(str(kind), 'optimizer'):  # or a TypeError
         raise BCE3SError(_unknown(cfg, str(kind), 'optimizer'))
     for path, least in LEAST.items():
         name, _, key = path.partition('.')
-        value = (cfg.get(name) or {}).get(key, least)
+        value = _of(cfg, name).get(key, least)
         if path == 'randomness.seed' and value is None:  # another one each time
             continue
         if not isinstance(value, int) or value < least:
@@ -156,6 +156,12 @@ def check_keys(cfg: Config) -> None:
                 f'{where_is(cfg, _setting(key))}: {path} is {short(value)}, but must be an integer '
                 f'of at least {least}.'
             )
+
+
+def _of(node: Any, key: str) -> Mapping:
+    """The dict at ``key``; an empty one where there is none."""
+    value = node.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 # What MMEngine takes as it comes, to train nothing, or to fail without a word of the config.

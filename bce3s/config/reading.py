@@ -153,25 +153,27 @@ def apply_options(cfg: Config, options: Iterable[str]) -> None:
             )
         check_option(cfg, key)
         node: Any = cfg._cfg_dict
-        *above, last = (int(part) if part.isdigit() else part for part in key.split('.'))
+        *above, name = key.split('.')
         for part in above:
             if isinstance(node, Mapping) and part not in node:
                 node[part] = {}
-            if isinstance(node[part], tuple):  # whose elements could not be set
-                node[part] = list(node[part])
-            node = node[part]
-        if last == '_delete_':
-            node.clear()
-            continue
+            at = int(part) if isinstance(node, list) else part
+            if isinstance(node[at], tuple):  # whose elements could not be set
+                node[at] = list(node[at])
+            node = node[at]
+        last = int(name) if isinstance(node, list) else name
         present = node[last] if isinstance(node, list) else node.get(last)
         try:
-            value = _value(str(last), text, present)
+            value = _value(name, text, present)
         except BCE3SError as error:
             raise BCE3SError(f'--cfg-options {option[:100]}: {error}') from error
         if isinstance(present, dict | list | tuple) and isinstance(value, str | int | float):
             kind = 'a dict' if isinstance(present, dict) else 'a list'
             raise BCE3SError(f'--cfg-options {option[:100]}: it must be {kind}.')
-        node[last] = value
+        if last != '_delete_':
+            node[last] = value
+        elif value is True:  # what follows stands alone
+            node.clear()
 
 
 def check_option(cfg: Config, dotted: str) -> None:
@@ -199,10 +201,12 @@ def check_option(cfg: Config, dotted: str) -> None:
             node = node[part]
         else:
             names, is_open = known_keys(path, node)
-            known = part in names | BUILDER_KEYS
+            known = part in names or (path and part in BUILDER_KEYS)
             if not known and (not is_open or closest(part, names, 0.8)):
                 likely = closest(part, {*names, *node})
                 raise BCE3SError(f'{said}{path or "the config"} has no key {part!r}.{likely}')
+            if any(later.isdigit() for later in parts[depth + 1 :]):
+                raise BCE3SError(f'{said}{path or "the config"} has no list {part!r} yet.')
             return
 
 
@@ -226,25 +230,25 @@ def parse_value(text: str) -> Any:
     often as wanted. Names need no quotes.
 
     Raises:
-        BCE3SError: brackets that do not belong together.
+        BCE3SError: brackets that do not belong together, or text with brackets and commas.
     """
     from mmengine.config import DictAction
 
+    text = text.strip()
     try:
-        node = ast.parse(text.strip(), mode='eval').body
+        node = ast.parse(text, mode='eval').body
         value = _of_python(node)
         bare = isinstance(node, ast.Tuple) and node.elts[:1] and node.elts[0].col_offset == 0
         return list(value) if bare else value
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         pass  # such as /a/path
-    if not re.search(r'[\[\](),]', text):
+    if ',' not in text and not text.startswith(('[', '(')):
         return DictAction._parse_int_float_bool(text.strip(' \'"'))
-    if any(text.count(opening) != text.count(closing) for opening, closing in ('[]', '()')):
-        raise BCE3SError(f'{short(text)}: brackets that do not belong together.')
-    try:
-        return DictAction._parse_iterable(text)
-    except (AssertionError, RecursionError, IndexError) as error:
-        raise BCE3SError(f'{short(text)} cannot be read ({short(error)}).') from error
+    kind = {'[]': list, '()': tuple}.get(text[0] + text[-1])
+    inner = text[1:-1] if kind else text
+    if re.search(r'[\[\]()]', inner):
+        raise BCE3SError(f'{short(text)} is no Python value: put what is text in quotes.')
+    return (kind or list)(parse_value(part) for part in inner.split(',') if part.strip())
 
 
 def _of_python(node: ast.expr) -> Any:

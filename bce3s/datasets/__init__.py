@@ -1,11 +1,8 @@
 """Who is rare: data sets, their counts, and what is drawn from them.
 
->>> from bce3s.datasets import DigitsLT
->>> len(DigitsLT(imbalance_factor=10)), len(DigitsLT(train=False))
-(486, 500)
-
-The data sets below are plain PyTorch ones of (image, label). Nothing is imported before one of them
-is asked for: what needs the counts alone (reports, tables) does not wait for torch.
+``from bce3s.datasets import CIFAR100LT``: the data sets below are plain PyTorch ones of (image,
+label). Nothing is imported before one of them is asked for: what needs the counts alone (reports,
+tables) does not wait for torch.
 """
 
 from typing import Any

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from bce3s.datasets.archives import extract, require_md5
@@ -24,7 +25,8 @@ LARGEST_IMAGE = 64 << 20  # bytes; ImageNet's largest file has 15 MB
 LARGEST_ANNOTATIONS = 1 << 30  # bytes; those of the training set of 2018 have about 10^8
 
 Say = Callable[[str], None]  # takes a line of what is being done
-Progress = Callable[[str], Callable[[int, int], None]]  # of a file: bytes done, bytes in all
+# of a file: what takes the bytes done, and those in all
+Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 
 # ------------------------------------------------------------ lists
@@ -194,7 +196,8 @@ def obtain_images(
                 continue
         if path is None:
             continue
-        done = extract(path, wanted, root, LARGEST_IMAGE, progress(archive.file))
+        with progress(archive.file) as show:
+            done = extract(path, wanted, root, LARGEST_IMAGE, show)
         say(
             f'{path}: {counted(done.written, "image")} unpacked, {done.kept:,} were there, '
             f'{done.passed_over:,} are in no list'

@@ -13,7 +13,6 @@ from pathlib import Path
 from bce3s.errors import BCE3SError
 
 TIMEOUT = (10, 30)  # seconds to connect, seconds without a byte
-LARGEST_LIST = 256 << 20  # bytes of what is fetched into memory
 
 
 def once_per_node(fetch: Callable[[], None]) -> None:
@@ -53,24 +52,17 @@ def try_fetch(urls: Sequence[str], path: Path, md5: str) -> list[str]:
 
 
 def fetch_list(url: str) -> bytes:
-    """What lies at ``url``, a list of at most ``LARGEST_LIST`` bytes.
+    """What lies at ``url``.
 
     Raises:
         BCE3SError: why it cannot be had.
     """
-    content = _BoundedBytes()
+    content = io.BytesIO()
     try:
         _downloader()(url, content, None)
     except OSError as error:
         raise BCE3SError(f'{url}: {_reason(error)}') from error
     return content.getvalue()
-
-
-class _BoundedBytes(io.BytesIO):
-    def write(self, data: bytes) -> int:
-        if self.tell() + len(data) > LARGEST_LIST:
-            raise OSError(f'more than {LARGEST_LIST >> 20} MiB, which is no list')
-        return super().write(data)
 
 
 def _downloader() -> Callable:

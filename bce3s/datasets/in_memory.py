@@ -1,12 +1,5 @@
 """Small long-tailed data sets, each ONE uint8 tensor: plain PyTorch data sets, without MMEngine.
 
->>> train = DigitsLT()
->>> len(train), train.class_counts
-(405, [120, 86, 61, 44, 31, 22, 16, 11, 8, 6])
->>> image, label = train[0]
->>> image.shape, image.dtype, train.classes[label]
-(torch.Size([1, 8, 8]), torch.uint8, '0')
-
 Configs know the same classes, wrapped to give whole batches: :mod:`bce3s.datasets.whole_batches`.
 """
 
@@ -37,7 +30,10 @@ from bce3s.errors import BCE3SError
 
 Arrays = tuple[np.ndarray, np.ndarray, str]  # images (N, C, H, W), labels (N,), where they are from
 
-ACCEPT = ', or to use it all the same: verify=False'
+ACCEPT = (
+    ', or to use it all the same: verify=False, of a config --cfg-options '
+    'train_dataloader.dataset.verify=False'
+)
 _CIFAR10 = 'airplane automobile bird cat deer dog frog horse ship truck'
 _CIFAR100 = """
     apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
@@ -185,6 +181,13 @@ class DigitsLT(InMemoryLongTailed):
     Needs no download. Values 0..16 become uint8 ``round(v * 255 / 16)``. The first 50 images of
     each class in file order are the test set (500); the rest, at most 120 of a class, train.
     Arguments: see :class:`InMemoryLongTailed`.
+
+    >>> train = DigitsLT()
+    >>> len(train), train.class_counts
+    (405, [120, 86, 61, 44, 31, 22, 16, 11, 8, 6])
+    >>> image, label = train[0]
+    >>> image.shape, image.dtype, train.classes[label]
+    (torch.Size([1, 8, 8]), torch.uint8, '0')
     """
 
     classes = tuple('0123456789')
@@ -304,7 +307,8 @@ class DownloadedLongTailed(InMemoryLongTailed):
         why = f' Downloading failed: {"; ".join(failures)}.' if failures else ''
         return BCE3SError(
             f'{path} is missing.{why} Download {" or ".join(urls)} and put it at {target}, or name '
-            'the folder that has the data (root; dataset.data_root of a config)'
+            'the folder that has the data: root=DIR, of a config --cfg-options '
+            'train_dataloader.dataset.data_root=DIR'
         )
 
 

@@ -8,10 +8,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from bce3s.engine.run_state import bare_model
+from bce3s.evaluation.branch_health import health_sentence, inert_from
 from bce3s.registry import HOOKS
 
 HEALTH = 'contrastive_health'  # its name in the message hub, which checkpoints keep
-INERT = 0.01  # share of the gradient below which the branch counts as inert
 
 
 @HOOKS.register_module()
@@ -66,25 +66,5 @@ class BranchHealthHook(Hook):
         history = runner.message_hub.get_info(HEALTH, [])
         history = [past for past in history if past['epoch'] < row['epoch']]
         if inert_from([*history, row]) == row['epoch']:
-            runner.logger.warning(inert_sentence(row))
+            runner.logger.warning(health_sentence([row]))
         runner.message_hub.update_info(HEALTH, [*history, row])
-
-
-def inert_from(history: list[dict[str, float]]) -> int | None:
-    """The epoch from which to the last one the branch was inert; None: it lives."""
-    start = None
-    for row in reversed(history):
-        if row['share'] >= INERT:
-            break
-        start = row['epoch']
-    return None if start is None else int(start)
-
-
-def inert_sentence(row: dict[str, float]) -> str:
-    """What a log and a report say of an inert branch, with the figures of an epoch."""
-    return (
-        f'The contrastive branch is inert in epoch {row["epoch"]:.0f}: {100 * row["share"]:.2g} % '
-        'of the gradient that reaches the features is its own; cosines with the bank are '
-        f'{row["cos_own"]:.3f} (own class) and {row["cos_other"]:.3f} (others), its effective rank '
-        f'is {row["rank"]:.1f}. Remedies: docs/contrastive.md.'
-    )

@@ -19,6 +19,7 @@ from mmengine.runner import BaseLoop, Runner
 
 import bce3s
 from bce3s.config import experiment
+from bce3s.engine.branch_health import HEALTH
 from bce3s.engine.metric import LongTailedMetric
 from bce3s.engine.run_state import bare_model
 from bce3s.engine.schedule import TwoStageHook
@@ -111,6 +112,7 @@ class ReportHook(Hook):
         data = _data(metric, train, chosen)
         # of a test alone nothing is known about the training
         skipped = runner.message_hub.get_info(SKIPPED, {})
+        data['contrastive'] = runner.message_hub.get_info(HEALTH, [])
         data['skipped_images'] = {**skipped, data['split']: metric.skipped}
         self._report = build_report(metric.summary, history, data, _run(runner), selection)
         draw = final or time.monotonic() - self._drawn >= self.figure_interval

@@ -179,11 +179,11 @@ class RunCheckpointHook(CheckpointHook):
         interval_minutes: minutes after which an ``iter_I.pth`` is due; 0: none.
         look_every: iterations between two questions to the other processes.
         max_keep_ckpts: how many are kept; -1: all.
-        by_epoch: False: ``interval`` counts iterations, as MMEngine has it.
         **kwargs: further arguments of ``CheckpointHook``.
 
     Raises:
-        BCE3SError: an interval that is negative, ``look_every`` or ``max_keep_ckpts`` of 0.
+        BCE3SError: an interval that is negative, ``look_every`` or ``max_keep_ckpts`` of 0; or a
+            loop without epochs, which is MMEngine's ``CheckpointHook``'s.
     """
 
     def __init__(
@@ -193,11 +193,8 @@ class RunCheckpointHook(CheckpointHook):
         interval_minutes: float = 0.0,
         look_every: int = 10,
         max_keep_ckpts: int = 2,
-        by_epoch: bool = True,
         **kwargs,
     ) -> None:
-        if not by_epoch:
-            interval, interval_iters = -1, interval
         if min(interval_iters, interval_minutes) < 0 or look_every < 1 or not max_keep_ckpts:
             raise BCE3SError(
                 f'RunCheckpointHook: interval_iters={interval_iters}, interval_minutes='
@@ -212,6 +209,11 @@ class RunCheckpointHook(CheckpointHook):
         self._training = self._due_at_end = False
 
     def before_train(self, runner: Runner) -> None:
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise BCE3SError(
+                f'RunCheckpointHook saves by epochs, which {type(runner.train_loop).__name__} has '
+                "not: use default_hooks.checkpoint.type='CheckpointHook'."
+            )
         super().before_train(runner)
         self._training, self._due_at_end = True, False
         self._saved = runner.iter  # what is resumed from, or nothing yet
@@ -230,12 +232,9 @@ class RunCheckpointHook(CheckpointHook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         iteration = runner.iter + 1
         due = self.every_n_train_iters(runner, self.interval_iters)
-        if self._by_epoch(runner):
-            if self.end_of_epoch(runner.train_dataloader, batch_idx):
-                self._due_at_end |= due  # its end is a moment later, and the better place
-                return
-        else:
-            due |= self.save_last and self.is_last_train_iter(runner)
+        if self.end_of_epoch(runner.train_dataloader, batch_idx):
+            self._due_at_end |= due  # its end is a moment later, and the better place
+            return
         stop, late = self._look(runner) if iteration % self._look_every == 0 else ('', 0)
         if due or late or stop:
             runner.logger.info(f'Saving checkpoint at {iteration} iterations')
@@ -244,8 +243,6 @@ class RunCheckpointHook(CheckpointHook):
             self._leave(stop, f'in epoch {runner.epoch + 1} after iteration {iteration}')
 
     def after_train_epoch(self, runner) -> None:
-        if not self._by_epoch(runner):
-            return
         epoch = runner.epoch + 1
         stop, late = self._look(runner)
         due = self.every_n_epochs(runner, self.interval, self.save_begin)
@@ -271,18 +268,11 @@ class RunCheckpointHook(CheckpointHook):
         if not stop:
             return
         if self._saved != runner.iter:
-            name = self.filename_tmpl.format(runner.epoch)
-            if not self._by_epoch(runner):
-                name = f'iter_{runner.iter}.pth'
-            self._save(runner, name, runner.epoch, runner.iter)
+            self._save(runner, self.filename_tmpl.format(runner.epoch), runner.epoch, runner.iter)
         self._leave(stop, f'while validating epoch {runner.epoch}')
 
     def _in_training(self, runner) -> bool:
         return self._training and isinstance(runner._train_loop, BaseLoop)
-
-    @staticmethod
-    def _by_epoch(runner) -> bool:
-        return isinstance(runner.train_loop, EpochBasedTrainLoop)
 
     def _look(self, runner) -> tuple[str, int]:
         late = 0 < self.interval_seconds <= time.monotonic() - self._clock

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.branch_health import health_sentence
 from bce3s.evaluation.figures import draw_report
 from bce3s.evaluation.rejection import MOST_FALSE, default_threshold
 from bce3s.evaluation.selection import LAST, label, other_selections, selections
@@ -38,8 +39,8 @@ def build_report(
         summary: ``LongTailedMetric.summary`` of the headline's evaluation.
         history: rows of ``history_row`` by epoch, the headline's last.
         data: ``dataset``, ``split``, ``classes``, ``class_counts``, ``thresholds`` (dict),
-            ``subset`` (dict or None), ``rejection`` (``measure_rejection``) and ``skipped_images``
-            (split -> number).
+            ``subset`` (dict or None), ``rejection`` (``measure_rejection``), ``skipped_images``
+            (split -> number) and ``contrastive`` (rows of ``contrastive_health``).
         run: ``seed``, ``config``, ``versions`` and whatever else is known of the run.
         selection: how the headline's epoch was chosen.
     """
@@ -260,12 +261,14 @@ def _origin(report: dict[str, Any]) -> str:
 def format_markdown(report: dict[str, Any]) -> str:
     """``report.md``: the selections, the data, the worst classes, and what it takes to redo it."""
     header = ['Selection', 'Epoch', *(column.capitalize() for column in COLUMNS)]
+    health = report.get('contrastive')
     notes = report.get('data_notes')  # on one's own images
     parts = [
         f'# {escaped(report["config"])}, seed {report["seed"]}',
         markdown_table(header, [[*map(escaped, _cells(entry))] for entry in selections(report)]),
         _explanation(report),
         escaped(_data_line(report)),
+        *([escaped(health_sentence(health))] if health else []),
         *(['\n'.join(f'- {escaped(note)}' for note in notes)] if notes else []),
         '![accuracy of each class](report.png)',
         '## The worst classes',

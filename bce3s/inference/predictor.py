@@ -58,7 +58,7 @@ class Predictor:
 
     Args:
         run: work dir of a training run, or what was found in one.
-        checkpoint: of a work dir, file to be used instead of its newest sound one.
+        checkpoint: of a work dir, file to be used instead of its newest valid one.
         threshold: ``'auto'``, as above; ``'uniform'``; ``'keep=95'``, that which keeps 95 % of the
             known images; a number that the largest logit must exceed; or None, which accepts
             every image.

@@ -8,14 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from bce3s.datasets.decoding import read_centre, read_random_crop
-from bce3s.errors import BCE3SError
+from bce3s.datasets.image_files import ImageFiles, Images
 from bce3s.own_data.found import FoundImages
 from bce3s.processes import cores
 from bce3s.wording import counted
@@ -83,19 +81,14 @@ def measured(
 
 def _images(cfg: Config, found: FoundImages) -> tuple[torch.Tensor, torch.Tensor]:
     """Some training images, as the training reads them: (n, 3, size, size), (n,)."""
-    dataset, entries = cfg.train_dataloader.dataset, found.splits['train']
-    images, labels = [], []
-    for i in np.linspace(0, len(entries) - 1, min(READ, len(entries))).astype(int).tolist():
-        path = str(found.root / entries[i][0])
-        try:
-            if dataset.random_crop:
-                images.append(read_random_crop(path, dataset.size, i))
-            else:
-                images.append(read_centre(path, dataset.size, dataset.resize))
-        except BCE3SError:  # is told elsewhere
-            images.append(torch.zeros(3, dataset.size, dataset.size, dtype=torch.uint8))
-        labels.append(entries[i][1])
-    return torch.stack(images), torch.tensor(labels)
+    entries = found.splits['train']
+    entries = entries[:: -(-len(entries) // READ)]
+    paths, labels = [str(found.root / path) for path, _ in entries], [label for _, label in entries]
+    config = cfg.train_dataloader.dataset
+    options = {key: config[key] for key in ('size', 'resize', 'random_crop')}
+    images = Images(str(found.root), paths, labels)
+    dataset = ImageFiles(images, True, dict(classes=found.classes), unreadable='skip', **options)
+    return torch.stack([dataset[i]['inputs'] for i in range(len(paths))]), dataset.labels
 
 
 def _drawn(cfg: Config) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -387,6 +387,7 @@ def located(paths: Sequence[str], source: Path, options: ListOptions) -> tuple[l
     """
     sample = paths[:: max(1, -(-len(paths) // SAMPLED))]
     slashed = sum('\\' in path for path in paths)
+    split = SPLIT_OF.get(source.name.casefold().partition('.')[0])
 
     def under(written: str, folder: str, suffix: str, slash: bool) -> str:
         written = written.replace('\\', '/') if slash else written
@@ -399,8 +400,10 @@ def located(paths: Sequence[str], source: Path, options: ListOptions) -> tuple[l
         ways = product(folders, suffixes, [False, True] if slashed else [False])
         rated = {under(sample[0], *way): (hits(way), way) for way in ways}
         most = max(hit for hit, _ in rated.values())
-        best = _of_the_split([way for hit, way in rated.values() if hit == most > 0], source)
-        best = [way for way in best if not way[2]] or best  # as written, if that is there
+        best = [way for hit, way in rated.values() if hit == most > 0]
+        # first those whose folder is called after the list's split, and those as written
+        best = [way for way in best if split and split in way[0].casefold()] or best
+        best = [way for way in best if not way[2]] or best
         if len(best) > 1:
             places = ' and '.join(repr(under(sample[0], *way)) for way in best[:2])
             raise BCE3SError(
@@ -419,14 +422,13 @@ def located(paths: Sequence[str], source: Path, options: ListOptions) -> tuple[l
     )
 
 
-def _searched(root: Path, options: ListOptions) -> list[tuple[list[str], list[str]]]:
+def _searched(root: Path, options: ListOptions) -> Iterator[tuple[list[str], list[str]]]:
     """Folders and endings, as given, or in the order in which they are tried."""
     images, suffix = options.images, options.suffix
-    first = [images or ''], [suffix or '']
-    if images is not None and suffix is not None:
-        return [first]
-    folders = ['', *_subfolders(root)] if images is None else [images]
-    return [first, (folders, ['', *ENDINGS] if suffix is None else [suffix])]
+    yield [images or ''], [suffix or '']
+    if images is None or suffix is None:
+        folders = ['', *_subfolders(root)] if images is None else [images]
+        yield folders, ['', *ENDINGS] if suffix is None else [suffix]
 
 
 def _subfolders(root: Path, depth: int = 2) -> list[str]:
@@ -443,13 +445,6 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return entry.is_dir() and not _is_run(entry.path)
     except OSError:
         return False
-
-
-def _of_the_split(ways: list[tuple[str, str, bool]], source: Path) -> list[tuple[str, str, bool]]:
-    """Those whose folder is called after the list's split, if there are any."""
-    split = SPLIT_OF.get(source.name.casefold().partition('.')[0])
-    own = [way for way in ways if split and split in way[0].casefold()]
-    return own or ways
 
 
 def _note(source: Path, way: tuple[str, str, bool], slashed: int) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import random
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -88,17 +86,6 @@ def test_git_blob_ids_are_gits(tmp_path):
     if found.returncode:
         pytest.skip('there is no git')
     assert read_list(path).git_blob == found.stdout.strip()
-
-
-def test_speed(tmp_path):
-    """A list of iNaturalist's size: half a second on an idle core."""
-    name, folder = random.Random(0), 'train_val2018/Plantae'
-    rows = [f'{folder}/{name.getrandbits(128):032x}.jpg {i % 8142}\n' for i in range(437_513)]
-    path = put(tmp_path, ''.join(rows))
-    begin = time.process_time()
-    entries = read_list(path)
-    assert time.process_time() - begin < 3
-    assert np.bincount(entries.labels).tolist()[:2] == [54, 54]
 
 
 # ------------------------------------------------------------------------------------------ tables

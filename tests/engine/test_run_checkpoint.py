@@ -52,11 +52,6 @@ def test_one_by_iteration_that_is_due_at_the_end_of_an_epoch_is_that_of_the_epoc
     assert names(tmp_path) == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']
 
 
-def test_by_epoch_false_counts_iterations_as_mmengine(tmp_path):
-    run(tmp_path, epochs=2, saving=dict(interval=4, by_epoch=False, max_keep_ckpts=-1)).train()
-    assert names(tmp_path) == ['epoch_2.pth', 'iter_4.pth', 'iter_8.pth']
-
-
 def test_by_the_clock(tmp_path, monkeypatch):
     class Slow(Hook):
         def before_train_iter(self, runner, batch_idx, data_batch=None):

@@ -80,7 +80,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(run):
         RunDirectory.open(run)
     for path in run.glob('*.pth'):
         path.unlink()
-    with pytest.raises(BCE3SError, match='no sound checkpoint: the run has not saved one yet'):
+    with pytest.raises(BCE3SError, match='no valid checkpoint: the run has not saved one yet'):
         RunDirectory.open(run)
 
 
@@ -97,7 +97,7 @@ def test_of_several_configs_the_last_one_counts(run):
 def test_folders_that_are_no_runs(run, tmp_path):
     (tmp_path / 'file').touch()
     for path in ('nowhere', 'file'):
-        with pytest.raises(BCE3SError, match='is no work dir of a run'):
+        with pytest.raises(BCE3SError, match='is no folder of a run'):
             RunDirectory.open(tmp_path / path)
     with pytest.raises(BCE3SError, match='holds no config'):
         RunDirectory.open(tmp_path)
@@ -107,6 +107,16 @@ def test_folders_that_are_no_runs(run, tmp_path):
     next(run.glob('*.py')).write_text('model = dict(')
     with pytest.raises(BCE3SError, match='config cannot be read'):
         RunDirectory.open(run)
+
+
+def test_a_config_and_a_checkpoint_are_a_run(run):
+    config = next(run.glob('*.py'))
+    for checkpoint in (run / 'epoch_1.pth', str(run / 'epoch_1.pth')):
+        opened = RunDirectory.open(config, checkpoint, ['train_cfg.max_epochs=9'])
+        assert (opened.folder, opened.checkpoint) == (run, run / 'epoch_1.pth')
+        assert opened.config.train_cfg.max_epochs == 9
+    with pytest.raises(BCE3SError, match='give one, or a config and a checkpoint'):
+        RunDirectory.open(config)
 
 
 def test_a_checkpoint_of_another_architecture(run):

@@ -191,6 +191,6 @@ def run_file(case: tuple) -> str:
 
 TARGETS = [
     Target('options', _cases, run_options, share=2),
-    Target('options_build', _build_cases, run_building, seconds=20, share=0.1),
+    Target('options_build', _build_cases, run_building, seconds=20, share=0.2),
     Target('config_files', _file_cases, run_file, share=0.7),
 ]

@@ -463,15 +463,3 @@ def test_class_balanced_weights_refuse():
     for beta in (1.0, -0.1, float('nan')):
         with pytest.raises(BCE3SError, match='beta must be in'):
             class_balanced_weights(torch.tensor([3, 2]), beta)
-
-
-@pytest.mark.parametrize('loss', [BCEUniformity(), BCEUniformity(True), CEUniformity()])
-def test_uniformity_under_the_callers_transforms(loss):
-    """``torch.func.grad`` and an autocast: the gradients of autograd, of float32."""
-    w = noise(7, D).requires_grad_()
-    (expected,) = torch.autograd.grad(loss(w), w)
-    close(torch.func.grad(loss)(w.detach()), expected, rtol=1e-12, atol=0)
-    single = w.detach().float().requires_grad_()
-    with torch.autocast('cpu', torch.bfloat16):
-        (found,) = torch.autograd.grad(loss(single), single)
-    close(found.double(), expected, rtol=1e-4, atol=1e-6)

@@ -122,25 +122,29 @@ def test_bfloat16_is_close_to_float32():
     assert all(p.grad.dtype == torch.float32 for p in half.parameters())
 
 
-def test_a_mixed_batch_cannot_fill_the_bank():
-    def built(**head):
+def test_views_that_do_not_fit_the_head():
+    def built(joint, contrastive=None, **views):
         return LongTailedClassifier(
             backbone=dict(type='CIFARResNet', depth=8),
             neck=dict(type='GlobalAveragePooling'),
-            head=dict(type='TripartiteHead', num_classes=K, in_channels=64, **head),
-            data_preprocessor=dict(
-                type='LongTailedPreprocessor',
-                mean=MEAN,
-                std=STD,
-                batch_mix=dict(type='MixUpOrCutMix'),
+            head=dict(
+                type='TripartiteHead',
+                num_classes=K,
+                in_channels=64,
+                joint=joint,
+                contrastive=contrastive,
             ),
+            data_preprocessor=dict(type='LongTailedPreprocessor', mean=MEAN, std=STD, **views),
         )
 
     joint, contrastive = dict(type='BCEJoint'), dict(type='BCEContrastive')
+    hard, mixed = dict(joint, soft_negatives=False), dict(type='MixUpOrCutMix')
     with DefaultScope.overwrite_default_scope('bce3s'):
-        assert built(joint=joint).head.contrastive is None
+        assert built(joint, batch_mix=mixed).head.contrastive is None
         with pytest.raises(BCE3SError, match='no unmixed view for the memory bank'):
-            built(joint=joint, contrastive=contrastive)
+            built(joint, contrastive, batch_mix=mixed)
+        with pytest.raises(BCE3SError, match='without any negative'):
+            built(hard, label_smoothing=0.1)
 
 
 def test_precisions_that_do_not_exist():

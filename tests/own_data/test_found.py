@@ -320,12 +320,6 @@ def test_nothing_there(tmp_path):
         find(tmp_path / '1.png')
 
 
-def test_one_class(tmp_path):
-    put(tmp_path, 'cat/1.png', 'cat/2.png')
-    with pytest.raises(BCE3SError, match=r"one class only \('cat'\)"):
-        find(tmp_path)
-
-
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may read everything')
 def test_a_folder_that_may_not_be_read(tmp_path):
     put(tmp_path, 'a/1.png', 'b/1.png')

@@ -136,12 +136,6 @@ def test_pictures_that_cannot_be_read(root):
     assert reasons['val/bee/pipe.jpg'] == 'it is no regular file'
 
 
-def test_no_picture_can_be_read(root):
-    for path in root.rglob('*.jpg'):
-        path.write_bytes(b'')
-    assert list(findings(root)) == ['unreadable']
-
-
 def test_odd_pictures(root):
     for name in ('white', 'paper'):  # alike, but not reported as copies
         save(root / f'train/ant/{name}.png', np.full((40, 40, 3), 250, np.uint8))

@@ -88,14 +88,16 @@ def test_the_written_config_is_tested_as_it_is(run, tmp_path, capsys):
     assert cli.main('test', [str(run), '--work-dir', str(tmp_path / 'newest')]) == 0
     assert report(tmp_path / 'newest')['all'] == report(run)['all']
     assert cli.main('test', [str(run / 'my_folder.py')]) == 1
-    assert 'is no work dir of a run: give one, or CONFIG CHECKPOINT' in capsys.readouterr().err
+    assert (
+        'is no folder of a run: give one, or a config and a checkpoint' in capsys.readouterr().err
+    )
     assert 'val: held out of train.' in report(run)['data_notes']
     assert '\n- val: held out of train.\n' in (run / 'report.md').read_text()
     assert cli.main('test', [OURS, str(run / 'epoch_4.pth')]) == 1
     assert f'the run does: give {run}.' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('kind', ['folder', 'one class', 'list', 'splits'])
+@pytest.mark.parametrize('kind', ['one class', 'list', 'splits'])
 def test_on_labelled_images_that_came_later(run, tmp_path, kind):
     root = tmp_path / 'later'
     counts = {'red one': 3, 'grün': 2, 'new': 2} if kind != 'one class' else {'grün': 2}
