@@ -175,7 +175,9 @@ def test_the_loss_of_the_config_decides_what_a_confidence_is(loss, kind, tmp_pat
     assert probabilities(one) is None  # no folder
     one.folder.mkdir()
     (one.folder / 'c.py').write_text(f"model = dict(head=dict(joint=dict(type='{loss}')))")
-    torch.save({'state_dict': {'w': torch.zeros(1)}, 'meta': {'iter': 1}}, one.folder / 'epoch_1.pth')
+    torch.save(
+        {'state_dict': {'w': torch.zeros(1)}, 'meta': {'iter': 1}}, one.folder / 'epoch_1.pth'
+    )
     assert type(probabilities(one)) is kind
 
 
