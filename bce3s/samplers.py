@@ -284,5 +284,5 @@ class PairedBatchSampler(GlobalBatchSampler):
         return torch.cat([self.sampler.order(), self.partner.order()])
 
     def places(self, span: range) -> list[int]:
-        own = list(span)
-        return own + [len(self.sampler) + place for place in own]
+        own, natural = list(span), len(self.sampler)
+        return own + [natural + place for place in own]
