@@ -121,7 +121,13 @@ def train_config(args: argparse.Namespace) -> Config:
     there may be a folder or list of somebody's own images. A run that is resumed takes the config
     that it wrote into its work dir, and options that are given now.
     """
-    if Path(args.config).is_dir() or Path(args.config).suffix in ('.csv', '.tsv', '.txt'):
+    path = Path(args.config)
+    images = path.is_dir() or path.suffix in ('.csv', '.tsv', '.txt')
+    if (images or not path.suffix) and not path.exists():
+        raise BCE3SError(
+            f'There is no folder of images, list or config {args.config}. Check the path.'
+        )
+    if images:
         args.cfg_options = [f'data_root={args.config}', *args.cfg_options]
         args.config = str(OWN_IMAGES)
     cfg = load_config(args.config, args.cfg_options, args.data_root)

@@ -18,7 +18,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, Sampler
+from torch.utils.data import BatchSampler, Dataset, Sampler
 
 from bce3s.distributed import rank_and_world_size
 from bce3s.errors import BCE3SError
@@ -30,7 +30,8 @@ class NaturalSampler(Sampler):
     """Every sample once an epoch, shuffled.
 
     Args:
-        dataset: the labels (N,), integers in 0..K-1; or a data set that has them as ``labels``.
+        dataset: the labels (N,), integers in 0..K-1; or a data set that has them as ``labels`` or
+            ``targets``, as those of torchvision.
         seed: of the run, the same on every rank.
         stream: name of the random stream; two samplers of one run need different ones.
 
@@ -40,7 +41,13 @@ class NaturalSampler(Sampler):
 
     def __init__(self, dataset, seed: int = 0, stream: str = 'order') -> None:
         self.dataset = dataset
-        self.labels = torch.as_tensor(getattr(dataset, 'labels', dataset))
+        labels = getattr(dataset, 'labels', getattr(dataset, 'targets', dataset))
+        if isinstance(labels, Dataset):
+            raise BCE3SError(
+                f'{type(self).__name__} needs the labels of the samples, and '
+                f'{type(labels).__name__} has neither labels nor targets: give the labels (N,).'
+            )
+        self.labels = torch.as_tensor(labels)
         self.seed = seed
         self.stream = stream
         self.epoch = 0

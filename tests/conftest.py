@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from real_data import real_data_root
 
 
@@ -17,6 +18,13 @@ def _one_thread():
     torch.zeros((), requires_grad=True).backward()
     # Under nohup it is ignored from the start, also in every process that a test begins.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    """Names in configs are ours, whatever run another test has begun in this process."""
+    with DefaultScope.overwrite_default_scope('bce3s'):
+        yield
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -532,3 +532,19 @@ def test_output_that_nobody_takes_and_names_that_are_none(capsys, monkeypatch, e
 
     assert arguments.status_of(action) == 1
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['picz', 'no/pictures', 'list.csv'])
+def test_images_that_are_not_there(tmp_path, monkeypatch, capsys, name):
+    """Said before anything else, also where the work dir holds another run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'work_dirs/my_folder').mkdir(parents=True)
+    (tmp_path / 'work_dirs/my_folder/epoch_1.pth').write_bytes(b'')
+    assert cli.main('train', [name]) == 1
+    said = f'error: There is no folder of images, list or config {name}. Check the path.\n'
+    assert capsys.readouterr().err == said
+
+
+def test_a_misspelt_config(capsys):
+    assert cli.main('train', ['configs/bce3s/digit.py']) == 1
+    assert 'Did you mean configs/bce3s/digits.py?' in capsys.readouterr().err

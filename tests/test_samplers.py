@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import oracles
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from bce3s import samplers
 from bce3s.errors import BCE3SError
@@ -250,6 +251,12 @@ def test_partners_default_to_natural_frequencies_with_replacement():
     (batch,) = batcher
     assert len(set(batch[:N])) == N
     assert len(set(batch[N:])) < N
+
+
+def test_what_has_no_labels():
+    data = TensorDataset(torch.zeros(3, 1))
+    with pytest.raises(BCE3SError, match='TensorDataset has neither labels nor targets'):
+        NaturalSampler(data)
 
 
 def test_built_by_config():

@@ -6,12 +6,13 @@ import ast
 import re
 import traceback
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bce3s.config.keys import BUILDER_KEYS, LOADERS, check_keys, closest, known_keys, short
 from bce3s.errors import BCE3SError
-from bce3s.packaged import config_file
+from bce3s.packaged import CONFIGS, config_file
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -106,9 +107,10 @@ def _check_files(name: str, place: str = '', depth: int = 0) -> None:
     if not name.endswith('.py'):
         raise BCE3SError(f'{place}config files are Python files, NAME.py; {name!r} is not.')
     if not Path(name).is_file():
-        raise BCE3SError(
-            f'{place}Config file {name} does not exist. See configs/ for those that do.'
-        )
+        known = [f'configs/{p.relative_to(CONFIGS).as_posix()}' for p in CONFIGS.rglob('*.py')]
+        near = get_close_matches(name, known, n=1)
+        hint = f'Did you mean {near[0]}?' if near else 'Check the path.'
+        raise BCE3SError(f'{place}Config file {name} does not exist. {hint}')
     if depth > 20:
         raise BCE3SError(f'{place}{name} is its own base.')
     for node in ast.parse(Path(name).read_bytes(), filename=name).body:

@@ -83,7 +83,9 @@ def _read(path: Path, **options: Any) -> dict:
             raise TypeError(f'it holds a value of type {type(checkpoint).__name__}')
     except Exception as error:  # a damaged file can raise anything
         unsafe = re.search(r'GLOBAL ([\w.]+\w)', str(error))
-        text = (str(error) or type(error).__name__).splitlines()[0][:200]
+        text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        if isinstance(error, LookupError | AttributeError):  # of what torch makes of other files
+            text = 'torch.save did not write it'
         reason = f'it names {unsafe[1]}' if unsafe else text
         raise BCE3SError(
             f'{path} cannot be read as a checkpoint of tensors and plain values ({reason}); '

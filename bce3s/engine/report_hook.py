@@ -28,6 +28,7 @@ from bce3s.errors import BCE3SError
 from bce3s.evaluation.rejection import measure_rejection
 from bce3s.evaluation.report import build_report, format_table, read_report, write_report
 from bce3s.evaluation.selection import LAST, add_to_history, history_row
+from bce3s.packaged import CONFIGS
 from bce3s.registry import HOOKS
 
 HISTORY = 'report_history'  # its name in the message hub, which checkpoints keep
@@ -214,10 +215,14 @@ def _run(runner: Runner) -> dict[str, Any]:
 
 
 def config_name(filename: str | None) -> str:
-    """The config's path below the working directory, else its name: never an absolute path."""
+    """The config's path below the working directory, or below that of the package's own configs,
+    else its name: never an absolute path.
+    """
     if not filename:
         return 'unnamed'
     path = Path(filename).resolve()
+    if path.is_relative_to(CONFIGS):
+        return f'configs/{path.relative_to(CONFIGS).as_posix()}'
     inside = path.is_relative_to(Path.cwd())
     return (path.relative_to(Path.cwd()) if inside else Path(path.name)).as_posix()
 

@@ -67,9 +67,7 @@ class RunDirectory:
             path = _newest(folder) if checkpoint is None else _named(folder, checkpoint)
             return cls(folder, config, path)
         if checkpoint is None:
-            raise BCE3SError(
-                f'{folder} is no folder of a run: give one, or a config and a checkpoint.'
-            )
+            raise BCE3SError(f'{folder} is no work dir of a run: give one, or CONFIG CHECKPOINT.')
         config = load_config(str(folder), options, data_root)
         path = _named(Path(checkpoint).expanduser().parent, checkpoint)
         return cls(path.parent, config, path)

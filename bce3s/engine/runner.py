@@ -35,6 +35,7 @@ FOR_THE_FILE = (
     '"HardDiskBackend" is the alias',
     '`save_param_scheduler` is True',
     '`resume_param_scheduler` is True',
+    'resumed key: ',  # losses of a stage that is over
     'The value of random seed in the checkpoint',  # said with what else has changed
 )
 MMENGINES_HOOKS = {

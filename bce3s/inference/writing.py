@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -166,6 +167,9 @@ class Summary:
         table = self._image_table() if self.images <= FEW else self._class_table()
         rejection = self.predictor.rejection
         what = '' if rejection.threshold is None else f'"{self.none}": '
+        if what and self.predictor.score == 'sigmoid':
+            score = 1 / (1 + math.exp(-rejection.threshold))
+            what = f'"{self.none}" (scores up to {score:.3f}): '
         about = f'Scores are {self.predictor.score} of the logits. {what}{rejection.about}.'
         return f'{printable(table)}\n\n{about}'
 

@@ -63,7 +63,7 @@ class LaterImages(ImageFiles):
         entries = found.splits['test']
         paths = [os.path.join(found.root, path) for path, _ in entries]
         metainfo = dict(
-            dataset=found.root.name,
+            dataset=Path(data).expanduser().resolve().name,
             split='test',
             classes=found.classes,
             class_counts=list(class_counts),

@@ -97,7 +97,7 @@ def test_of_several_configs_the_last_one_counts(run):
 def test_folders_that_are_no_runs(run, tmp_path):
     (tmp_path / 'file').touch()
     for path in ('nowhere', 'file'):
-        with pytest.raises(BCE3SError, match='is no folder of a run'):
+        with pytest.raises(BCE3SError, match='is no work dir of a run'):
             RunDirectory.open(tmp_path / path)
     with pytest.raises(BCE3SError, match='holds no config'):
         RunDirectory.open(tmp_path)
@@ -115,7 +115,7 @@ def test_a_config_and_a_checkpoint_are_a_run(run):
         opened = RunDirectory.open(config, checkpoint, ['train_cfg.max_epochs=9'])
         assert (opened.folder, opened.checkpoint) == (run, run / 'epoch_1.pth')
         assert opened.config.train_cfg.max_epochs == 9
-    with pytest.raises(BCE3SError, match='give one, or a config and a checkpoint'):
+    with pytest.raises(BCE3SError, match='give one, or CONFIG CHECKPOINT'):
         RunDirectory.open(config)
 
 

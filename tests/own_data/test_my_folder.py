@@ -88,9 +88,7 @@ def test_the_written_config_is_tested_as_it_is(run, tmp_path, capsys):
     assert cli.main('test', [str(run), '--work-dir', str(tmp_path / 'newest')]) == 0
     assert report(tmp_path / 'newest')['all'] == report(run)['all']
     assert cli.main('test', [str(run / 'my_folder.py')]) == 1
-    assert (
-        'is no folder of a run: give one, or a config and a checkpoint' in capsys.readouterr().err
-    )
+    assert 'is no work dir of a run: give one, or CONFIG CHECKPOINT' in capsys.readouterr().err
     assert 'val: held out of train.' in report(run)['data_notes']
     assert '\n- val: held out of train.\n' in (run / 'report.md').read_text()
     assert cli.main('test', [OURS, str(run / 'epoch_4.pth')]) == 1
