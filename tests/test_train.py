@@ -1,5 +1,6 @@
 """Whole runs of tools/train.py and tools/test.py on digits, as a user starts them."""
 
+import errno
 import json
 import os
 import signal
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from trained_runs import check_learning
+from trained_runs import ROOT, check_learning, train
 
-ROOT = Path(__file__).resolve().parents[1]
+from bce3s.config import load_config
+
 SHORT = (
     'train_cfg.max_epochs=4',
     'train_cfg.val_interval=2',
@@ -143,3 +145,15 @@ def test_second_stage_alone_equals_the_one_run(undisturbed, tmp_path):
     before, after = load(first)['state_dict'], load(tmp_path / 'epoch_2.pth')['state_dict']
     changed = {k for k in before if not torch.equal(before[k], after[k])}
     assert changed == {'head.classifier.weight', 'head.classifier.bias'}
+
+
+def test_a_config_that_did_not_fit_on_the_disk_is_not_left_in_part(tmp_path, monkeypatch):
+    """A resumed run would read it."""
+
+    def full(_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('bce3s.files.os.fsync', full)
+    with pytest.raises(OSError, match='No space left'):
+        train(load_config(str(ROOT / 'configs/baselines/digits_bce.py'), []), tmp_path)
+    assert not list(tmp_path.glob('*.py'))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
@@ -22,6 +24,7 @@ from bce3s.engine.checkpoint import (
 from bce3s.engine.loops import ResumableTrainLoop
 from bce3s.engine.run_state import all_or_none
 from bce3s.errors import BCE3SError
+from bce3s.files import write_all
 from bce3s.signals import shield_workers
 
 FOR_THE_FILE = (
@@ -114,7 +117,9 @@ class QuietRunner(Runner):
 
     def load_or_resume(self) -> None:
         super().load_or_resume()
-        super().dump_config()
+        if is_main_process():  # whole or not at all: a resumed run reads it
+            name = Path(self.cfg.filename or f'{self.timestamp}.py').name
+            write_all({name: self.cfg.pretty_text}, self.work_dir)
 
     def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
         checkpoint = super().load_checkpoint(filename, *args, **kwargs)
