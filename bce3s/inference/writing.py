@@ -168,7 +168,7 @@ class Summary:
         rejection = self.predictor.rejection
         what = '' if rejection.threshold is None else f'"{self.none}": '
         if what and self.predictor.score == 'sigmoid':
-            score = 1 / (1 + math.exp(-rejection.threshold))
+            score = (1 + math.tanh(rejection.threshold / 2)) / 2  # exp would overflow
             what = f'"{self.none}" (scores up to {score:.3f}): '
         about = f'Scores are {self.predictor.score} of the logits. {what}{rejection.about}.'
         return f'{printable(table)}\n\n{about}'

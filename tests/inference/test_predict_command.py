@@ -234,6 +234,7 @@ def test_runs_that_cannot_be_used(run, digits, tmp_path, capsys):
     (copied / 'report.json').unlink()
     assert 'no report.json' in call(capsys, copied, image)[2]
     assert call(capsys, copied, image, '--threshold', '-2')[0] == 0
+    assert call(capsys, copied, image, '--threshold', '-1000')[0] == 0
     config = next(copied.glob('*.py'))
     config.write_text(config.read_text().replace('depth=8', 'depth=14'))
     status, _, err = call(capsys, copied, image, '--threshold', 'none')
