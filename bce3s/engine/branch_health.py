@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from bce3s.engine.run_state import bare_model
 from bce3s.evaluation.branch_health import health_sentence, inert_from
+from bce3s.evaluation.selection import add_to_history
 from bce3s.registry import HOOKS
 
 HEALTH = 'contrastive_health'  # its name in the message hub, which checkpoints keep
@@ -38,10 +39,11 @@ class BranchHealthHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         head = bare_model(runner).head
+        if getattr(head, 'contrastive', None) is None or head.finetuning:
+            return
         last = self.end_of_epoch(runner.train_dataloader, batch_idx)
         due = last or self.every_n_inner_iters(batch_idx, self.interval)
-        watched = getattr(head, 'contrastive', None) is not None and not head.finetuning
-        head.watching = watched and due and runner.epoch >= head.contrastive.start_epoch
+        head.watching = due and runner.epoch >= head.contrastive.start_epoch
 
     def after_train_iter(
         self,
@@ -63,8 +65,7 @@ class BranchHealthHook(Hook):
             return
         row: dict[str, float] = {'epoch': runner.epoch + 1}
         row |= {k: sum(seen[k] for seen in self._seen) / len(self._seen) for k in self._seen[0]}
-        history = runner.message_hub.get_info(HEALTH, [])
-        history = [past for past in history if past['epoch'] < row['epoch']]
-        if inert_from([*history, row]) == row['epoch']:
+        history = add_to_history(runner.message_hub.get_info(HEALTH, []), row)
+        if inert_from(history) == row['epoch']:
             runner.logger.warning(health_sentence([row]))
-        runner.message_hub.update_info(HEALTH, [*history, row])
+        runner.message_hub.update_info(HEALTH, history)

@@ -127,12 +127,14 @@ class BCEContrastive(CEContrastive):
     def compare(self, cosines: Tensor, labels: Tensor, filled: Tensor) -> Tensor:
         tau = self.log_tau.exp().clamp(*TAU_BOUNDS) if self.learn else self.tau
         logits = cosines / tau
-        others = (filled.sum() - 1).clamp(min=1).to(logits.dtype)  # K' - 1
+        weight = None
+        if self.bias == 'balanced' or self.negatives == 'mean':
+            others = (filled.sum() - 1).clamp(min=1).to(logits.dtype)  # K' - 1
+            weight = 1 / others if self.negatives == 'mean' else None
         if self.bias == 'balanced':
             logits = logits - others.log() - 1 / tau
         elif self.bias:
             logits = logits + self.bias
         if self.learn:
             logits = logits + self.offset
-        weight = 1 / others if self.negatives == 'mean' else None
         return multilabel_bce(logits, labels, filled, self.soft_negatives, self.clamp, weight)
