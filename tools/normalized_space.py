@@ -153,11 +153,12 @@ def slopes(loss: str, z, own):
 
 def draw(rows: list[dict]):
     """Rates over gamma: linear (an exponential is a line) and logarithmic (a power is a line)."""
-    from studies.common import COLOURS, figure, tidy
+    from bce3s.plotting import LOSS_COLOURS
+    from studies.common import figure, tidy
 
     drawn = figure(10, 4.2)
     for axes, ticks in zip(drawn.subplots(1, 2), ((), (0.1, 1, 10)), strict=True):
-        for loss, colour in COLOURS.items():
+        for loss, colour in LOSS_COLOURS.items():
             shown = [row for row in rows if row['loss'] == loss]
             x = [row['scale'] for row in shown]
             y = [row['measured_rate'] or math.nan for row in shown]

@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from bce3s.plotting import LOSS_COLOURS
 from reproduction.collect import Collected, CollectedRow
 
 # Distinguishable with any colour vision, and in grey by their markers.
-LOSSES = {'CE': ('#2F5F93', 'D'), 'BCE': ('#C0334A', 'o')}
+LOSSES = {'CE': (LOSS_COLOURS['ce'], 'D'), 'BCE': (LOSS_COLOURS['bce'], 'o')}
 OTHER = ('#333333', 's')
 OFFSET = 0.14  # dots: CE above, BCE below the line
-SCORES = {'s_pos': '#C0334A', 's_neg': '#2F5F93', 'b': '#222222'}
+SCORES = {'s_pos': LOSS_COLOURS['bce'], 's_neg': LOSS_COLOURS['ce'], 'b': '#222222'}
 COLUMNS, BINS, WIDTH = 4, 120, 0.38  # violins
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from bce3s.plotting import LOSS_COLOURS
 from bce3s.theory.bias_equation import bias_cap, theorem_holds
 from bce3s.theory.closed_form import bce_minimum, theorem_point
 from bce3s.theory.decays import price
 from bce3s.theory.unconstrained import Problem, bce, best_of
-from studies.common import COLOURS, GREY, Options, figure, pair_cosines, steps, table, tidy
+from studies.common import GREY, Options, figure, pair_cosines, steps, table, tidy
 from studies.published import published
 
 SWEEP = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 25, 32, 50, 80, 128, 200)
@@ -98,9 +99,9 @@ def draw(result: dict[str, Any]) -> Figure:
     lines = {
         'cap': dict(color='0.2', linestyle=':', label='cap'),
         'root': dict(color=GREY, linestyle='--', label='root of Eq. 12 (Theorem 3.2)'),
-        'bias': dict(color=COLOURS['bce'], label='minimum, closed form'),
+        'bias': dict(color=LOSS_COLOURS['bce'], label='minimum, closed form'),
         'held_bias': dict(color='#E0A030', label='minimum with $H \\geq 0$'),
-        'found_bias': dict(color=COLOURS['bce'], marker='o', linestyle='', label='found'),
+        'found_bias': dict(color=LOSS_COLOURS['bce'], marker='o', linestyle='', label='found'),
     }
     for name, style in lines.items():
         bias.plot(n, [row[name] for row in rows], **style)
@@ -111,7 +112,9 @@ def draw(result: dict[str, Any]) -> Figure:
     bias.set_ylim(0, max(row['root'] for row in rows) * 1.15)
     for name, label in (('objective', 'd = K or more'), ('narrow_objective', 'd = K - 1')):
         y = [100 * (1 - row[name] / row['theorem_objective']) for row in rows]
-        gain.plot(n, y, 'o-', color=COLOURS['bce' if name == 'objective' else 'ce'], label=label)
+        gain.plot(
+            n, y, 'o-', color=LOSS_COLOURS['bce' if name == 'objective' else 'ce'], label=label
+        )
     for name, style in (('cosine', 'o-'), ('centred_cosine', 's--')):
         cosines.plot(n, [row[name] for row in rows], style, label=name.replace('_', ' '))
     ticks = [tick for tick in TICKS if tick <= n[-1]]

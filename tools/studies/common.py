@@ -16,7 +16,6 @@ from bce3s.theory.decays import Decays
 from bce3s.theory.unconstrained import bce, ce
 
 LOSSES = {'ce': ce, 'bce': bce}
-COLOURS = {'ce': '#2F5F93', 'bce': '#C0334A'}
 GREY = '0.45'
 
 

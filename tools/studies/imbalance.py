@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from bce3s.plotting import LOSS_COLOURS
 from bce3s.theory.decays import Decays
 from bce3s.theory.imbalance import collapse_ratio
 from bce3s.theory.unconstrained import Problem, minimise
-from studies.common import COLOURS, GREY, LOSSES, Options, figure, pair_cosines, steps, table, tidy
+from studies.common import GREY, LOSSES, Options, figure, pair_cosines, steps, table, tidy
 
 MAJORITY = 100.0
 # of the decay at which all classes fall together; the thresholds lie at moderate ratios
@@ -116,7 +117,7 @@ def draw(result: dict[str, Any]) -> Figure:
         for loss in LOSSES:
             y = [row[f'{loss}_{name}'] for row in result['rows']]
             y = [np.nan if value is None else value for value in y]
-            axes.plot(ratios, y, 'o-', color=COLOURS[loss], markersize=4, label=loss.upper())
+            axes.plot(ratios, y, 'o-', color=LOSS_COLOURS[loss], markersize=4, label=loss.upper())
         predicted = result['thresholds'][0]['predicted']
         axes.axvline(predicted, color=GREY, linestyle=':', label=f'theory: R* = {predicted:.2f}')
         ticks = (1, 2, 5, 10, 20, 50, 100)

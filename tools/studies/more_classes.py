@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from bce3s.plotting import LOSS_COLOURS
 from bce3s.theory.decays import Decays
 from bce3s.theory.unconstrained import Problem, Solution, best_of
-from studies.common import COLOURS, LOSSES, Options, figure, pair_cosines, steps, table
+from studies.common import LOSSES, Options, figure, pair_cosines, steps, table
 
 DECAY = 1e-4
 SAMPLES = 50
@@ -91,7 +92,7 @@ def draw(result: dict[str, Any]) -> Figure:
         weight, features = np.array(row['weight']), np.array(row['features'])
         size = np.linalg.norm(weight, axis=1).max()
         features = features / np.linalg.norm(features, axis=1).max() * size
-        style = dict(angles='xy', scale_units='xy', scale=1, color=COLOURS[row['loss']])
+        style = dict(angles='xy', scale_units='xy', scale=1, color=LOSS_COLOURS[row['loss']])
         axes.quiver(*np.zeros_like(weight).T, *weight.T, **style)
         axes.plot(*features.T, 'o', color='0.35', markersize=5)
         axes.set(xlim=(-1.15 * size, 1.15 * size), ylim=(-1.15 * size, 1.15 * size))

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from bce3s.plotting import LOSS_COLOURS
 from bce3s.theory.closed_form import bce_minimum, ce_minimum
 from bce3s.theory.decays import Decays
 from reproduction.published import read_published
-from studies.common import COLOURS, GREY, Options, figure, table, tidy
+from studies.common import GREY, Options, figure, table, tidy
 
 MINIMA = {'bce': bce_minimum, 'ce': ce_minimum}
 DECAY, BATCH = 5e-4, 128  # of ResNet-18 after 100 epochs where nothing else is said
@@ -100,8 +101,10 @@ def draw(result: dict[str, Any]) -> Figure:
             x = [int(row['value']) for row in rows]
             axes.plot(x, [row['free'][i] for row in rows], '--', color=GREY, linewidth=1)
             y = [row['held'][i] for row in rows]
-            axes.plot(x, y, color=COLOURS[loss], label=f'{loss}, theory with $H \\geq 0$')
+            axes.plot(x, y, color=LOSS_COLOURS[loss], label=f'{loss}, theory with $H \\geq 0$')
             y = [row['published'][i] for row in rows]
-            axes.plot(x, y, 'o', color=COLOURS[loss], fillstyle='none', label=f'{loss}, published')
+            axes.plot(
+                x, y, 'o', color=LOSS_COLOURS[loss], fillstyle='none', label=f'{loss}, published'
+            )
         tidy(axes, f'Table 11, AdamW: {NAMES[i]}', 'batch size', '', (16, 64, 256, 1024))
     return drawn
