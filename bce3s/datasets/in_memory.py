@@ -105,7 +105,9 @@ class InMemoryLongTailed(Dataset):
         if keep_classes is not None:
             check_keep_classes(keep_classes, len(self.classes))
             self.classes = tuple(self.classes[k] for k in keep_classes)
-        for name, number in dict(test_per_class=test_per_class, val_per_class=val_per_class).items():
+        for name, number in dict(
+            test_per_class=test_per_class, val_per_class=val_per_class
+        ).items():
             if number is not None:
                 check_number(name, number)
         counts = self._profile(imbalance, imbalance_factor, n_max)  # before anything is read

@@ -78,6 +78,8 @@ class CIFARResNet(BaseModule):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        """(B, in_channels, H, W) -> one feature map (B, out_channels, H / 4s, W / 4s), s the stem's."""
+        """Images (B, in_channels, H, W) -> one feature map (B, out_channels, H / 4, W / 4), or half
+        of that with a stem of stride 2.
+        """
         x = F.relu(self.bn(self.stem(x)), inplace=True)
         return (self.blocks(x),)
