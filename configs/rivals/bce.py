@@ -1,0 +1,12 @@
+"""Binary cross-entropy (BCE), a sigmoid a class: CIFAR-100-LT, factor 100, true ResNet-32.
+
+"BCE vs. CE in Deep Feature Learning" (ICML 2025) and BCE3S (AAAI 2026) without its other branches.
+No figure for this network is published.
+Not measured yet.
+
+    python tools/train.py configs/rivals/bce.py
+"""
+
+_base_ = '../_base_/rivals_r32.py'
+
+model = dict(head=dict(joint=dict(type='BCEJoint')))
