@@ -2,6 +2,7 @@
 :mod:`~bce3s.models.classifier`.
 """
 
+from .etf_classifier import ETFClassifier, RotatedETFClassifier, simplex_etf
 from .head import TripartiteHead
 from .linear_classifier import LinearClassifier
 from .memory_bank import ClassMemoryBank
@@ -10,9 +11,12 @@ from .targets import Targets
 
 __all__ = [
     'ClassMemoryBank',
+    'ETFClassifier',
     'LinearClassifier',
+    'RotatedETFClassifier',
     'SampledClassifier',
     'SampledTripartiteHead',
     'Targets',
     'TripartiteHead',
+    'simplex_etf',
 ]
