@@ -90,7 +90,7 @@ class RotatedETFClassifier(ETFClassifier):
         in_channels: int,
         num_classes: int,
         normalize_feature: bool = True,
-        scale: float = 16.0,
+        scale: float = 30.0,
     ) -> None:
         super().__init__(in_channels, num_classes, normalize_feature, scale)
         rotation = nn.Linear(in_channels, in_channels, bias=False)
