@@ -52,6 +52,7 @@ PLAIN = {
         losses.CEJoint,
         losses.CEUniformity,
         models.LinearClassifier,
+        models.LWSClassifier,
         models.SampledClassifier,
         models.SampledTripartiteHead,
         models.TripartiteHead,
