@@ -43,6 +43,7 @@ PLAIN = {
         augmentation.MixUpOrCutMix,
         augmentation.PairedCutMix,
         augmentation.PairedMixUp,
+        augmentation.PairedPartner,
     ),
     MODELS: (
         losses.BCEContrastive,
@@ -51,6 +52,7 @@ PLAIN = {
         losses.CEContrastive,
         losses.CEJoint,
         losses.CEUniformity,
+        models.H2THead,
         models.LinearClassifier,
         models.LWSClassifier,
         models.SampledClassifier,

@@ -2,14 +2,18 @@
 :mod:`~bce3s.models.classifier`.
 """
 
+from .h2t import H2THead
 from .head import TripartiteHead
 from .linear_classifier import LinearClassifier
 from .memory_bank import ClassMemoryBank
 from .sampled import SampledClassifier, SampledTripartiteHead
 from .targets import Targets
+from .weight_scaling import LWSClassifier
 
 __all__ = [
     'ClassMemoryBank',
+    'H2THead',
+    'LWSClassifier',
     'LinearClassifier',
     'SampledClassifier',
     'SampledTripartiteHead',

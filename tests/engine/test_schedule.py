@@ -305,6 +305,22 @@ def test_stages_that_do_not_fit(finetune_epochs):
         TwoStageHook(finetune_epochs).before_train(make_runner(12))
 
 
+def test_a_new_classifier_is_a_function_of_the_seed():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    classifiers = [LinearClassifier(50, 40) for _ in range(3)]
+    torch.manual_seed(7)
+    for classifier, seed in zip(classifiers, (0, 0, 1), strict=True):
+        schedule._renew(classifier, seed)
+    assert torch.equal(torch.rand(3), expected)  # the draws of the run are not touched
+    same, other = (classifiers[i].state_dict() for i in (1, 2))
+    for name, value in classifiers[0].state_dict().items():
+        assert torch.equal(value, same[name])
+        assert not torch.isclose(value, other[name]).any()
+    assert classifiers[0].weight.std().item() == pytest.approx(50**-0.5, rel=0.1)
+
+
 # ---------------------------------------------------------------------------------------- MaxNorm
 
 
