@@ -276,7 +276,7 @@ def _change_sampler(runner: Runner, sampler: dict) -> None:
     if not isinstance(former, NaturalSampler):
         raise BCE3SError(
             'TwoStageHook: the second stage has a sampler of its own, which takes the place of a '
-            f"sampler of this project, not of {type(former).__name__}: set train_dataloader."
+            f'sampler of this project, not of {type(former).__name__}: set train_dataloader.'
             "batch_sampler.type='GlobalBatchSampler' and sampler.type='NaturalSampler'."
         )
     common = dict(dataset=former.dataset, seed=former.seed)

@@ -3,8 +3,8 @@
 Li et al., Feature Fusion from Head to Tail for Long-Tailed Visual Recognition (AAAI 2024, arXiv
 2306.06963). Second stage: 10 epochs at rate 0.02 with decay 5e-4, images drawn class-balanced,
 partners naturally. Images and partners pass BatchNorm together, in the public code one after the
-other. Published (200 epochs, crop and flip, rate in steps): 39.55 after the first stage, 47.80 after
-the second.
+other. Published (200 epochs, crop and flip, rate in steps): 39.55 after the first stage, 47.80
+after the second.
 Not measured yet.
 
     python tools/train.py configs/rivals/h2t.py

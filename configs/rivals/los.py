@@ -1,9 +1,10 @@
 """LOS, label over-smoothing: CE, then a second stage with labels smoothed by 0.98.
 
-Sun et al. (ICLR 2025, arXiv 2403.00250). 0.98 is meant as PyTorch means it: of 100 classes the
-target of the label's class is 0.0298, that of each other one 0.0098. Natural draws, no class
-counts, 20 epochs, no decay, rate 5e-4 for a batch of 64 (here 1e-3 for 128). Published with
-ResNet-34, whose figures we have not seen in print; none for this network.
+Sun et al., Rethinking Classifier Re-Training in Long-Tailed Recognition: Label Over-Smooth Can
+Balance (ICLR 2025, arXiv 2403.00250). 0.98 is meant as PyTorch means it: of 100 classes the target
+of the label's class is 0.0298, that of each other one 0.0098. Natural draws, no class counts, 20
+epochs, no decay, rate 5e-4 for a batch of 64 (here 1e-3 for 128). Published figures are of other
+networks.
 Not measured yet.
 
     python tools/train.py configs/rivals/los.py
