@@ -13,6 +13,7 @@ from typing import Any
 from bce3s.errors import BCE3SError
 from reproduction.cells import Cell, Column, Drawing, Row, Table
 from reproduction.jobs import ROOT
+from reproduction.published import read_published
 
 FOLDER = ROOT / 'configs' / 'rivals'
 # Second stages on the same first one: that is trained once, and they begin from its last epoch.
@@ -114,6 +115,7 @@ def rivals_table(splits: tuple[Column, ...], harness: Harness | None = None) -> 
             'Adjustments after training choose their one number on a half of the test images and '
             'are measured on the other, both ways; nothing else has seen a test image.',
             'ECE: expected calibration error, percent, 15 bins.',
+            _conditions(),
         ),
     )
 
@@ -138,19 +140,32 @@ def methods() -> dict[str, str]:
 
 
 def _rows(harness: Harness) -> Iterator[Row]:
-    names = methods()
+    names, printed = methods(), {}
+    if (harness.data, harness.factor) == ('cifar100lt', 100):
+        printed = {labels['method']: numbers for labels, numbers in read_published('rivals')}
+
+    def row(cell: Cell, name: str, posthoc: str = '') -> Row:
+        method = cell.key.split('/')[-1] + (f' + {posthoc}' if posthoc else '')
+        return Row(cell, {'method': name}, printed.get(method, {}), posthoc)
+
     for stem, name in names.items():
         config, first = f'configs/rivals/{stem}.py', FIRST_STAGE.get(stem)
         if first is None:
             cell = Cell(_key(harness, stem), config, harness.overrides)
-            yield Row(cell, {'method': name})
+            yield row(cell, name)
             for adjustment, of in POSTHOC.items():
                 if stem in of:
-                    yield Row(cell, {'method': f'{name} + {adjustment}'}, posthoc=adjustment)
+                    yield row(cell, f'{name} + {adjustment}', adjustment)
         else:
             changes = {**harness.overrides, 'train_cfg.max_epochs': SECOND_EPOCHS}
             key, after = _key(harness, f'{first}+{stem}'), _key(harness, first)
-            yield Row(Cell(key, config, changes, after), {'method': f'{names[first]} + {name}'})
+            yield row(Cell(key, config, changes, after), f'{names[first]} + {name}')
+
+
+def _conditions() -> str:
+    """Of what is published, none of it under this harness."""
+    told = [f'{labels["method"]}: {labels["conditions"]}' for labels, _ in read_published('rivals')]
+    return f'Published figures are of other conditions. {"; ".join(told)}.'
 
 
 def _key(harness: Harness, method: str) -> str:
