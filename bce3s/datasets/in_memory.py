@@ -25,6 +25,7 @@ from bce3s.datasets.long_tailed import (
     class_counts,
     new_labels,
     select_subset,
+    training_counts,
 )
 from bce3s.errors import BCE3SError
 
@@ -64,6 +65,10 @@ class InMemoryLongTailed(Dataset):
         keep_classes: indices of the classes to keep, in the order of their new labels 0, 1, ...;
             None keeps all. The number of classes of the model's head must follow.
         test_per_class: keep the first so many test images of each class; None keeps all.
+        hold_out: share of each class's training images, at least one of them, that is no part of
+            the training set but of a validation set, to choose numbers on; 0: none. They are the
+            last ones of the class, in the order in which ``rule`` takes them.
+        validation: with ``train``: the images that are held out, in place of the others.
 
     Attributes:
         images: (N, C, H, W) uint8. In the training set ordered by class.
@@ -95,6 +100,8 @@ class InMemoryLongTailed(Dataset):
         n_max: int | None = None,
         keep_classes: Sequence[int] | None = None,
         test_per_class: int | None = None,
+        hold_out: float = 0.0,
+        validation: bool = False,
     ) -> None:
         self.transform, self._kept = transform, keep_classes
         if keep_classes is not None:
@@ -107,8 +114,17 @@ class InMemoryLongTailed(Dataset):
         if counts is None:
             whole = labels if train else self._read(True)[1]
             counts = np.bincount(whole, minlength=len(self.classes)).tolist()
+        kept_counts, counts = counts, training_counts(counts, hold_out, self.classes)
+        if validation and not hold_out:
+            raise BCE3SError(
+                f'{type(self).__name__} has no validation images: set hold_out to a share of the '
+                'training images, of a config train_dataloader.dataset.hold_out=0.1.'
+            )
         if train:
-            kept = select_subset(labels, counts, rule, self.classes, source, seed)
+            kept = select_subset(labels, kept_counts, rule, self.classes, source, seed)
+            pairs = zip(kept_counts, counts, strict=True)
+            held = np.concatenate([np.arange(n) >= left for n, left in pairs])
+            kept = kept[held == validation]
         elif test_per_class is not None:
             few = [test_per_class] * len(counts)
             kept = np.sort(select_subset(labels, few, 'first_n', self.classes, source))
@@ -121,7 +137,7 @@ class InMemoryLongTailed(Dataset):
         self.labels, self.class_counts = self.targets, counts
         self.metainfo = dict(
             dataset=type(self).__name__,
-            split='train' if train else 'test',
+            split='test' if not train else 'val' if validation else 'train',
             classes=list(self.classes),
             class_counts=counts,
             subset=dict(
@@ -131,6 +147,7 @@ class InMemoryLongTailed(Dataset):
                 n_max=None if imbalance == 'none' else int(n_max or self.default_n_max),
                 keep_classes=None if keep_classes is None else [int(k) for k in keep_classes],
                 test_per_class=test_per_class,
+                hold_out=float(hold_out),
                 size=len(labels),
                 sha256=digest.hexdigest(),
             ),

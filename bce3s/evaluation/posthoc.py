@@ -4,12 +4,12 @@ r"""What can be mended after the training, on the scores alone, with one number 
   :math:`z_j - \tau (\log \pi_j - \overline{\log \pi})` with the training frequencies
   :math:`\pi_j = n_j / \sum_k n_k`. The mean over the classes, which the paper does not have,
   changes no prediction; it keeps the level of the logits, which means something to a sigmoid. The
-  loss of the same name ADDS the prior to the logits, in training alone: one or the other, not both.
-* **The same for a sigmoid a class**: :math:`z_j - \tau (\log \frac{\pi_j}{1 - \pi_j} - \log
-  \frac{1/K}{1 - 1/K})`. A sigmoid trained with BCE tells class j from all others, so that its logit
-  holds the log-ODDS of :math:`\pi_j` (Bal-BCE of LiVT, Xu et al., CVPR 2023, has them in the loss);
-  with :math:`\tau = 1` it becomes that of a class of the size 1 / K, the others keeping their shares
-  among themselves.
+  loss of the same name ADDS the prior to the logits, in training alone: one or the other.
+* **Log-odds adjustment**, the same for a sigmoid a class: :math:`z_j - \tau (\log \frac{\pi_j}
+  {1 - \pi_j} - \log \frac{1/K}{1 - 1/K})`. A sigmoid trained with BCE tells class j from all
+  others, so that its logit holds the log-ODDS of :math:`\pi_j` (Bal-BCE of LiVT, Xu et al., CVPR
+  2023, has them in the loss); with :math:`\tau = 1` it becomes that of a class of the size 1 / K,
+  the others keeping their shares among themselves.
 * **tau-normalisation** (Kang et al., "Decoupling Representation and Classifier", ICLR 2020):
   :math:`(z_j - b_j) (g / \|w_j\|)^\tau + b_j`, where :math:`z_j - b_j = w_j x`. The paper drops the
   bias; here it stays, and the geometric mean g of the norms keeps the scores on its scale. Where
@@ -17,10 +17,10 @@ r"""What can be mended after the training, on the scores alone, with one number 
 * **Temperature** (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017):
   :math:`z_j / T`. No prediction changes, the probabilities do.
 
-Those with a tau take the one with the highest All (mean of per-class accuracies) on a grid, of equals
-the one that changes least; the temperature minimises the negative log likelihood, which is convex
-in 1 / T. Where no other data are there, each half of the images is measured with what the other
-half chose (:func:`~bce3s.evaluation.rejection.halves`).
+Those with a tau take the one with the highest All (mean of per-class accuracies) on a grid, of
+equals the one that changes least; the temperature minimises the negative log likelihood, which is
+convex in 1 / T. Where no other data are there, each half of the images is measured with what the
+other half chose (:func:`~bce3s.evaluation.rejection.halves`).
 """
 
 from __future__ import annotations

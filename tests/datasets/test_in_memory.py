@@ -64,6 +64,7 @@ def test_digits_are_reproducible_and_named_by_their_content():
         n_max=120,
         keep_classes=None,
         test_per_class=None,
+        hold_out=0.0,
         size=405,
         sha256=expected.hexdigest(),
     )
@@ -74,7 +75,10 @@ def test_digits_are_reproducible_and_named_by_their_content():
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (dict(split='val'), "DigitsLT: split is 'val'; use 'train' or 'test'"),
+        (dict(split='valid'), "DigitsLT: split is 'valid'; use 'train', 'val' or 'test'"),
+        (dict(split='val'), 'DigitsLT has no validation images: set hold_out'),
+        (dict(hold_out=1), r'hold_out is 1: it is a share of the images, in \[0, 1\)'),
+        (dict(imbalance_factor=120, hold_out=0.1), r'class 8 \(8\) has 1 training image, of which'),
         (dict(imbalance_factor=0.5), 'imbalance_factor is 0.5'),
         (dict(imbalance_factor=121), r'class 9 \(9\) would have no training image'),
         (dict(n_max=126), r"class 8 \(8\) has 124 images in scikit-learn's digits, 126 are needed"),
@@ -92,6 +96,25 @@ def test_digits_are_reproducible_and_named_by_their_content():
 def test_bad_arguments(arguments, sentence):
     with pytest.raises(BCE3SError, match=sentence):
         DigitsLT(**{'imbalance_factor': 1, **arguments})
+
+
+@pytest.mark.parametrize('rule', ['first_n', 'ldam'])
+def test_held_out_images_are_the_last_of_each_class_and_no_part_of_the_training_set(rule):
+    whole = DigitsLT(rule=rule)
+    train, val, test = (
+        DigitsLT(split, rule=rule, hold_out=0.1) for split in ('train', 'val', 'test')
+    )
+    counts = [max(1, round(n / 10)) for n in whole.class_counts]
+    assert counts == [12, 9, 6, 4, 3, 2, 2, 1, 1, 1]
+    assert torch.bincount(val.labels).tolist() == counts
+    for part in (train, val, test):
+        assert part.class_counts == torch.bincount(train.labels).tolist()
+    for k in range(10):
+        parts = [part.images[part.labels == k] for part in (train, val)]
+        assert torch.equal(torch.cat(parts), whole.images[whole.labels == k])
+    assert [part.metainfo['split'] for part in (train, val, test)] == ['train', 'val', 'test']
+    assert val.metainfo['subset']['hold_out'] == 0.1
+    assert torch.equal(test.images, DigitsLT('test').images)
 
 
 # ---- whole, some classes, fewer test images
