@@ -26,7 +26,8 @@ FIRST_STAGE = {
 SECOND_EPOCHS = 10
 # What posthoc.json has of a run besides the run as trained, of which first stages it is shown.
 POSTHOC = {
-    'Logit adjustment': ('ce', 'bce'),
+    'Logit adjustment, tau 1': ('ce',),
+    'Log-odds adjustment, tau 1': ('bce',),
     'tau-normalisation': ('ce',),
     'Nearest class mean, cosine': ('ce',),
 }
