@@ -37,7 +37,8 @@ class Column:
     Args:
         name: its heading.
         measure: where a run has it: ``report.all`` (of ``report.json``), ``test.accuracy`` or
-            ``train.nc1`` (of ``measures.json``).
+            ``train.nc1`` (of ``measures.json``), ``contrastive.share`` (of ``report.json``, the
+            last epoch).
         digits: decimals shown.
         better: ``'higher'`` or ``'lower'`` where the paper compares CE and BCE by it.
         loss: of the rows that it is defined for; None: of all.

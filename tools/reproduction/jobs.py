@@ -153,7 +153,7 @@ class Job:
         """
         source, name = measure.split('.', 1)
         row = self._row(source, selection)
-        return (row if source == 'report' else row.get(source) or {}).get(name)
+        return (row if source in ('report', 'contrastive') else row.get(source) or {}).get(name)
 
     def epoch_of(self, measure: str, selection: str) -> int | None:
         """The epoch that ``value`` is of."""
@@ -165,6 +165,8 @@ class Job:
         if source == 'report':
             entries = selections(self.report) if self.report else []
             return next((entry for entry in entries if label(entry) == selection), {})
+        if source == 'contrastive':
+            return (self.report.get('contrastive') or [{}])[-1] if selection == LAST else {}
         if selection == LAST:
             return self.epochs[-1] if self.epochs else {}
         rows = [row for row in self.epochs if row.get('test') and row['epoch'] > 0]

@@ -10,6 +10,7 @@ from typing import Any
 from bce3s.errors import BCE3SError
 from reproduction.cells import BEST, BEST_TTA, LAST, Cell, Column, Drawing, Row, Table
 from reproduction.published import read_published
+from reproduction.remedies import remedies_table
 
 BCE3S = 'BCE3S (AAAI 2026, arXiv 2511.14097)'
 ICML = 'BCE vs. CE in Deep Feature Learning (ICML 2025)'
@@ -425,6 +426,7 @@ def _all() -> list[Table]:
         _biases('fig7', 'Figure 7 (numbers: Table 11)', 'by batch size', batches, 'batch size'),
         _gamma('gamma', 'cifar100_r18', 'CIFAR-100, ResNet-18', ACCURACIES[:1]),
         _gamma('gamma-lt', 'cifar100lt_if100_r32', 'CIFAR-100-LT, ResNet-32', SPLITS),
+        remedies_table(SPLITS),
     ]
 
 
