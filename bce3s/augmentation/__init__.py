@@ -2,7 +2,7 @@
 
 from .auto_augment import BatchAutoAugment
 from .color import BatchColorJitter, BatchGrayscale
-from .mixing import MixUpOrCutMix, PairedCutMix, PairedMixUp
+from .mixing import MixUpOrCutMix, PairedCutMix, PairedMixUp, PairedPartner
 from .rand_augment import BatchRandAugment
 from .spatial import BatchCutout, BatchFlip, BatchPadCrop
 
@@ -17,4 +17,5 @@ __all__ = [
     'MixUpOrCutMix',
     'PairedCutMix',
     'PairedMixUp',
+    'PairedPartner',
 ]

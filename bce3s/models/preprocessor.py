@@ -26,8 +26,9 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
     and one view per entry of ``mix``; and one :class:`Targets`. With ``mix`` the loader must pair
     every batch with a partner batch (``PairedBatchSampler``). With ``batch_mix`` the only view is
     the batch mixed with itself in reverse order (the global batch, where several ranks share it).
-    Images are augmented once, before mixing. While the classifier alone is fine-tuned nothing is
-    mixed or smoothed, and the origin is the only view; in evaluation images are only normalised.
+    Images are augmented once, before mixing. While the classifier alone is fine-tuned there are the
+    origin and the views of ``finetune_mix``, and nothing is smoothed; in evaluation images are only
+    normalised.
 
     Args:
         mean, std: per channel, in units of [0, 1]; three of them make three channels of a grey one.
@@ -36,6 +37,8 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         mix: configs of :class:`PairedMixUp` / :class:`PairedCutMix`.
         mix_alpha: of ``lambda ~ Beta(alpha, alpha)``, drawn once a batch for all of ``mix``.
         batch_mix: config of :class:`MixUpOrCutMix`, or None; not together with ``mix``.
+        finetune_mix: what takes the place of ``mix`` and ``batch_mix`` while the classifier alone
+            is fine-tuned.
         label_smoothing: s in [0, 1): each target is ``(1 - s) onehot + s / K``, before mixing.
         pad: black pixels on each side, before anything else, in evaluation too.
         batch_augments: mmpretrain's classifier passes it; must be None.
@@ -49,6 +52,7 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         mix: Sequence[dict] = (),
         mix_alpha: float = 1.0,
         batch_mix: dict | None = None,
+        finetune_mix: Sequence[dict] = (),
         label_smoothing: float = 0.0,
         pad: int = 0,
         batch_augments: None = None,
@@ -73,6 +77,7 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', 255 * torch.tensor(std).view(-1, 1, 1), False)
         self.augment = [TRANSFORMS.build(dict(cfg)) for cfg in augment]
         self.mix = [BATCH_AUGMENTS.build(dict(cfg)) for cfg in mix]
+        self.finetune_mix = [BATCH_AUGMENTS.build(dict(cfg)) for cfg in finetune_mix]
         self.mix_alpha = mix_alpha
         self.batch_mix = BATCH_AUGMENTS.build(dict(batch_mix)) if batch_mix else None
         self.label_smoothing, self.pad = label_smoothing, pad
@@ -83,7 +88,7 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
     @property
     def paired(self) -> bool:
         """Whether a training batch must hold a partner for each sample, in its second half."""
-        return bool(self.mix)
+        return bool(self.mix or self.finetune_mix)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """``dict(inputs, data_samples)`` of a loader -> the same keys for the model.
@@ -100,7 +105,7 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         if not training:
             return dict(inputs=self.normalize(images), data_samples=samples)
         labels, size = samples['labels'], len(images) // (2 if self.paired else 1)
-        mixing = self.paired and not self.finetuning
+        mixing = bool(self._mixes)
         if not mixing:
             images = images[:size]
         share = Share.of(labels[:size], self.sizes)
@@ -143,11 +148,15 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
             images = op(images, columns)
         return images
 
+    @property
+    def _mixes(self) -> list:
+        return self.finetune_mix if self.finetuning else self.mix
+
     def _mix(self, images: Tensor, size: int) -> tuple[Tensor, tuple[str, ...], Tensor]:
         rng = self.clock.numpy('mixing')
         lam = rng.beta(self.mix_alpha, self.mix_alpha)
         views, names, lams = [images[:size]], ['origin'], [1.0]
-        for mix in self.mix:
+        for mix in self._mixes:
             view, own = mix(images[:size], images[size:], lam, rng)
             views.append(view)
             names.append(mix.name)

@@ -64,6 +64,15 @@ REMEDIES = {
     'train_cfg.val_interval': 10,
     'model.data_preprocessor.augment': LONG_TAILED['model.data_preprocessor.augment'],
 }
+RIVALS = {
+    'model.backbone.depth': 8,
+    'model.backbone.stem_stride': 2,
+    'train_dataloader.dataset.verify': False,
+    'train_cfg.max_epochs': 40,
+    'train_cfg.val_interval': 20,
+    'default_hooks.checkpoint.interval': 5,
+}
+SECOND_STAGE = {'train_cfg.max_epochs': 5, 'train_cfg.finetune_epochs': 5}
 AT_THE_END = {'default_hooks.measures.interval': 1000, 'train_cfg.val_interval': 1000}
 TEN = _both(type='CIFAR100LT', keep_classes=TEN_CLASSES, verify=False)
 
@@ -87,6 +96,8 @@ SMALL = Scale(
         ('cifar100lt/*/ce_joint', LONG_TAILED),
         ('cifar100lt/*/bce_joint', LONG_TAILED),
         ('contrastive/*', REMEDIES),
+        ('rivals/*', RIVALS),
+        ('rivals/*+*', SECOND_STAGE),
     ),
     'Small scale: ResNet-8 with half of its 16, 32, 64 channels in the place of the published '
     'network, few epochs, larger rates. 2,000 training images of MNIST, which also stand for '
