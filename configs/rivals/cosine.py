@@ -1,4 +1,4 @@
-"""Cosine CE: a cosine classifier of scale 30, which is LDAM without its margin.
+"""Cosine CE: a cosine classifier of scale 30, what LDAM is without its margin.
 
 No figure of this recipe was found in a source that could be read.
 Not measured yet.
