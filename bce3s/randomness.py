@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from bce3s.errors import BCE3SError
+
 
 def derived_seed(seed: int, *key: int | str) -> int:
     """A 63-bit seed that depends on nothing but ``seed`` and ``key`` (stream, epoch, step, ...)."""
@@ -27,11 +29,30 @@ def generator(seed: int, *key: int | str) -> torch.Generator:
 
 @dataclass(frozen=True)
 class Clock:
-    """The moment of a training run: its seed, the epoch and the step (iterations), from 0."""
+    """The moment of a training run: its seed, the epoch and the step (iterations), from 0.
+
+    ``epochs`` is the length of the run, its second stage left out; 0: not known, and then nothing
+    may depend on it.
+    """
 
     seed: int = 0
     epoch: int = 0
     step: int = 0
+    epochs: int = 0
+
+    @property
+    def progress(self) -> float:
+        """The share of the run's epochs that are over, in [0, 1) of its first stage.
+
+        Raises:
+            BCE3SError: ``epochs`` is not known.
+        """
+        if self.epochs < 1:
+            raise BCE3SError(
+                'What changes in the course of a run needs its length: give the clock its epochs, '
+                'Clock(seed, epoch, step, epochs).'
+            )
+        return self.epoch / self.epochs
 
     def generator(self, stream: str) -> torch.Generator:
         """The generator of a named stream in this step, the same on every rank."""

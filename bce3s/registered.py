@@ -38,6 +38,7 @@ PLAIN = {
         augmentation.BatchGrayscale,
         augmentation.BatchPadCrop,
         augmentation.BatchRandAugment,
+        augmentation.BatchResizedCrop,
     ),
     BATCH_AUGMENTS: (
         augmentation.MixUpOrCutMix,
@@ -51,6 +52,7 @@ PLAIN = {
         losses.CEContrastive,
         losses.CEJoint,
         losses.CEUniformity,
+        models.GLMCHead,
         models.LinearClassifier,
         models.SampledClassifier,
         models.SampledTripartiteHead,

@@ -183,6 +183,36 @@ def cosine_lr(lr, epoch, epochs):
     return lr * (1 + math.cos(math.pi * (epoch + 1) / epochs)) / 2
 
 
+# ------------------------------------------------------------------------------- rivals
+
+
+def power_weights(counts, p):
+    raw = [n**-p for n in counts]
+    return [w * len(raw) / sum(raw) for w in raw]
+
+
+def simsiam(predictions, projections):
+    """-cos(p_1, z_2) - cos(p_2, z_1), averaged over samples."""
+    size = len(predictions[0])
+    total = 0.0
+    for i in range(size):
+        total -= cosine(predictions[0][i], projections[1][i]) / size
+        total -= cosine(predictions[1][i], projections[0][i]) / size
+    return total
+
+
+def glmc_joint(logits_a, logits_b, soft, weights, epoch, epochs):
+    """Sum over views, mean over samples, of both classifiers; b's labels times the weights."""
+    alpha, size = 1 - (epoch / epochs) ** 2, len(logits_a[0])
+    total = 0.0
+    for v in range(len(logits_a)):
+        for i in range(size):
+            weighted = [w * t for w, t in zip(weights, soft[v][i], strict=True)]
+            total += alpha * ce_row(logits_a[v][i], soft[v][i]) / size
+            total += (1 - alpha) * ce_row(logits_b[v][i], weighted) / size
+    return total
+
+
 # ------------------------------------------------------------------------------- gradients
 
 

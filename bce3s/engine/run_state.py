@@ -75,7 +75,8 @@ class RunStateHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
         _reseed(runner.seed, 'step', runner.iter)
         preprocessor = bare_model(runner).data_preprocessor
-        preprocessor.clock = Clock(runner.seed, runner.epoch, runner.iter)
+        epochs = runner.max_epochs - getattr(runner.train_loop, 'finetune_epochs', 0)
+        preprocessor.clock = Clock(runner.seed, runner.epoch, runner.iter, epochs)
         if get_world_size() > 1:
             sizes = getattr(runner.train_dataloader.batch_sampler, 'sizes', None)
             preprocessor.sizes = sizes and sizes(batch_idx)

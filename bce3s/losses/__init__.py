@@ -15,6 +15,7 @@ from .functional import (
     soft_cross_entropy,
     soft_labels,
 )
+from .glmc import power_weights, simsiam
 from .joint import BCEJoint, CEJoint
 from .resampling import resample_classes, sample_classes
 from .uniformity import BCEUniformity, CEUniformity
@@ -31,8 +32,10 @@ __all__ = [
     'ce_uniformity',
     'class_balanced_weights',
     'multilabel_bce',
+    'power_weights',
     'resample_classes',
     'sample_classes',
+    'simsiam',
     'soft_cross_entropy',
     'soft_labels',
 ]

@@ -2,6 +2,7 @@
 :mod:`~bce3s.models.classifier`.
 """
 
+from .glmc import GLMCHead
 from .head import TripartiteHead
 from .linear_classifier import LinearClassifier
 from .memory_bank import ClassMemoryBank
@@ -10,6 +11,7 @@ from .targets import Targets
 
 __all__ = [
     'ClassMemoryBank',
+    'GLMCHead',
     'LinearClassifier',
     'SampledClassifier',
     'SampledTripartiteHead',

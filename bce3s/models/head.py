@@ -214,7 +214,7 @@ class TripartiteHead(nn.Module):
         features = self.classifier.in_features
         if feats.dim() != 2 or feats.shape[1] != features:
             raise BCE3SError(
-                f'TripartiteHead takes features (B, {features}), but the backbone gives '
+                f'{type(self).__name__} takes features (B, {features}), but the backbone gives '
                 f'{tuple(feats.shape)}: pool them with model.neck=dict(type='
                 "'GlobalAveragePooling'), or inside the backbone (out_type='avg_featmap'; of timm "
                 'global_pool and num_classes=0), and set model.head.in_channels to their number.'

@@ -51,6 +51,15 @@ HEADS = {
         classifier=dict(type='LinearClassifier', normalize_feature=True, scale=4.0),
     ),
 }
+GLMC = dict(
+    mixup=dict(mix=dict(type='PairedMixUp')),
+    cutmix=dict(mix=dict(type='PairedCutMix', correct_lambda=False)),
+)
+RIVALS = {
+    'GLMC': (dict(type='GLMCHead', projection_dim=16), GLMC),
+}
+HEADS |= {name: head for name, (head, _) in RIVALS.items()}
+VIEWS = {name: dict(views=views) for name, (_, views) in RIVALS.items()}
 
 
 def make_data():
@@ -63,7 +72,7 @@ def make_data():
 
 
 def paired(variant):
-    return variant not in ('CE', 'mixed')
+    return variant not in ('CE', 'mixed') and 'simclr' not in str(VIEWS.get(variant))
 
 
 def make_model(variant, head=None, **options):
@@ -72,6 +81,7 @@ def make_model(variant, head=None, **options):
     views = MIX if paired(variant) else {}
     if variant == 'mixed':
         views = dict(batch_mix=dict(type='MixUpOrCutMix', prob=1.0), label_smoothing=0.1)
+    views = VIEWS.get(variant, views)
     with DefaultScope.overwrite_default_scope('bce3s'):
         model = LongTailedClassifier(
             backbone=dict(type='CIFARResNet', depth=8, in_channels=1),
@@ -79,9 +89,8 @@ def make_model(variant, head=None, **options):
             head=dict(
                 num_classes=K + more,
                 in_channels=64,
-                projection_dim=16,
                 beta=0.9,
-                **dict(type='TripartiteHead') | HEADS[variant] | (head or {}),
+                **dict(type='TripartiteHead', projection_dim=16) | HEADS[variant] | (head or {}),
             ),
             data_preprocessor=dict(
                 type='LongTailedPreprocessor',
@@ -134,7 +143,7 @@ def train(model, variant, optim=None, epochs=range(EPOCHS)):
         network.train()
         model.backbone.eval()
         for step, indices in enumerate(batches, epoch * len(batches)):
-            model.data_preprocessor.clock = Clock(1, epoch, step)
+            model.data_preprocessor.clock = Clock(1, epoch, step, EPOCHS)
             samples = dict(labels=data.labels[indices], indices=torch.tensor(indices))
             batch = dict(inputs=data.images[indices], data_samples=samples)
             log = network.train_step(batch, optim)

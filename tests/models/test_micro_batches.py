@@ -37,6 +37,7 @@ def whole(variant):
 
 ALL = [(variant, parts) for variant in HEADS for parts in (2, 3, 4)]
 FAST = [('bce3s', 4), ('two stages', 3), ('sampled', 3), ('CE TSL', 2), ('decay', 3), ('mixed', 4)]
+FAST += [('GLMC', 3)]
 
 
 @pytest.mark.parametrize(

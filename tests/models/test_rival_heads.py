@@ -1,0 +1,123 @@
+"""The heads of rivals: what they compute against loops, and that runs are divisible."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from functools import partial
+
+import exact_runs
+import numpy as np
+import oracles
+import pytest
+import torch
+
+from bce3s.errors import BCE3SError
+from bce3s.models import GLMCHead, Targets
+from bce3s.models.share import Share
+from bce3s.randomness import Clock
+
+K, B, D = 6, 4, 8
+LABELS, PARTNERS = [1, 4, 1, 0], [3, 4, 5, 1]
+COUNTS = [400, 90, 30, 12, 5, 1]
+close = partial(np.testing.assert_allclose, rtol=1e-9)
+
+
+def feats(rows, seed=1):
+    gen = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, D, generator=gen, dtype=torch.float64)
+
+
+def make_targets(views, lam, partners=None, clock=Clock(0, 3, 30, 10)):  # noqa: B008
+    labels = torch.tensor(LABELS)
+    partners = None if partners is None else torch.tensor(partners)
+    lam = torch.tensor(lam, dtype=torch.float64)
+    return Targets(labels, tuple(views), lam, partners, labels, Share((B,)), clock)
+
+
+def build(kind, **options):
+    torch.manual_seed(0)
+    head = kind(K, D, **options).double()
+    head.set_class_counts(COUNTS)
+    return head
+
+
+def numbers(tensor):
+    return tensor.detach().numpy()
+
+
+# ------------------------------------------------------------------------------- GLMC
+
+
+def glmc_targets(**changes):
+    return replace(make_targets(('mixup', 'cutmix'), (0.3, 0.6), PARTNERS), **changes)
+
+
+@pytest.mark.parametrize('epoch', [0, 7])
+def test_glmc(epoch):
+    head = build(GLMCHead, p=0.7, gamma=3.0, projection_dim=5)
+    x, targets = feats(2 * B), glmc_targets(clock=Clock(0, epoch, 1, 10))
+    losses = head.loss(x, targets)
+    assert list(losses) == ['loss_joint', 'loss_similarity']
+    a, b = (numbers(c(x)).reshape(2, B, K) for c in (head.natural_classifier, head.classifier))
+    soft = oracles.soft_labels(LABELS, PARTNERS, (0.3, 0.6), K)
+    weights = oracles.power_weights(COUNTS, 0.7)
+    close(numbers(losses['loss_joint']), oracles.glmc_joint(a, b, soft, weights, epoch, 10))
+    z = head.projector(x)
+    pairs = [numbers(rows).reshape(2, B, 5) for rows in (head.predictor(z), z)]
+    close(numbers(losses['loss_similarity']), 3 * oracles.simsiam(*pairs))
+    close(numbers(head(x)), b.reshape(2 * B, K))  # b predicts
+    assert not torch.equal(head.natural_classifier.weight, head.classifier.weight)
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in head.parameters())  # what DDP needs
+    head.finetune()
+    assert {n for n, p in head.named_parameters() if p.requires_grad} == {
+        'classifier.weight',
+        'classifier.bias',
+    }
+    assert list(head.loss(x[:B], make_targets(['origin'], [1.0]))) == ['loss_joint']
+
+
+def test_glmc_says_what_it_misses():
+    with pytest.raises(BCE3SError, match='compares two views'):
+        build(GLMCHead).loss(feats(B), make_targets(['origin'], [1.0]))
+    with pytest.raises(BCE3SError, match='needs its length'):
+        build(GLMCHead).loss(feats(2 * B), glmc_targets(clock=Clock()))
+
+
+# ------------------------------------------------------------------------------- divisible runs
+
+
+def whole_runs(variants):
+    runs = {}
+    for variant in variants:
+        model = exact_runs.make_model(variant)
+        runs[variant] = dict(losses=exact_runs.train(model, variant), state=model.state_dict())
+    return runs
+
+
+def test_two_ranks_take_the_steps_of_one(tmp_path):
+    variants = tuple(exact_runs.RIVALS)
+    whole = whole_runs(variants)
+    first, second = exact_runs.on_ranks(2, partial(whole_runs, variants), tmp_path)
+    for variant in variants:
+        expected, a, b = whole[variant], first[variant], second[variant]
+        exact_runs.same_losses(expected['losses'], a['losses'], b['losses'])
+        exact_runs.same_state(expected['state'], a['state'])
+        assert all(torch.equal(v, b['state'][k]) for k, v in a['state'].items())
+
+
+@pytest.mark.parametrize('variant', exact_runs.RIVALS)
+def test_what_was_saved_goes_on_as_if_it_had_not_stopped(variant):
+    straight = exact_runs.make_model(variant)
+    optim = exact_runs.optimizer(straight, variant)
+    exact_runs.train(straight, variant, optim, range(1))
+    resumed = exact_runs.make_model(variant)
+    resumed.load_state_dict(straight.state_dict())
+    again = exact_runs.optimizer(resumed, variant)
+    again.load_state_dict(copy.deepcopy(optim.state_dict()))
+    losses = [
+        exact_runs.train(m, variant, o, range(1, 2))
+        for m, o in ((straight, optim), (resumed, again))
+    ]
+    assert losses[0] == losses[1]
