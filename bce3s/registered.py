@@ -54,6 +54,7 @@ PLAIN = {
         losses.CEUniformity,
         models.GLMCHead,
         models.LinearClassifier,
+        models.ProCoHead,
         models.SampledClassifier,
         models.SampledTripartiteHead,
         models.TripartiteHead,

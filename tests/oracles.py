@@ -213,6 +213,45 @@ def glmc_joint(logits_a, logits_b, soft, weights, epoch, epochs):
     return total
 
 
+def log_bessel(x, nu):
+    """log(I_nu(x) / x^nu) by the power series sum_m (x/2)^(2m) / (m! Gamma(m + nu + 1)) / 2^nu."""
+    terms = [-math.lgamma(nu + 1)]
+    for m in range(1, 2000):
+        log_x = math.log(x / 2) if x > 0 else -math.inf
+        terms.append(2 * m * log_x - math.lgamma(m + 1) - math.lgamma(m + nu + 1))
+    top = max(terms)
+    return top + math.log(sum(math.exp(term - top) for term in terms)) - nu * math.log(2)
+
+
+def vmf_logits(features, means, tau):
+    """log C(kappa_k) - log C(|kappa_k mu_k + f / tau|), C(x) = c x^nu / I_nu(x)."""
+    dim = len(means[0])
+    nu, result = dim / 2 - 1, []
+    for f in features:
+        result.append([])
+        for mean in means:
+            length = math.sqrt(sum(m * m for m in mean))
+            kappa = min(1e5, dim * length / (1 - length**2))
+            shifted = [kappa * m / length + v / tau for m, v in zip(mean, f, strict=True)]
+            moved = math.sqrt(sum(v * v for v in shifted))
+            result[-1].append(log_bessel(moved, nu) - log_bessel(kappa, nu))
+    return result
+
+
+def class_means(epochs, dim, unseen):
+    """Of the features of this epoch and the one before, class by class; ``epochs`` is a list of
+    lists of (class, feature)."""
+    means = []
+    for k in range(len(unseen)):
+        kept = [[f for y, f in epoch if y == k] for epoch in epochs]
+        earlier = [features for features in kept[:-1] if features]
+        used = kept[-1] + (earlier[-1] if earlier else [])
+        means.append(
+            [sum(f[d] for f in used) / len(used) for d in range(dim)] if used else unseen[k]
+        )
+    return means
+
+
 # ------------------------------------------------------------------------------- gradients
 
 

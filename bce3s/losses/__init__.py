@@ -19,6 +19,7 @@ from .glmc import power_weights, simsiam
 from .joint import BCEJoint, CEJoint
 from .resampling import resample_classes, sample_classes
 from .uniformity import BCEUniformity, CEUniformity
+from .vmf import concentration, log_bessel, vmf_logits
 
 __all__ = [
     'BCEContrastive',
@@ -31,6 +32,8 @@ __all__ = [
     'bce_uniformity',
     'ce_uniformity',
     'class_balanced_weights',
+    'concentration',
+    'log_bessel',
     'multilabel_bce',
     'power_weights',
     'resample_classes',
@@ -38,4 +41,5 @@ __all__ = [
     'simsiam',
     'soft_cross_entropy',
     'soft_labels',
+    'vmf_logits',
 ]

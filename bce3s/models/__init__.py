@@ -6,6 +6,7 @@ from .glmc import GLMCHead
 from .head import TripartiteHead
 from .linear_classifier import LinearClassifier
 from .memory_bank import ClassMemoryBank
+from .proco import ProCoHead
 from .sampled import SampledClassifier, SampledTripartiteHead
 from .targets import Targets
 
@@ -13,6 +14,7 @@ __all__ = [
     'ClassMemoryBank',
     'GLMCHead',
     'LinearClassifier',
+    'ProCoHead',
     'SampledClassifier',
     'SampledTripartiteHead',
     'Targets',

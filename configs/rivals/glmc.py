@@ -37,6 +37,6 @@ model = dict(
         in_channels=64,
         p=1.2,
         gamma=4.0,
-        classifier=dict(type='LinearClassifier', normalize_weight=False, init='kaiming_uniform'),
+        classifier=dict(type='LinearClassifier', normalize_weight=False),
     ),
 )

@@ -55,9 +55,16 @@ GLMC = dict(
     mixup=dict(mix=dict(type='PairedMixUp')),
     cutmix=dict(mix=dict(type='PairedCutMix', correct_lambda=False)),
 )
+SIMCLR = dict(
+    origin=dict(),
+    first=dict(augment=[dict(type='BatchResizedCrop')]),
+    second=dict(augment=[dict(type='BatchResizedCrop')]),
+)
 RIVALS = {
     'GLMC': (dict(type='GLMCHead', projection_dim=16), GLMC),
+    'ProCo': (dict(type='ProCoHead', joint=dict(type='CEJoint'), hidden=16), SIMCLR),
 }
+WHOLE = ('ProCo',)  # which look at all samples of a batch at once
 HEADS |= {name: head for name, (head, _) in RIVALS.items()}
 VIEWS = {name: dict(views=views) for name, (_, views) in RIVALS.items()}
 
@@ -72,7 +79,7 @@ def make_data():
 
 
 def paired(variant):
-    return variant not in ('CE', 'mixed') and 'simclr' not in str(VIEWS.get(variant))
+    return variant not in ('CE', 'mixed') and 'mix' in str(VIEWS.get(variant, 'mix'))
 
 
 def make_model(variant, head=None, **options):
@@ -142,6 +149,9 @@ def train(model, variant, optim=None, epochs=range(EPOCHS)):
             optim.optimizer.state.clear()
         network.train()
         model.backbone.eval()
+        for module in model.head.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.eval()
         for step, indices in enumerate(batches, epoch * len(batches)):
             model.data_preprocessor.clock = Clock(1, epoch, step, EPOCHS)
             samples = dict(labels=data.labels[indices], indices=torch.tensor(indices))

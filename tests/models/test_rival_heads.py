@@ -11,9 +11,12 @@ import numpy as np
 import oracles
 import pytest
 import torch
+from torch.nn import functional as F
 
 from bce3s.errors import BCE3SError
-from bce3s.models import GLMCHead, Targets
+from bce3s.losses import CEJoint
+from bce3s.models import GLMCHead, ProCoHead, Targets
+from bce3s.models.proco import ClassMeans
 from bce3s.models.share import Share
 from bce3s.randomness import Clock
 
@@ -83,6 +86,61 @@ def test_glmc_says_what_it_misses():
         build(GLMCHead).loss(feats(B), make_targets(['origin'], [1.0]))
     with pytest.raises(BCE3SError, match='needs its length'):
         build(GLMCHead).loss(feats(2 * B), glmc_targets(clock=Clock()))
+
+
+# ------------------------------------------------------------------------------- ProCo
+
+
+def simclr_targets(**changes):
+    return replace(make_targets(('origin', 'first', 'second'), (1, 1, 1)), **changes)
+
+
+def test_class_means_are_of_this_epoch_and_the_one_before():
+    torch.manual_seed(0)
+    means, epochs = ClassMeans(4, 3).double(), []
+    gen = torch.Generator().manual_seed(1)
+    for epoch, batches in enumerate([[[1, 0, 1]], [[2, 1], [0]], [[0, 1, 1]], [[0]]]):
+        epochs.append([])
+        for labels in batches:
+            views = torch.randn(2, len(labels), 3, generator=gen, dtype=torch.float64)
+            means.update(views, torch.tensor(labels), epoch)
+            epochs[-1] += [
+                (y, f) for view in views.tolist() for y, f in zip(labels, view, strict=True)
+            ]
+            again = ClassMeans(4, 3).double()
+            again.load_state_dict(means.state_dict())
+            means = again
+            expected = oracles.class_means(epochs, 3, means.unseen.tolist())
+            close(means().numpy(), expected)
+    assert means.unseen.norm(dim=1).tolist() == pytest.approx([0.9] * 4)
+
+
+def test_proco():
+    head = build(ProCoHead, joint=CEJoint(), tau=0.5, weight=0.3, hidden=7, projection_dim=5)
+    x, targets, bins = feats(3 * B), simclr_targets(clock=Clock(0, 0, 0, 10)), []
+    for step in range(2):  # the statistics go on, BatchNorm sees the batch alone
+        x = feats(3 * B, seed=step)
+        losses = head.loss(x, targets)
+        f = F.normalize(head.projector(x), dim=1).reshape(3, B, 5)
+        bins += [(y, row) for v in (1, 2) for y, row in zip(LABELS, f[v].tolist(), strict=True)]
+        means = oracles.class_means([bins], 5, head.means.unseen.tolist())
+        g = [oracles.vmf_logits(f[v].tolist(), means, 0.5) for v in (1, 2)]
+        soft = oracles.soft_labels(LABELS, None, (1, 1), K)
+        z = numbers(head.classifier(x[:B]))[None]
+        assert list(losses) == ['loss_joint', 'loss_contrastive']
+        close(numbers(losses['loss_joint']), oracles.joint(oracles.ce_row, z, soft[:1]))
+        expected = 0.3 * oracles.joint(oracles.ce_row, g, soft)
+        close(numbers(losses['loss_contrastive']), expected, rtol=1e-6)
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in head.parameters())
+
+
+@pytest.mark.parametrize('kind', [partial(ProCoHead, joint=CEJoint())])
+def test_what_compares_whole_batches_says_so(kind):
+    with pytest.raises(BCE3SError, match='cannot go through the network in parts'):
+        build(kind).loss(feats(3 * B), simclr_targets(part=(0, 2)))
+    with pytest.raises(BCE3SError, match='needs 2 views'):
+        build(kind).loss(feats(B), make_targets(['origin'], [1.0]))
 
 
 # ------------------------------------------------------------------------------- divisible runs
