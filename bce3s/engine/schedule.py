@@ -239,7 +239,8 @@ class TwoStageHook(CosineLRHook):
             if isinstance(optimizer, LazySGD):
                 optimizer.flush()  # what it owes the rows still has momentum
             optimizer.state.clear()
-            for name in ('contrastive', 'uniformity', 'decay'):  # or the log would repeat them
+            # or the log would repeat them
+            for name in ('contrastive', 'uniformity', 'decay', 'centers'):
                 runner.message_hub.log_scalars.pop(f'train/loss_{name}', None)
             runner.logger.info(f'Second stage: the classifier alone for {counted(stage, "epoch")}.')
         rate = self.lr * batch_scale(runner)

@@ -5,35 +5,64 @@
 :mod:`~bce3s.losses.functional` has each equation as a function, the modules their options.
 """
 
+from .adjusted import BalancedBCE, LogitAdjustedCE
+from .centers import CenterTerms
 from .contrastive import BCEContrastive, CEContrastive
+from .counted import CountedLoss
 from .decay import FeatureDecay
+from .dot_regression import DotRegression
+from .focal import FocalBCE, FocalCE
 from .functional import (
     bce_uniformity,
     ce_uniformity,
     class_balanced_weights,
+    focal_bce,
+    focal_cross_entropy,
+    label_aware_smoothing,
+    label_distribution_margins,
+    log_prior,
     multilabel_bce,
     soft_cross_entropy,
     soft_labels,
 )
 from .glmc import power_weights, simsiam
 from .joint import BCEJoint, CEJoint
+from .ldam import LDAM
 from .resampling import resample_classes, sample_classes
+from .reweighting import BatchBalancedWeights, EffectiveNumberWeights
+from .smoothing import LabelAwareSmoothingCE
 from .uniformity import BCEUniformity, CEUniformity
 from .vmf import concentration, log_bessel, vmf_logits
 
 __all__ = [
+    'LDAM',
     'BCEContrastive',
     'BCEJoint',
     'BCEUniformity',
+    'BalancedBCE',
+    'BatchBalancedWeights',
     'CEContrastive',
     'CEJoint',
     'CEUniformity',
+    'CenterTerms',
+    'CountedLoss',
+    'DotRegression',
+    'EffectiveNumberWeights',
     'FeatureDecay',
+    'FocalBCE',
+    'FocalCE',
+    'LabelAwareSmoothingCE',
+    'LogitAdjustedCE',
     'bce_uniformity',
     'ce_uniformity',
     'class_balanced_weights',
     'concentration',
+    'focal_bce',
+    'focal_cross_entropy',
+    'label_aware_smoothing',
+    'label_distribution_margins',
     'log_bessel',
+    'log_prior',
     'multilabel_bce',
     'power_weights',
     'resample_classes',

@@ -87,6 +87,46 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, classes: Tensor | None =
     return -(targets * logits.log_softmax(-1)).sum(-1)
 
 
+def focal_cross_entropy(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
+    """``-sum_j t_j (1 - p_j)^gamma log p_j``, p = softmax(z).
+
+    Lin et al., Focal Loss for Dense Object Detection (ICCV 2017, arXiv 1708.02002), Eq. 4, with a
+    softmax as in the long-tailed literature.
+
+    Args:
+        logits: z (..., K).
+        targets: t (..., K) in [0, 1].
+        gamma: >= 0; 0 is :func:`soft_cross_entropy`.
+
+    Returns:
+        (...): one value a row.
+
+    >>> focal_cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]), 1.0)
+    tensor([0.3466])
+    """
+    logs = logits.log_softmax(-1)
+    return -(targets * _power(-torch.expm1(logs), gamma) * logs).sum(-1)
+
+
+def focal_bce(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
+    """``sum_j t_j (1 - p_j)^gamma softplus(-z_j) + (1 - t_j) p_j^gamma softplus(z_j)``, p =
+    sigmoid(z).
+
+    As :func:`focal_cross_entropy`, with the paper's own sigmoids, and without its factor alpha.
+
+    >>> focal_bce(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]), 1.0)
+    tensor([0.6931])
+    """
+    positive = -targets * _power((-logits).sigmoid(), gamma) * F.logsigmoid(logits)
+    negative = -(1 - targets) * _power(logits.sigmoid(), gamma) * F.logsigmoid(-logits)
+    return (positive + negative).sum(-1)
+
+
+def _power(x: Tensor, gamma: float) -> Tensor:
+    """``x^gamma``; of a gamma below 1 the slope at x = 0, which is infinite, is that of 1e-12."""
+    return x.clamp(min=1e-12) ** gamma if 0 < gamma < 1 else x**gamma
+
+
 def bce_uniformity(weight: Tensor) -> Tensor:
     """``1/K sum_k sum_{j != k} softplus(w_k . w_j)``, w_k of unit length.
 
@@ -138,14 +178,77 @@ def class_balanced_weights(counts: Sequence[int] | Tensor, beta: float) -> Tenso
     """
     if not 0 <= beta < 1:
         raise BCE3SError(f'class_balanced_weights: beta must be in [0, 1), not {beta}.')
-    counts = torch.as_tensor(counts).double()
-    if (counts < 1).any():
-        empty = (counts < 1).nonzero()[0].item()
-        raise BCE3SError(
-            f'class_balanced_weights: class {empty} has no training sample, so its weight is '
-            'infinite; remove the class or give it a sample.'
-        )
+    counts = _counts(counts, 'class_balanced_weights', 'its weight is infinite')
     # expm1: 1 - beta^n loses its digits for beta near 1 and small n.
     effective = -torch.expm1(counts * math.log(beta)) if beta > 0 else torch.ones_like(counts)
     weights = (1 - beta) / effective
     return weights * (len(weights) / weights.sum())
+
+
+def log_prior(counts: Sequence[int] | Tensor) -> Tensor:
+    """``log pi_k``, ``pi_k = n_k / sum_j n_j``.
+
+    Args:
+        counts: n (K,) training samples of each class, at least 1.
+
+    Returns:
+        (K,) float64.
+
+    Raises:
+        BCE3SError: a class without a training sample.
+
+    >>> log_prior([3, 1]).exp()
+    tensor([0.7500, 0.2500], dtype=torch.float64)
+    """
+    counts = _counts(counts, 'log_prior', 'its prior is 0, of which there is no logarithm')
+    return counts.log() - counts.sum().log()
+
+
+def label_distribution_margins(counts: Sequence[int] | Tensor, max_margin: float) -> Tensor:
+    """``m_k = C n_k^{-1/4}`` with C such that the largest is ``max_margin``.
+
+    Cao et al. (LDAM, NeurIPS 2019, arXiv 1906.07413), Eq. 13. Arguments and errors as of
+    :func:`log_prior`.
+
+    >>> label_distribution_margins([16, 1], 0.5)
+    tensor([0.2500, 0.5000], dtype=torch.float64)
+    """
+    counts = _counts(counts, 'label_distribution_margins', 'its margin is infinite')
+    return max_margin * (counts.min() / counts) ** 0.25
+
+
+def label_aware_smoothing(
+    counts: Sequence[int] | Tensor, head: float = 0.4, tail: float = 0.1
+) -> Tensor:
+    """``eps_k = tail + (head - tail) sin(pi/2 (n_k - n_min) / (n_max - n_min))``.
+
+    Zhong et al. (MiSLAS, CVPR 2021, arXiv 2104.00466), the concave form. Counts and errors as of
+    :func:`log_prior`; where all classes are equal, each has ``head``.
+
+    Args:
+        head, tail: eps of the most frequent class and of the rarest, ``0 <= tail <= head < 1``.
+
+    >>> label_aware_smoothing([101, 51, 1], head=0.4, tail=0.1)
+    tensor([0.4000, 0.3121, 0.1000], dtype=torch.float64)
+    """
+    if not 0 <= tail <= head < 1:
+        raise BCE3SError(
+            f'label_aware_smoothing: 0 <= tail <= head < 1 must hold, but head is {head} and tail '
+            f'{tail}.'
+        )
+    counts = _counts(counts, 'label_aware_smoothing', 'nothing is known of its labels')
+    low, high = counts.min(), counts.max()
+    share = (counts - low) / (high - low) if high > low else torch.ones_like(counts)
+    return tail + (head - tail) * torch.sin(math.pi / 2 * share)
+
+
+def _counts(counts: Sequence[int] | Tensor, function: str, otherwise: str) -> Tensor:
+    """(K,) float64, or BCE3SError where a class is empty."""
+    counts = torch.as_tensor(counts).double()
+    if (counts < 1).any():
+        empty = (counts < 1).nonzero()[0].item()
+        raise BCE3SError(
+            f'{function}: class {empty} has no training sample, so {otherwise}; remove the class '
+            'or give it a sample.'
+        )
+    return counts

@@ -2,6 +2,7 @@
 :mod:`~bce3s.models.classifier`.
 """
 
+from .etf_classifier import ETFClassifier, RotatedETFClassifier, simplex_etf
 from .glmc import GLMCHead
 from .head import TripartiteHead
 from .linear_classifier import LinearClassifier
@@ -12,11 +13,14 @@ from .targets import Targets
 
 __all__ = [
     'ClassMemoryBank',
+    'ETFClassifier',
     'GLMCHead',
     'LinearClassifier',
     'ProCoHead',
+    'RotatedETFClassifier',
     'SampledClassifier',
     'SampledTripartiteHead',
     'Targets',
     'TripartiteHead',
+    'simplex_etf',
 ]

@@ -13,7 +13,7 @@ def joint_loss(
     loss: nn.Module, logits: Tensor, soft: Tensor, targets: Targets, weights: Tensor | None = None
 ) -> Tensor:
     """Logits and soft labels (V, B, K) -> scalar, the mean over views and samples of the global
-    batch; ``weights`` (B,) multiply the samples' rows.
+    batch; ``weights`` (B,) or (V, B) multiply the samples' rows.
     """
     if not hasattr(loss, 'rows'):
         return _mixed(loss, logits, targets, weights)
@@ -31,9 +31,9 @@ def _mixed(loss: nn.Module, logits: Tensor, targets: Targets, weights: Tensor | 
     ``lam loss(z, y) + (1 - lam) loss(z, partner)``.
     """
     if weights is not None or targets.label_smoothing:
-        what = 'label_smoothing' if weights is None else 'the second stage'
+        what = 'label_smoothing needs' if weights is None else 'weights of the classes need'
         raise BCE3SError(
-            f'{type(loss).__name__} gives one number a batch, but {what} needs one a sample: '
+            f'{type(loss).__name__} gives one number a batch, but {what} one a sample: '
             'derive it from bce3s.losses.CEJoint and write its rows.'
         )
     values = []

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bce3s.errors import BCE3SError
+from bce3s.losses.centers import CenterTerms
 from bce3s.losses.decay import FeatureDecay
 from bce3s.losses.functional import class_balanced_weights
 from bce3s.models.branches import contrastive_loss, joint_loss
@@ -40,8 +41,13 @@ class TripartiteHead(nn.Module):
         beta: of its weights; see :func:`class_balanced_weights`.
         classifier: :class:`LinearClassifier`, as a module or its config. The contrastive branch
             gets the features as the backbone gives them.
+        reweight: weights of the classes in the joint loss, from the start or from some epoch on:
+            :class:`EffectiveNumberWeights`, :class:`BatchBalancedWeights`, or any module that is
+            called as they are; None: all weigh 1. The second stage has its own (``beta``).
         decay: arguments of :class:`FeatureDecay`, a term of its own, ``loss_decay``, which
             ``weights`` do not touch and the second stage drops; or None.
+        centers: arguments of :class:`CenterTerms`, likewise, ``loss_centers``, of the features of
+            the first view as the backbone gives them; or None.
         projection_dim: D of the projector (Linear d-d, ReLU, Linear d-D) and of the bank.
         projector_norm: whether the projector ends in a BatchNorm without scale and shift; its
             statistics are those of what a process sees at once.
@@ -64,7 +70,9 @@ class TripartiteHead(nn.Module):
         finetune: Loss | None = None,
         beta: float = 0.99999,
         classifier: nn.Module | Mapping | None = None,
+        reweight: Loss | None = None,
         decay: Mapping[str, float] | None = None,
+        centers: Mapping[str, float] | None = None,
         projection_dim: int = 128,
         projector_norm: bool = False,
         bank: Mapping | None = None,
@@ -83,7 +91,10 @@ class TripartiteHead(nn.Module):
         self.classifier = classifier or LinearClassifier(**shape)
         self.joint, self.second_joint = _built(joint), _built(finetune or joint)
         self.contrastive, self.uniformity = _built(contrastive), _built(uniformity)
+        self.reweight = _built(reweight)
         self.decay = None if decay is None else FeatureDecay(**decay)
+        self.centers = None if centers is None else CenterTerms(**shape, **centers)
+        self._check_scale()
         if self.contrastive is not None:
             self.projector = nn.Sequential(
                 nn.Linear(in_channels, in_channels),
@@ -120,7 +131,11 @@ class TripartiteHead(nn.Module):
         if self.finetuning:
             weights = self.class_weights[targets.labels]
             return dict(loss_joint=joint_loss(self.second_joint, logits, soft, targets, weights))
-        losses = dict(joint=joint_loss(self.joint, logits, soft, targets))
+        weights = None
+        if self.reweight is not None:
+            weights = self.reweight(targets.all_labels, self.num_classes, targets.clock)
+            weights = None if weights is None else targets.of_samples(weights.to(logits.dtype))
+        losses = dict(joint=joint_loss(self.joint, logits, soft, targets, weights))
         if self.contrastive is not None:
             projections = targets.per_view(self.projector(feats))  # (V, B, D)
             memory = self.bank.rows(targets.classes)
@@ -139,6 +154,12 @@ class TripartiteHead(nn.Module):
             if targets.last:
                 weight, bias = self.classifier.weight, self.classifier.bias
                 losses['loss_decay'] += self.decay.classifier(weight, bias)
+        if self.centers is not None:
+            origin = targets.per_view(feats)[0]
+            rows = self.centers.rows(origin, targets.labels, targets.all_labels)
+            losses['loss_centers'] = targets.share.mean(rows)
+            if targets.last:
+                losses['loss_centers'] += self.centers.spread()
         return losses
 
     def _look(
@@ -184,13 +205,19 @@ class TripartiteHead(nn.Module):
                 'The second stage weighs the classes by their counts, which the head was not told: '
                 'call head.set_class_counts first (RunStateHook does).'
             )
+        if not any(True for _ in self.classifier.parameters()):
+            raise BCE3SError(
+                'The second stage trains the classifier alone, but '
+                f'{type(self.classifier).__name__} is fixed: leave the second stage out, '
+                'train_cfg.finetune_epochs=0.'
+            )
         self.finetuning = True
         self.requires_grad_(False)
         self.classifier.requires_grad_(True)
 
     def set_class_counts(self, counts: Sequence[int]) -> None:
-        """Tell how many training samples each of the K classes has; losses that have a
-        ``set_class_counts(counts)`` are told, (K,) int64, too.
+        """Tell how many training samples each of the K classes has; whatever module of the head
+        has a ``set_class_counts(counts)`` is told, (K,) int64, too.
         """
         if len(counts) != self.num_classes:
             raise BCE3SError(
@@ -199,15 +226,26 @@ class TripartiteHead(nn.Module):
             )
         self.class_counts.copy_(torch.as_tensor(counts))
         self.class_weights.copy_(class_balanced_weights(self.class_counts, self.beta))
-        for loss in (self.joint, self.contrastive, self.uniformity, self.second_joint):
-            if hasattr(loss, 'set_class_counts'):
-                loss.set_class_counts(self.class_counts)
+        for module in self.modules():
+            if module is not self and hasattr(module, 'set_class_counts'):
+                module.set_class_counts(self.class_counts)
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         """What follows from the counts, which are saved, is derived from them again."""
         super()._load_from_state_dict(*args, **kwargs)
         if self.class_counts.any():
             self.set_class_counts(self.class_counts)
+
+    def _check_scale(self) -> None:
+        """A loss that counts on the scale of the classifier gets that scale."""
+        for name, loss in (('joint', self.joint), ('finetune', self.second_joint)):
+            scale, actual = getattr(loss, 'scale', None), getattr(self.classifier, 'scale', None)
+            if scale is not None and scale != actual:
+                raise BCE3SError(
+                    f'{type(loss).__name__} (model.head.{name}) is made for logits of scale '
+                    f'{scale}, but the classifier has scale {actual}: set model.head.classifier.'
+                    'scale and that of the loss to the same number.'
+                )
 
     def _checked(self, feats: Tensor) -> Tensor:
         """Features (B, d) in the classifier's precision, or BCE3SError."""

@@ -115,6 +115,13 @@ class Targets:
         chosen = slice(first, stop)
         return replace(self, views=self.views[chosen], lam=self.lam[chosen])
 
+    def of_samples(self, values: Tensor) -> Tensor:
+        """Values of the classes (K,) -> (V, B): of a sample's class, mixed like the samples."""
+        own, lam = values[self.labels], self.lam[:, None].to(values.dtype)
+        if self.partners is None:
+            return own.expand(len(lam), -1)
+        return values[self.partners].lerp(own, lam)
+
     def per_view(self, rows: Tensor) -> Tensor:
         """(V * B, ...) as the network returns it -> (V, B, ...)."""
         return rows.unflatten(0, (len(self.views), len(self.labels)))
