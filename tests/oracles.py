@@ -252,6 +252,45 @@ def class_means(epochs, dim, unseen):
     return means
 
 
+def reversed_prior(counts):
+    """Each class has the prior of the one as many places from the other end of their order."""
+    order = sorted(range(len(counts)), key=lambda k: (counts[k], k))
+    priors = [None] * len(counts)
+    for place, k in enumerate(order):
+        priors[k] = counts[order[-1 - place]] / sum(counts)
+    return priors
+
+
+def inverse_softmax_row(z, t, counts, tau):
+    prior, other = [n / sum(counts) for n in counts], reversed_prior(counts)
+    terms = zip(z, prior, other, strict=True)
+    return ce_row([v + math.log(p) - tau * math.log(q) for v, p, q in terms], t)
+
+
+def softmax(z):
+    top = max(z)
+    powers = [math.exp(v - top) for v in z]
+    return [p / sum(powers) for p in powers]
+
+
+def expert_divergence(logits, temperature, mean=None):
+    """mean(T)^2 sum_e KL(softmax(mean / T) || softmax(z_e / T)) of one sample's logits (E, K)."""
+    size = len(temperature)
+    if mean is None:
+        mean = [sum(z[k] for z in logits) / len(logits) for k in range(size)]
+    p = softmax([m / t for m, t in zip(mean, temperature, strict=True)])
+    total = 0.0
+    for z in logits:
+        q = softmax([v / t for v, t in zip(z, temperature, strict=True)])
+        total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    return (sum(temperature) / size) ** 2 * total
+
+
+def class_temperatures(counts, spread):
+    values = [len(counts) * n / sum(counts) * spread + 1 - spread for n in counts]
+    return [v / max(values) for v in values]
+
+
 # ------------------------------------------------------------------------------- gradients
 
 

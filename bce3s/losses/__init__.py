@@ -11,6 +11,7 @@ from .contrastive import BCEContrastive, CEContrastive
 from .counted import CountedLoss
 from .decay import FeatureDecay
 from .dot_regression import DotRegression
+from .experts import InverseSoftmaxCE, class_temperatures, expert_divergence
 from .focal import FocalBCE, FocalCE
 from .functional import (
     bce_uniformity,
@@ -51,12 +52,15 @@ __all__ = [
     'FeatureDecay',
     'FocalBCE',
     'FocalCE',
+    'InverseSoftmaxCE',
     'LabelAwareSmoothingCE',
     'LogitAdjustedCE',
     'bce_uniformity',
     'ce_uniformity',
     'class_balanced_weights',
+    'class_temperatures',
     'concentration',
+    'expert_divergence',
     'focal_bce',
     'focal_cross_entropy',
     'label_aware_smoothing',

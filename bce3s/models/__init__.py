@@ -3,6 +3,7 @@
 """
 
 from .etf_classifier import ETFClassifier, RotatedETFClassifier, simplex_etf
+from .experts import ExpertsClassifier, ExpertsHead
 from .glmc import GLMCHead
 from .head import TripartiteHead
 from .linear_classifier import LinearClassifier
@@ -14,6 +15,8 @@ from .targets import Targets
 __all__ = [
     'ClassMemoryBank',
     'ETFClassifier',
+    'ExpertsClassifier',
+    'ExpertsHead',
     'GLMCHead',
     'LinearClassifier',
     'ProCoHead',

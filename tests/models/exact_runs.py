@@ -63,6 +63,16 @@ SIMCLR = dict(
 RIVALS = {
     'GLMC': (dict(type='GLMCHead', projection_dim=16), GLMC),
     'ProCo': (dict(type='ProCoHead', joint=dict(type='CEJoint'), hidden=16), SIMCLR),
+    'experts': (
+        dict(
+            type='ExpertsHead',
+            joint=dict(type='LDAM', scale=4.0),
+            weights=dict(joint=0.5, diversity=-0.2),
+            reweight=dict(type='EffectiveNumberWeights', beta=0.9, start=0.5),
+            classifier=dict(type='ExpertsClassifier', experts=2, scale=4.0),
+        ),
+        dict(origin=dict()),
+    ),
 }
 WHOLE = ('ProCo',)  # which look at all samples of a batch at once
 HEADS |= {name: head for name, (head, _) in RIVALS.items()}
@@ -83,6 +93,7 @@ def paired(variant):
 
 
 def make_model(variant, head=None, **options):
+    rival = variant in RIVALS
     data, more = make_data(), 50 if 'sampled' in variant else 0  # classes to leave out
     torch.manual_seed(0)
     views = MIX if paired(variant) else {}
@@ -97,7 +108,8 @@ def make_model(variant, head=None, **options):
                 num_classes=K + more,
                 in_channels=64,
                 beta=0.9,
-                **dict(type='TripartiteHead', projection_dim=16) | HEADS[variant] | (head or {}),
+                **({} if rival else dict(projection_dim=16)),
+                **dict(type='TripartiteHead') | HEADS[variant] | (head or {}),
             ),
             data_preprocessor=dict(
                 type='LongTailedPreprocessor',

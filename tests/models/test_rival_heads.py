@@ -14,8 +14,15 @@ import torch
 from torch.nn import functional as F
 
 from bce3s.errors import BCE3SError
-from bce3s.losses import CEJoint
-from bce3s.models import GLMCHead, ProCoHead, Targets
+from bce3s.losses import LDAM, CEJoint, EffectiveNumberWeights, InverseSoftmaxCE, LogitAdjustedCE
+from bce3s.models import (
+    ExpertsClassifier,
+    ExpertsHead,
+    GLMCHead,
+    LinearClassifier,
+    ProCoHead,
+    Targets,
+)
 from bce3s.models.proco import ClassMeans
 from bce3s.models.share import Share
 from bce3s.randomness import Clock
@@ -141,6 +148,102 @@ def test_what_compares_whole_batches_says_so(kind):
         build(kind).loss(feats(3 * B), simclr_targets(part=(0, 2)))
     with pytest.raises(BCE3SError, match='needs 2 views'):
         build(kind).loss(feats(B), make_targets(['origin'], [1.0]))
+
+
+# ------------------------------------------------------------------------------- experts
+
+
+def experts_classifier(**options):
+    torch.manual_seed(1)
+    return ExpertsClassifier(D, K, experts=2, **options)
+
+
+@pytest.mark.parametrize('normalized', [False, True])
+@pytest.mark.parametrize('bias', [False, True])
+def test_the_classifier_of_experts(normalized, bias):
+    """Expert by expert a linear classifier of its part; their mean, as one linear map too."""
+    options = dict(normalize_weight=normalized, normalize_feature=normalized, scale=3.0)
+    classifier, x = experts_classifier(bias=bias, **options).double(), feats(5)
+    each = classifier.each(x)
+    for e in range(2):
+        one = LinearClassifier(D // 2, K, bias=bias, **options).double()
+        own = slice(e * D // 2, (e + 1) * D // 2)
+        with torch.no_grad():
+            one.weight.copy_(classifier.weight[:, own])
+            if bias:
+                one.bias.copy_(classifier.bias)
+        close(numbers(each[e]), numbers(one(x[:, own])))
+    close(numbers(classifier(x)), numbers(each.mean(0)))
+    weight, b = classifier.linear()
+    close(numbers(classifier.embed(x) @ weight.T + b), numbers(classifier(x)))
+    weight, b = classifier.rows(torch.tensor([4, 1]))
+    close(numbers(classifier.scores(x, weight, b)), numbers(classifier(x)[:, [4, 1]]))
+
+
+def test_each_expert_starts_as_a_classifier_of_its_part():
+    torch.manual_seed(0)
+    weights = ExpertsClassifier(3 * 64, 100, normalize_weight=False).weight.std().item()
+    assert weights == pytest.approx(1 / 8, rel=0.05)
+
+
+def test_three_experts_with_three_losses():
+    losses = [CEJoint(), LogitAdjustedCE(tau=1.0), InverseSoftmaxCE(tau=2.0)]
+    classifier = ExpertsClassifier(12, K, scale=5.0)
+    head = ExpertsHead(K, 12, joint=losses, classifier=classifier).double()
+    head.set_class_counts(COUNTS)
+    x = torch.randn(B, 12, dtype=torch.float64)
+    value = head.loss(x, make_targets(['origin'], [1.0]))
+    priors = np.array([1.0, *COUNTS])[1:] / sum(COUNTS)
+    soft = oracles.soft_labels(LABELS, None, [1], K)[0]
+    z = numbers(classifier.each(x))
+    rows = (
+        oracles.ce_row,
+        lambda row, t: oracles.ce_row(list(row + np.log(priors)), t),
+        lambda row, t: oracles.inverse_softmax_row(row, t, COUNTS, 2.0),
+    )
+    expected = sum(row(z[e][i], soft[i]) / B for e, row in enumerate(rows) for i in range(B))
+    assert list(value) == ['loss_joint']
+    close(numbers(value['loss_joint']), expected)
+    close(numbers(head(x)), z.mean(0))  # what predicts
+
+
+@pytest.mark.parametrize('epoch', [2, 8])
+def test_diversity_and_late_weights(epoch):
+    """RIDE: from 80 % of the run on the classes are weighted and have temperatures."""
+    options = dict(scale=4.0)
+    head = build(
+        ExpertsHead,
+        joint=LDAM(scale=4.0),
+        weights=dict(joint=0.5, diversity=-0.2),
+        spread=0.3,
+        reweight=EffectiveNumberWeights(0.9, start=0.8),
+        classifier=experts_classifier(**options),
+    )
+    x, targets = feats(B), make_targets(['origin'], [1.0], clock=Clock(0, epoch, 1, 10))
+    losses = head.loss(x, targets)
+    late = epoch == 8
+    z = numbers(head.classifier.each(x))
+    weights = oracles.class_balanced(COUNTS, 0.9) if late else [1] * K
+    loss = LDAM(scale=4.0, class_counts=COUNTS)
+    expected = 0.0
+    for e in range(2):
+        for i, y in enumerate(LABELS):
+            row = loss(torch.tensor(z[e][i : i + 1]), torch.tensor([y])).item()
+            expected += 0.5 * weights[y] * row / B
+    close(numbers(losses['loss_joint']), expected)
+    temperature = oracles.class_temperatures(COUNTS, 0.3) if late else [1.0] * K
+    each = [oracles.expert_divergence(z[:, i].tolist(), temperature) for i in range(B)]
+    close(numbers(losses['loss_diversity']), -0.2 * sum(each) / B, rtol=1e-6)
+
+
+def test_experts_and_losses_that_do_not_fit():
+    with pytest.raises(BCE3SError, match='3 experts cannot share 8 features'):
+        ExpertsClassifier(D, K, experts=3)
+    with pytest.raises(BCE3SError, match='0 experts'):
+        ExpertsClassifier(D, K, experts=0)
+    for joint in ([], [CEJoint()] * 3):
+        with pytest.raises(BCE3SError, match='losses for 2 experts'):
+            build(ExpertsHead, joint=joint, classifier=experts_classifier())
 
 
 # ------------------------------------------------------------------------------- divisible runs

@@ -13,7 +13,16 @@ from scipy.special import ive
 from torch.nn import functional as F
 
 from bce3s.errors import BCE3SError
-from bce3s.losses import concentration, log_bessel, power_weights, simsiam, vmf_logits
+from bce3s.losses import (
+    InverseSoftmaxCE,
+    class_temperatures,
+    concentration,
+    expert_divergence,
+    log_bessel,
+    power_weights,
+    simsiam,
+    vmf_logits,
+)
 
 close = partial(torch.testing.assert_close, rtol=1e-9, atol=1e-9)
 
@@ -126,3 +135,56 @@ def test_a_feature_against_a_class_that_it_cancels():
     value.sum().backward()
     close(value, tensor([[-math.log(math.sinh(kappa) / kappa)]]))
     assert f.grad.isfinite().all()
+
+
+# ------------------------------------------------------------------------------- experts
+
+
+@pytest.mark.parametrize('soft', [False, True])
+@pytest.mark.parametrize('counts', [[50, 3, 20, 7, 20], [1, 1, 1, 1, 1]])
+def test_inverse_softmax(counts, soft):
+    z = noise(4, 5).requires_grad_()
+    labels = noise(4, 5, seed=1).softmax(1) if soft else torch.tensor([4, 0, 1, 1])
+    rows = labels.tolist() if soft else np.eye(5)[labels].tolist()
+
+    def oracle(x):
+        values = [
+            oracles.inverse_softmax_row(v, t, counts, 1.5) for v, t in zip(x, rows, strict=True)
+        ]
+        return sum(values) / len(values)
+
+    value = InverseSoftmaxCE(tau=1.5, class_counts=counts)(z, labels)
+    value.backward()
+    close(value, tensor(oracle(z.tolist())))
+    expected = oracles.gradient(lambda x: oracle(x.tolist()), z.detach().numpy())
+    torch.testing.assert_close(z.grad, tensor(expected), rtol=1e-6, atol=1e-8)
+
+
+def test_inverse_softmax_refuses():
+    with pytest.raises(BCE3SError, match='tau must be at least 0'):
+        InverseSoftmaxCE(tau=-1)
+    with pytest.raises(BCE3SError, match='class 1 has no training sample'):
+        InverseSoftmaxCE(class_counts=[3, 0])
+    with pytest.raises(BCE3SError, match='needs the class counts'):
+        InverseSoftmaxCE()(noise(1, 3), torch.tensor([0]))
+
+
+@pytest.mark.parametrize('temperature', [[1.0] * 4, [1.0, 0.9, 0.6, 0.5]])
+def test_expert_divergence(temperature):
+    z, warmth = noise(3, 2, 4).requires_grad_(), tensor(temperature)
+    value = expert_divergence(z, warmth)
+    value.sum().backward()
+    mean = z.detach().mean(0).tolist()
+    samples = z.detach().transpose(0, 1).numpy()  # (B, E, K)
+    for i, sample in enumerate(samples):
+        oracle = partial(oracles.expert_divergence, temperature=temperature, mean=mean[i])
+        close(value[i], tensor(oracles.expert_divergence(sample.tolist(), temperature)))
+        expected = oracles.gradient(oracle, sample)  # the mean is held
+        torch.testing.assert_close(z.grad[:, i], tensor(expected), rtol=1e-6, atol=1e-8)
+    assert expert_divergence(z[:1]).abs().max() < 1e-12  # one expert is its own mean
+
+
+@pytest.mark.parametrize('spread', [0, 0.05, 1])
+def test_class_temperatures(spread):
+    counts = [50, 3, 20]
+    close(class_temperatures(counts, spread), tensor(oracles.class_temperatures(counts, spread)))
