@@ -62,6 +62,7 @@ PLAIN = {
         losses.LDAM,
         losses.LabelAwareSmoothingCE,
         losses.LogitAdjustedCE,
+        models.BCLHead,
         models.ETFClassifier,
         models.ExpertsClassifier,
         models.ExpertsHead,

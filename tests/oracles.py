@@ -291,6 +291,20 @@ def class_temperatures(counts, spread):
     return [v / max(values) for v in values]
 
 
+def balanced_contrastive(place, keys, labels, tau):
+    """Of the anchor that is keys[place]: the keys of each class averaged, itself left out."""
+    own = labels[place]
+    scores = [sum(a * b for a, b in zip(keys[place], key, strict=True)) / tau for key in keys]
+    denominator = 0.0
+    for k in set(labels):
+        powers = [math.exp(s) for i, s in enumerate(scores) if labels[i] == k and i != place]
+        denominator += sum(powers) / len(powers) if powers else 0.0
+    positives = [s for i, s in enumerate(scores) if labels[i] == own and i != place]
+    if not positives:
+        return 0.0
+    return -sum(s - math.log(denominator) for s in positives) / len(positives)
+
+
 # ------------------------------------------------------------------------------- gradients
 
 

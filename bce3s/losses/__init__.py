@@ -6,6 +6,7 @@
 """
 
 from .adjusted import BalancedBCE, LogitAdjustedCE
+from .bcl import balanced_contrastive
 from .centers import CenterTerms
 from .contrastive import BCEContrastive, CEContrastive
 from .counted import CountedLoss
@@ -55,6 +56,7 @@ __all__ = [
     'InverseSoftmaxCE',
     'LabelAwareSmoothingCE',
     'LogitAdjustedCE',
+    'balanced_contrastive',
     'bce_uniformity',
     'ce_uniformity',
     'class_balanced_weights',

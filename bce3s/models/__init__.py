@@ -2,6 +2,7 @@
 :mod:`~bce3s.models.classifier`.
 """
 
+from .bcl import BCLHead
 from .etf_classifier import ETFClassifier, RotatedETFClassifier, simplex_etf
 from .experts import ExpertsClassifier, ExpertsHead
 from .glmc import GLMCHead
@@ -13,6 +14,7 @@ from .sampled import SampledClassifier, SampledTripartiteHead
 from .targets import Targets
 
 __all__ = [
+    'BCLHead',
     'ClassMemoryBank',
     'ETFClassifier',
     'ExpertsClassifier',

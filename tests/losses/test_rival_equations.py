@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from bce3s.errors import BCE3SError
 from bce3s.losses import (
     InverseSoftmaxCE,
+    balanced_contrastive,
     class_temperatures,
     concentration,
     expert_divergence,
@@ -188,3 +189,32 @@ def test_expert_divergence(temperature):
 def test_class_temperatures(spread):
     counts = [50, 3, 20]
     close(class_temperatures(counts, spread), tensor(oracles.class_temperatures(counts, spread)))
+
+
+# ------------------------------------------------------------------------------- BCL
+
+
+@pytest.mark.parametrize('prototypes', [True, False])
+def test_balanced_contrastive(prototypes):
+    """Anchors are some of the keys; with prototypes every class is there, else some anchor may be
+    the only one of its class."""
+    own, labels = torch.tensor([4, 0, 2, 5]), torch.tensor([2, 0, 2, 1, 0, 3])
+    if prototypes:
+        labels = torch.cat([labels, torch.arange(5)])
+    keys = F.normalize(noise(len(labels), 3), dim=1)
+
+    def value(x):
+        return balanced_contrastive(x[own], labels[own], x, labels, own, 0.4).mean()
+
+    def oracle(x):
+        each = [oracles.balanced_contrastive(i, x, labels.tolist(), 0.4) for i in own.tolist()]
+        return sum(each) / len(each)
+
+    x = keys.clone().requires_grad_()
+    result = value(x)
+    result.backward()
+    close(result, tensor(oracle(keys.tolist())))
+    expected = oracles.gradient(lambda v: oracle(v.tolist()), keys.numpy())
+    torch.testing.assert_close(x.grad, tensor(expected), rtol=1e-6, atol=1e-8)
+    rows = balanced_contrastive(keys[own], labels[own], keys, labels, own, 0.4)
+    assert (rows[3] == 0).item() == (not prototypes)  # class 3 is seen once

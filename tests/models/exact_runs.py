@@ -63,6 +63,7 @@ SIMCLR = dict(
 RIVALS = {
     'GLMC': (dict(type='GLMCHead', projection_dim=16), GLMC),
     'ProCo': (dict(type='ProCoHead', joint=dict(type='CEJoint'), hidden=16), SIMCLR),
+    'BCL': (dict(type='BCLHead', joint=dict(type='CEJoint'), projection_dim=16), SIMCLR),
     'experts': (
         dict(
             type='ExpertsHead',
@@ -74,7 +75,7 @@ RIVALS = {
         dict(origin=dict()),
     ),
 }
-WHOLE = ('ProCo',)  # which look at all samples of a batch at once
+WHOLE = ('ProCo', 'BCL')  # which look at all samples of a batch at once
 HEADS |= {name: head for name, (head, _) in RIVALS.items()}
 VIEWS = {name: dict(views=views) for name, (_, views) in RIVALS.items()}
 

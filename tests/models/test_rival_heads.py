@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from bce3s.errors import BCE3SError
 from bce3s.losses import LDAM, CEJoint, EffectiveNumberWeights, InverseSoftmaxCE, LogitAdjustedCE
 from bce3s.models import (
+    BCLHead,
     ExpertsClassifier,
     ExpertsHead,
     GLMCHead,
@@ -142,12 +143,32 @@ def test_proco():
     assert all(p.grad is not None for p in head.parameters())
 
 
-@pytest.mark.parametrize('kind', [partial(ProCoHead, joint=CEJoint())])
+def test_bcl():
+    head = build(BCLHead, joint=CEJoint(), tau=0.5, weights=dict(joint=2.0), projection_dim=5)
+    x, targets = feats(3 * B), simclr_targets()
+    losses = head.loss(x, targets)
+    f = F.normalize(head.projector(x), dim=1).reshape(3, B, 5)[1:]
+    prototypes = F.normalize(head.prototype_projector(head.classifier.weight), dim=1)
+    keys = [*f[0].tolist(), *f[1].tolist(), *prototypes.tolist()]
+    labels = [*LABELS, *LABELS, *range(K)]
+    each = [oracles.balanced_contrastive(i, keys, labels, 0.5) for i in range(2 * B)]
+    soft = oracles.soft_labels(LABELS, None, (1,), K)
+    z = numbers(head.classifier(x[:B]))[None]
+    assert list(losses) == ['loss_joint', 'loss_contrastive']
+    close(numbers(losses['loss_joint']), 2 * oracles.joint(oracles.ce_row, z, soft))
+    close(numbers(losses['loss_contrastive']), 0.35 * sum(each) / len(each))
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in head.parameters())
+
+
+@pytest.mark.parametrize('kind', [partial(k, joint=CEJoint()) for k in (ProCoHead, BCLHead)])
 def test_what_compares_whole_batches_says_so(kind):
     with pytest.raises(BCE3SError, match='cannot go through the network in parts'):
         build(kind).loss(feats(3 * B), simclr_targets(part=(0, 2)))
     with pytest.raises(BCE3SError, match='needs 2 views'):
         build(kind).loss(feats(B), make_targets(['origin'], [1.0]))
+    with pytest.raises(BCE3SError, match='tau must be positive, not 0'):
+        build(kind, tau=0)
 
 
 # ------------------------------------------------------------------------------- experts
@@ -257,8 +278,10 @@ def whole_runs(variants):
     return runs
 
 
-def test_two_ranks_take_the_steps_of_one(tmp_path):
-    variants = tuple(exact_runs.RIVALS)
+@pytest.mark.parametrize(
+    'variants', [('BCL',), pytest.param(tuple(exact_runs.RIVALS), marks=pytest.mark.slow)]
+)
+def test_two_ranks_take_the_steps_of_one(variants, tmp_path):
     whole = whole_runs(variants)
     first, second = exact_runs.on_ranks(2, partial(whole_runs, variants), tmp_path)
     for variant in variants:
