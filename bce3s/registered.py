@@ -44,6 +44,7 @@ PLAIN = {
         augmentation.MixUpOrCutMix,
         augmentation.PairedCutMix,
         augmentation.PairedMixUp,
+        augmentation.PairedPartner,
     ),
     MODELS: (
         losses.BCEContrastive,
@@ -67,6 +68,8 @@ PLAIN = {
         models.ExpertsClassifier,
         models.ExpertsHead,
         models.GLMCHead,
+        models.H2THead,
+        models.LWSClassifier,
         models.LinearClassifier,
         models.ProCoHead,
         models.RotatedETFClassifier,

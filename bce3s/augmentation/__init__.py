@@ -2,7 +2,7 @@
 
 from .auto_augment import BatchAutoAugment
 from .color import BatchColorJitter, BatchGrayscale
-from .mixing import MixUpOrCutMix, PairedCutMix, PairedMixUp
+from .mixing import MixUpOrCutMix, PairedCutMix, PairedMixUp, PairedPartner
 from .rand_augment import BatchRandAugment
 from .spatial import BatchCutout, BatchFlip, BatchPadCrop, BatchResizedCrop
 
@@ -18,4 +18,5 @@ __all__ = [
     'MixUpOrCutMix',
     'PairedCutMix',
     'PairedMixUp',
+    'PairedPartner',
 ]

@@ -70,6 +70,18 @@ class PairedCutMix:
         return tuple(sides)
 
 
+class PairedPartner:
+    """The partner as it is, for what mixes features: own share 0."""
+
+    name = 'partner'
+
+    def __call__(
+        self, images: Tensor, partners: Tensor, lam: float, rng: np.random.Generator
+    ) -> tuple[Tensor, float]:
+        """Images and partners (B, C, H, W) float -> partners, 0."""
+        return partners, 0.0
+
+
 class MixUpOrCutMix:
     """MixUp, CutMix or neither for a whole batch, each image with its mirror place in the batch.
 

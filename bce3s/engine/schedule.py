@@ -8,34 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import pairwise
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
 from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.engine.run_state import bare_model
 from bce3s.errors import BCE3SError
-from bce3s.registry import HOOKS
+from bce3s.randomness import derived_seed
+from bce3s.registry import DATA_SAMPLERS, HOOKS
+from bce3s.samplers import NaturalSampler
 from bce3s.wording import counted
 
 
 def cosine_factor(epoch: int, epochs: int, shift: float) -> float:
     """``(1 + cos(pi (epoch + shift) / epochs)) / 2`` for epoch = 0 .. epochs - 1."""
     return (1 + math.cos(math.pi * min(1.0, (epoch + shift) / epochs))) / 2
-
-
-def batch_scale(runner: Runner) -> float:
-    """By which ``auto_scale_lr`` multiplies learning rates: global batch / ``base_batch_size``.
-
-    1 where it is not enabled. MMEngine multiplies the optimiser's rate before a run begins or is
-    resumed; a rate that a hook sets by itself must be multiplied by the hook.
-    """
-    scaling = getattr(runner, 'auto_scale_lr', None) or {}
-    if not scaling.get('enable'):
-        return 1.0
-    batch = runner.train_dataloader.batch_sampler.batch_size * runner.world_size
-    return batch / scaling['base_batch_size']
 
 
 class EpochLRHook(Hook):
@@ -165,18 +157,23 @@ class StepLRHook(EpochLRHook):
 
 @HOOKS.register_module()
 class TwoStageHook(CosineLRHook):
-    """The last ``train_cfg.finetune_epochs`` train the classifier alone, class-balanced. The public
-    implementation names 10, 20 and 40 of them; its log has 10.
+    """The last ``train_cfg.finetune_epochs`` train the classifier alone. The public implementation
+    of BCE3S names 10, 20 and 40 of them; its log has 10.
 
-    At the start of that stage the feature extractor is frozen, the head switches to its
-    class-balanced loss on the origin view, the optimiser's momentum is forgotten, and a cosine of
-    its own begins. With ``finetune_epochs=0`` there is the first stage only; with ``max_epochs ==
-    finetune_epochs`` the second only, which needs ``load_from``, a checkpoint of a first stage.
+    At the start of that stage the feature extractor is frozen, the head switches to its second loss
+    (``finetune`` and ``beta`` of :class:`~bce3s.models.TripartiteHead`) on the origin view, the
+    optimiser's momentum is forgotten, and a cosine of its own begins. With ``finetune_epochs=0``
+    there is the first stage only; with ``max_epochs == finetune_epochs`` the second only, which
+    needs ``load_from``, a checkpoint of a first stage. docs/second_stages.md has the methods.
 
     Args:
-        lr, weight_decay: of the second stage; ``auto_scale_lr`` scales this rate too.
+        lr, weight_decay: of the second stage. ``auto_scale_lr`` scales this rate too, and
+            ``lr_mult`` of ``optim_wrapper.paramwise_cfg`` holds in both stages.
         freeze_norm: see ``LongTailedClassifier.finetune_classifier``; False as in the public
             implementation.
+        sampler: of the second stage, a config of :mod:`bce3s.samplers`, for instance
+            ``dict(type='PowerSampler', q=1)``, class-balanced; None: that of the first.
+        new_classifier: whether the second stage begins with new weights in the classifier.
         shift: see :class:`CosineLRHook`; for both stages.
         warmup_epochs: of the first stage.
     """
@@ -186,11 +183,14 @@ class TwoStageHook(CosineLRHook):
         lr: float = 1e-4,
         weight_decay: float = 0.0,
         freeze_norm: bool = True,
+        sampler: dict | None = None,
+        new_classifier: bool = False,
         shift: float = 0.0,
         warmup_epochs: int = 0,
     ) -> None:
         super().__init__(shift, warmup_epochs)
         self.lr, self.weight_decay, self.freeze_norm = float(lr), float(weight_decay), freeze_norm
+        self.sampler, self.new_classifier = sampler, new_classifier
         self._loaded_stage = 1
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -234,6 +234,10 @@ class TwoStageHook(CosineLRHook):
         model, stage = bare_model(runner), finetune_epochs(runner)
         if not model.finetuning:
             model.finetune_classifier(self.freeze_norm)
+            if self.sampler is not None:
+                _change_sampler(runner, self.sampler)
+        if self.new_classifier and second_stage_begins(runner):
+            _renew(model.head.classifier, derived_seed(runner.seed, 'new classifier'))
         if epoch == 0:
             optimizer = runner.optim_wrapper.optimizer
             if isinstance(optimizer, LazySGD):
@@ -243,10 +247,41 @@ class TwoStageHook(CosineLRHook):
             for name in ('contrastive', 'uniformity', 'decay', 'centers'):
                 runner.message_hub.log_scalars.pop(f'train/loss_{name}', None)
             runner.logger.info(f'Second stage: the classifier alone for {counted(stage, "epoch")}.')
-        rate = self.lr * batch_scale(runner)
-        rate *= cosine_factor(epoch, stage, self.shift)
+        rate = self.lr * cosine_factor(epoch, stage, self.shift)
+        whole = runner.optim_wrapper.optimizer.defaults['lr']
         for group in _groups(runner):
-            group['lr'], group['weight_decay'] = rate, self.weight_decay
+            # what auto_scale_lr and lr_mult made of the optimiser's rate
+            group['lr'] = rate * (group['initial_lr'] / whole if whole else 1)
+            group['weight_decay'] = self.weight_decay
+
+
+def second_stage_begins(runner: Runner) -> bool:
+    """Whether the next step is the first one of the second stage."""
+    first = runner.epoch == runner.max_epochs - finetune_epochs(runner)
+    return first and runner.train_loop.batches_done == 0
+
+
+def _renew(classifier: nn.Module, seed: int) -> None:
+    """New initial weights, the same on every rank and device."""
+    fresh = deepcopy(classifier).cpu()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        fresh.reset_parameters()
+    classifier.load_state_dict(fresh.state_dict())
+
+
+def _change_sampler(runner: Runner, sampler: dict) -> None:
+    batches = runner.train_dataloader.batch_sampler
+    former = getattr(batches, 'sampler', None)
+    if not isinstance(former, NaturalSampler):
+        raise BCE3SError(
+            'TwoStageHook: the second stage has a sampler of its own, which takes the place of a '
+            f'sampler of this project, not of {type(former).__name__}: set train_dataloader.'
+            "batch_sampler.type='GlobalBatchSampler' and sampler.type='NaturalSampler'."
+        )
+    common = dict(dataset=former.dataset, seed=former.seed)
+    batches.sampler = DATA_SAMPLERS.build({**sampler, **common})
+    batches.sampler.set_epoch(runner.epoch)
 
 
 def finetune_epochs(runner: Runner) -> int:

@@ -24,9 +24,9 @@ class TripartiteHead(nn.Module):
     """``L = a L_joint + b L_contrastive + c L_uniformity``, each branch BCE, CE or absent.
 
     With all three BCE it is BCE3S (arXiv 2511.14097), with all three CE the paper's "CE TSL", with
-    the joint branch alone a plain classifier. In the second stage (:meth:`finetune`) the
-    class-balanced joint loss is the only one: each sample's row is weighted by
-    ``(1 - beta) / (1 - beta^{n_y})``, the weights scaled to sum to K over the classes.
+    the joint branch alone a plain classifier. In the second stage (:meth:`finetune`) there is the
+    joint loss alone: each sample's row is weighted by ``(1 - beta) / (1 - beta^{n_y})``, the
+    weights scaled to sum to K over the classes.
 
     Args:
         num_classes: K.
@@ -38,7 +38,7 @@ class TripartiteHead(nn.Module):
             classifier's weights themselves.
         weights: of the branches; default 1, 0.1 and 1 as published for CIFAR-100-LT.
         finetune: the second stage's joint loss; None: the same as ``joint``.
-        beta: of its weights; see :func:`class_balanced_weights`.
+        beta: of its weights, see :func:`class_balanced_weights`; None: all rows weigh alike.
         classifier: :class:`LinearClassifier`, as a module or its config. The contrastive branch
             gets the features as the backbone gives them.
         reweight: weights of the classes in the joint loss, from the start or from some epoch on:
@@ -68,7 +68,7 @@ class TripartiteHead(nn.Module):
         uniformity: Loss | None = None,
         weights: Mapping[str, float] | None = None,
         finetune: Loss | None = None,
-        beta: float = 0.99999,
+        beta: float | None = 0.99999,
         classifier: nn.Module | Mapping | None = None,
         reweight: Loss | None = None,
         decay: Mapping[str, float] | None = None,
@@ -129,7 +129,7 @@ class TripartiteHead(nn.Module):
         logits = targets.per_view(self.classifier.scores(feats, weight, bias))  # (V, B, K)
         soft = targets.soft(logits.shape[-1], logits.dtype)  # (V, B, K)
         if self.finetuning:
-            weights = self.class_weights[targets.labels]
+            weights = None if self.beta is None else self.class_weights[targets.labels]
             return dict(loss_joint=joint_loss(self.second_joint, logits, soft, targets, weights))
         weights = self.row_weights(targets, logits.dtype)
         losses = dict(joint=joint_loss(self.joint, logits, soft, targets, weights))
@@ -196,7 +196,7 @@ class TripartiteHead(nn.Module):
         return targets
 
     def finetune(self) -> None:
-        """Enter the second stage: the class-balanced joint loss alone, for the classifier alone.
+        """Enter the second stage: its joint loss alone, for the classifier alone.
 
         Freeze the network that gives the features, and train ``classifier.parameters()`` with an
         optimiser of its own.
@@ -204,7 +204,7 @@ class TripartiteHead(nn.Module):
         Raises:
             BCE3SError: the class counts are not known, from which the weights follow.
         """
-        if not self.class_counts.any():
+        if self.beta is not None and not self.class_counts.any():
             raise BCE3SError(
                 'The second stage weighs the classes by their counts, which the head was not told: '
                 'call head.set_class_counts first (RunStateHook does).'
@@ -217,7 +217,7 @@ class TripartiteHead(nn.Module):
             )
         self.finetuning = True
         self.requires_grad_(False)
-        self.classifier.requires_grad_(True)
+        self.classifier.finetune()
 
     def set_class_counts(self, counts: Sequence[int]) -> None:
         """Tell how many training samples each of the K classes has; whatever module of the head
@@ -229,7 +229,8 @@ class TripartiteHead(nn.Module):
                 'model.head.num_classes to match the data set.'
             )
         self.class_counts.copy_(torch.as_tensor(counts))
-        self.class_weights.copy_(class_balanced_weights(self.class_counts, self.beta))
+        if self.beta is not None:
+            self.class_weights.copy_(class_balanced_weights(self.class_counts, self.beta))
         for module in self.modules():
             if module is not self and hasattr(module, 'set_class_counts'):
                 module.set_class_counts(self.class_counts)

@@ -77,6 +77,10 @@ class LinearClassifier(nn.Linear):
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound - self.bias_mean, bound - self.bias_mean)
 
+    def finetune(self) -> None:
+        """Enter the second stage: say which of its parameters that trains, here all."""
+        self.requires_grad_(True)
+
     def embed(self, x: Tensor) -> Tensor:
         """Features (..., d) as they are multiplied with the weights."""
         return F.normalize(x, dim=-1) if self.normalize_feature else x

@@ -27,9 +27,10 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
     and one view per entry of ``mix``; and one :class:`Targets`. With ``mix`` the loader must pair
     every batch with a partner batch (``PairedBatchSampler``). With ``batch_mix`` the only view is
     the batch mixed with itself in reverse order (the global batch, where several ranks share it).
-    Images are augmented once, before mixing. With ``views`` in their place every view is augmented
-    by itself, and its partners too. While the classifier alone is fine-tuned nothing is mixed or
-    smoothed, and the origin is the only view; in evaluation images are only normalised.
+    Images are augmented once, before mixing. With ``views`` in place of ``mix`` every view is
+    augmented by itself, and its partners too. While the classifier alone is fine-tuned there are
+    the origin and the views of ``finetune_mix``, and nothing is smoothed; in evaluation images are
+    only normalised.
 
     Args:
         mean, std: per channel, in units of [0, 1]; three of them make three channels of a grey one.
@@ -41,6 +42,8 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         views: of each view's name a dict of its ``augment`` (default: the one above), drawn anew
             for it, and of its ``mix``, one config as above, or None; all of one size. Not together
             with the other two.
+        finetune_mix: what takes the place of ``mix``, ``batch_mix`` and ``views`` while the
+            classifier alone is fine-tuned.
         label_smoothing: s in [0, 1): each target is ``(1 - s) onehot + s / K``, before mixing.
         pad: black pixels on each side, before anything else, in evaluation too.
         batch_augments: mmpretrain's classifier passes it; must be None.
@@ -55,6 +58,7 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         mix_alpha: float = 1.0,
         batch_mix: dict | None = None,
         views: Mapping[str, Mapping] | None = None,
+        finetune_mix: Sequence[dict] = (),
         label_smoothing: float = 0.0,
         pad: int = 0,
         batch_augments: None = None,
@@ -80,6 +84,7 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         self.augment = [TRANSFORMS.build(dict(cfg)) for cfg in augment]
         self.mix = [BATCH_AUGMENTS.build(dict(cfg)) for cfg in mix]
         self.views = {name: self._view(name, **view) for name, view in (views or {}).items()}
+        self.finetune_mix = [BATCH_AUGMENTS.build(dict(cfg)) for cfg in finetune_mix]
         self.mix_alpha = mix_alpha
         self.batch_mix = BATCH_AUGMENTS.build(dict(batch_mix)) if batch_mix else None
         self.label_smoothing, self.pad = label_smoothing, pad
@@ -104,7 +109,8 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
     @property
     def paired(self) -> bool:
         """Whether a training batch must hold a partner for each sample, in its second half."""
-        return bool(self.mix) or any(view.mix for view in self.views.values())
+        mixed_views = any(view.mix for view in self.views.values())
+        return bool(self.mix or self.finetune_mix or mixed_views)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """``dict(inputs, data_samples)`` of a loader -> the same keys for the model.
@@ -121,7 +127,7 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         if not training:
             return dict(inputs=self.normalize(images), data_samples=samples)
         labels, size = samples['labels'], len(images) // (2 if self.paired else 1)
-        mixing = self.paired and not self.finetuning
+        mixing = bool(self._mixes)
         if not mixing:
             images = images[:size]
         share = Share.of(labels[:size], self.sizes)
@@ -191,11 +197,17 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
             lams.append(own)
         return torch.cat(views), tuple(self.views), self._shares(lams, views[0])
 
+    @property
+    def _mixes(self) -> list:
+        if self.finetuning:
+            return self.finetune_mix
+        return self.mix or [view.mix for view in self.views.values() if view.mix]
+
     def _mix(self, images: Tensor, size: int) -> tuple[Tensor, tuple[str, ...], Tensor]:
         rng = self.clock.numpy('mixing')
         lam = rng.beta(self.mix_alpha, self.mix_alpha)
         views, names, lams = [images[:size]], ['origin'], [1.0]
-        for mix in self.mix:
+        for mix in self._mixes:
             view, own = mix(images[:size], images[size:], lam, rng)
             views.append(view)
             names.append(mix.name)

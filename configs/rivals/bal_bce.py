@@ -1,4 +1,4 @@
-"""Balanced binary cross-entropy (Bal-BCE): the log-odds of the prior in the logits.
+"""Bal-BCE: balanced binary cross-entropy, the log-odds of the prior in the logits.
 
 LiVT, CVPR 2023, arXiv 2212.02015, which trains a ViT with it; no figure for a convolutional network
 is published.

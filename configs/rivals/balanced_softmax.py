@@ -1,4 +1,4 @@
-"""Balanced softmax, which is the logit adjusted loss at tau = 1.
+"""Balanced softmax: the logit adjusted loss at tau = 1.
 
 NeurIPS 2020, arXiv 2007.10740, and ICLR 2021, arXiv 2007.07314. Published under close conditions
 (200 epochs, crop and flip): 45.1 as balanced softmax and 43.9 as logit adjustment, as OpenLT cites

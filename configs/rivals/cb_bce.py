@@ -1,4 +1,4 @@
-"""Class-balanced BCE: a weight of each sample by the size of its class, from the start.
+"""CB-BCE: class-balanced BCE, a weight of each sample by the size of its class.
 
 CVPR 2019, arXiv 1901.05555, beta = 0.9999, "class-balanced sigmoid"; the bias starts at -log(K -
 1). (LiVT's CB-BCE weighs the columns instead: see bal_bce.py.) No figure of this recipe was found

@@ -1,4 +1,4 @@
-"""Class-balanced CE: weights by the effective number of samples, from the start.
+"""CB-CE: class-balanced CE, weights by the effective number of samples, from the start.
 
 CVPR 2019, arXiv 1901.05555, beta = 0.9999. No figure of this recipe was found in a source that
 could be read.

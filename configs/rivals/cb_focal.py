@@ -1,4 +1,4 @@
-"""Class-balanced focal loss: sigmoids, gamma = 1, beta = 0.9999.
+"""CB focal: class-balanced focal loss, sigmoids, gamma = 1, beta = 0.9999.
 
 CVPR 2019, arXiv 1901.05555. gamma is chosen in the paper (0.5, 1, 2). No figure of this recipe was
 found in a source that could be read.

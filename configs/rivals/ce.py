@@ -1,4 +1,4 @@
-"""Softmax cross-entropy (CE): CIFAR-100-LT, imbalance factor 100, true ResNet-32.
+"""CE: softmax cross-entropy.
 
 Published under close conditions (200 epochs, crop and flip, LDAM's subset, steps instead of a
 cosine): 39.1 as OpenLT cites it, 40.3 as it ran it again.

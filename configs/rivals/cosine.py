@@ -1,4 +1,4 @@
-"""CE on a cosine classifier of scale 30: what LDAM is without its margin.
+"""Cosine CE: a cosine classifier of scale 30, what LDAM is without its margin.
 
 No figure of this recipe was found in a source that could be read.
 Not measured yet.

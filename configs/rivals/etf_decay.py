@@ -1,4 +1,4 @@
-"""A fixed ETF, CE and a decay of the features, in one stage; then logit adjustment.
+"""ETF + feature decay: a fixed ETF, CE and a decay of the features, in one stage.
 
 Hasegawa and Sato, "Exploring Weight Balancing", ICLR 2024, arXiv 2305.16573: 0.01 |h|^2 beside CE,
 and a multiplicative logit adjustment after training, which is tools/posthoc.py's business. The

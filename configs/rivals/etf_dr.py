@@ -1,4 +1,4 @@
-"""A fixed simplex ETF as the classifier, and dot regression.
+"""ETF + DR: a fixed simplex ETF as the classifier, and dot regression.
 
 NeurIPS 2022, arXiv 2203.09081, "Inducing Neural Collapse in Imbalanced Learning". The paper has a
 ResNet-32 of widths 32-64-128, whose 128 features hold the ETF without a lift, MixUp (alpha 1),

@@ -1,4 +1,4 @@
-"""Focal loss over the softmax, gamma = 1.
+"""Focal: focal loss over the softmax, gamma = 1.
 
 ICCV 2017, arXiv 1708.02002; gamma as in the baselines of the long-tailed literature (1 or 2). No
 figure of this recipe was found in a source that could be read.

@@ -1,4 +1,4 @@
-"""Focal loss with a sigmoid a class, gamma = 2, as in RetinaNet.
+"""Focal BCE: focal loss with a sigmoid a class, gamma = 2, as in RetinaNet.
 
 ICCV 2017, arXiv 1708.02002, without its factor alpha; the bias starts at -log(K - 1). No figure of
 this recipe was found in a source that could be read.

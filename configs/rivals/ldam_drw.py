@@ -1,4 +1,4 @@
-"""LDAM with deferred re-weighting (DRW): margins, and weights from 80 % of the run on.
+"""LDAM-DRW: margins, and weights from 80 % of the run on (deferred re-weighting).
 
 NeurIPS 2019, arXiv 1906.07413. Published (200 epochs, crop and flip, steps at 160 and 180, decay
 2e-4, best epoch on test): 42.0; 42.9 as OpenLT ran it again. Here a cosine and decay 5e-4, as all.

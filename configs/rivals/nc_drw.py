@@ -1,4 +1,4 @@
-"""Terms of neural collapse about learnable centres, and deferred re-weighting (NC-DRW).
+"""NC-DRW: terms of neural collapse about learnable centres, and deferred re-weighting.
 
 AISTATS 2023, arXiv 2302.12453. The centres of its code have an SGD of their own, rate 0.5, no
 momentum, and a gradient divided by lambda_1 = 0.01: here 50 times the rate 0.1 with the momentum

@@ -1,4 +1,4 @@
-"""A simplex ETF of which the rotation is learnt (RBL): our reading.
+"""RBL: a simplex ETF of which the rotation is learnt, our reading.
 
 "Feature Directions Matter", ICML 2023, PMLR 202. The loss, scale and figures of the paper could not
 be read: CE over cosines of scale 30 is ours, and so are lift and BatchNorm, as in etf_dr.py.

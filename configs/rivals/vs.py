@@ -1,4 +1,4 @@
-"""Vector scaling (VS): logits times a power of the class size, plus the log prior.
+"""VS: vector scaling, logits times a power of the class size, plus the log prior.
 
 NeurIPS 2021, arXiv 2103.01550. gamma and tau are what public code uses with it on CIFAR-LT; they
 could not be compared with the paper, nor could its figure. Its code weighs the classes too in a

@@ -87,6 +87,9 @@ def test_digits_are_reproducible_and_named_by_their_content():
         (dict(keep_classes=[3.0, '4']), r'integers in 0..9'),
         (dict(test_per_class=0), 'test_per_class is 0: it must be an integer >= 1'),
         (dict(split='test', test_per_class=51), r'class 0 \(0\) has 50 images'),
+        (dict(val_per_class=-1), 'val_per_class is -1: it must be an integer >= 1'),
+        (dict(val_per_class=125, n_max=9), r'class 8 \(8\) has 124 images'),
+        (dict(val_per_class=20, n_max=106), r'class 8 \(8\) has 104 images'),
     ],
 )
 def test_bad_arguments(arguments, sentence):
@@ -255,3 +258,21 @@ def test_real_mnist(data_root):
     assert sum(test.metainfo['class_counts']) == 60000
     assert torch.bincount(test.labels).tolist()[:2] == [980, 1135]
     assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+
+
+# ---- a validation part of the training files
+
+
+@pytest.mark.parametrize('options', [dict(), dict(keep_classes=[7, 2, 9]), dict(rule='ldam')])
+def test_validation_images_are_the_last_of_each_class_and_no_training_images(options):
+    train = DigitsLT(val_per_class=20, **options)
+    val = DigitsLT(split='test', val_per_class=20, **options)
+    whole = by_hand('train', options.get('keep_classes', list(range(10))))
+    last = {k: [row for row in whole if row[0] == k][-20:] for k in range(len(val.classes))}
+    assert sorted(content(val)) == sorted(row for rows in last.values() for row in rows)
+    images = {tuple(pixels) for _, pixels in content(val)}
+    assert not images & {tuple(pixels) for _, pixels in content(train)}
+    assert train.class_counts[0] == 100  # 120 less 20, as the imbalance factor is kept
+    assert val.class_counts == train.class_counts
+    assert (train.metainfo['split'], val.metainfo['split']) == ('train', 'val')
+    assert val.metainfo['subset']['val_per_class'] == 20

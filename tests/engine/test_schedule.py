@@ -45,7 +45,7 @@ class TwoStageHook(schedule.TwoStageHook):
         self.second = second
 
     def before_train(self, runner):
-        runner.train_loop = SimpleNamespace(finetune_epochs=self.second)
+        runner.train_loop.finetune_epochs = self.second
         super().before_train(runner)
 
 
@@ -53,14 +53,14 @@ def make_runner(max_epochs, lrs=(0.1, 0.01), epoch=0, load_from=None, **kwargs):
     model = Model(**kwargs)
     weight, bias = model.parameters()
     groups = [dict(params=[p], lr=lr) for p, lr in zip((weight, bias), lrs, strict=True)]
-    sgd = torch.optim.SGD(groups, momentum=0.9, weight_decay=5e-3)
+    sgd = torch.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=5e-3)
     return SimpleNamespace(
         model=model,
         max_epochs=max_epochs,
         epoch=epoch,
         param_schedulers=[],
         train_dataloader=range(3),  # steps of an epoch
-        train_loop=SimpleNamespace(finetune_epochs=0),
+        train_loop=SimpleNamespace(finetune_epochs=0, batches_done=0),
         optim_wrapper=SimpleNamespace(optimizer=sgd),
         logger=logging.getLogger('test'),
         message_hub=SimpleNamespace(log_scalars={}),
@@ -229,8 +229,9 @@ def test_two_stages(freeze_norm):
         if epoch < 8:  # a cosine of 8 epochs
             assert lrs == pytest.approx([oracles.cosine_lr(lr, epoch, 8) for lr in (0.1, 0.01)])
             assert decays == {5e-3}
-        else:  # and one of 4, for all groups
-            assert lrs == pytest.approx([oracles.cosine_lr(0.02, epoch - 8, 4)] * 2)
+        else:  # and one of 4; the second group keeps its tenth
+            rate = oracles.cosine_lr(0.02, epoch - 8, 4)
+            assert lrs == pytest.approx([rate, rate / 10])
             assert decays == {1e-4}
         if epoch in (8, 9):  # a fresh optimiser at the start of the stage, not later
             assert bool(optimizer.state) == (epoch != 8)
@@ -259,7 +260,7 @@ def test_a_run_resumed_in_the_second_stage_enters_it_and_keeps_momentum():
     lrs = list(rates(hook, runner))
     assert runner.model.entered == [True]
     assert runner.optim_wrapper.optimizer.state
-    assert lrs[0] == pytest.approx([oracles.cosine_lr(0.02, 1, 4)] * 2)
+    assert lrs[0][0] == pytest.approx(oracles.cosine_lr(0.02, 1, 4))
 
 
 def test_the_second_stage_alone():
@@ -304,6 +305,32 @@ def test_stages_that_do_not_fit(finetune_epochs):
         TwoStageHook(finetune_epochs).before_train(make_runner(12))
 
 
+def test_a_sampler_of_somebody_else_is_not_replaced():
+    runner = make_runner(4, epoch=2)
+    theirs = torch.utils.data.RandomSampler(range(10))
+    runner.train_dataloader = SimpleNamespace(batch_sampler=SimpleNamespace(sampler=theirs))
+    hook = TwoStageHook(2, sampler=dict(type='PowerSampler', q=1))
+    hook.before_train(runner)
+    with pytest.raises(BCE3SError, match='not of RandomSampler: set train_dataloader'):
+        hook.before_train_epoch(runner)
+
+
+def test_a_new_classifier_is_a_function_of_the_seed():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    classifiers = [LinearClassifier(50, 40) for _ in range(3)]
+    torch.manual_seed(7)
+    for classifier, seed in zip(classifiers, (0, 0, 1), strict=True):
+        schedule._renew(classifier, seed)
+    assert torch.equal(torch.rand(3), expected)  # the draws of the run are not touched
+    same, other = (classifiers[i].state_dict() for i in (1, 2))
+    for name, value in classifiers[0].state_dict().items():
+        assert torch.equal(value, same[name])
+        assert not torch.isclose(value, other[name]).any()
+    assert classifiers[0].weight.std().item() == pytest.approx(50**-0.5, rel=0.1)
+
+
 # ---------------------------------------------------------------------------------------- MaxNorm
 
 
@@ -343,6 +370,49 @@ def test_max_norm_refuses_what_has_no_effect():
     for bad in (0, -1, float('nan')):
         with pytest.raises(BCE3SError, match='max_norm must be positive'):
             MaxNormHook(bad)
+    for bad in (-0.1, 1.1, float('nan')):
+        with pytest.raises(BCE3SError, match=r'threshold must be in \[0, 1\]'):
+            MaxNormHook(threshold=bad)
+    for both in (dict(), dict(max_norm=1.0, threshold=0.1)):
+        with pytest.raises(BCE3SError, match='max_norm or threshold: give one'):
+            MaxNormHook(**both)
+
+
+def second_stage(epoch, batches_done=0):
+    runner = make_runner(4, epoch=epoch, normalize=False)
+    runner.train_loop = SimpleNamespace(finetune_epochs=2, batches_done=batches_done)
+    runner.model.finetuning = epoch >= 2
+    with torch.no_grad():
+        weight = torch.tensor([[3.0, 4, 0], [0.3, 0.4, 0], [0, 0, 1.5], [0, 0, 1]])
+        runner.model.head.classifier.weight.copy_(weight)
+    return runner
+
+
+def test_a_radius_that_follows_from_the_norms_at_the_beginning_of_the_second_stage():
+    """0.5 + 0.1 (5 - 0.5) = 0.95; it stays, also through a stop within the stage."""
+    hook = MaxNormHook(threshold=0.1)
+    for epoch in (0, 1):
+        runner = second_stage(epoch)
+        hook.before_train_epoch(runner)
+        hook.after_train_iter(runner, 0, {}, {})
+        assert runner.model.head.classifier.weight[0].norm() == 5
+    runner = second_stage(2)
+    hook.before_train_epoch(runner)
+    hook.after_train_iter(runner, 0, {}, {})
+    norms = runner.model.head.classifier.weight.norm(dim=1)
+    assert norms.tolist() == pytest.approx([0.95, 0.5, 0.95, 0.95])
+    checkpoint = dict(meta={})
+    hook.before_save_checkpoint(runner, checkpoint)
+    for epoch, batches_done in ((2, 1), (3, 0)):
+        resumed = MaxNormHook(threshold=0.1)
+        resumed.after_load_checkpoint(runner, checkpoint)
+        resumed.before_train_epoch(second_stage(epoch, batches_done))
+        assert resumed.max_norm == pytest.approx(0.95)
+    # a checkpoint of such a run that another one begins with
+    again = MaxNormHook(threshold=0.5)
+    again.after_load_checkpoint(runner, checkpoint)
+    again.before_train_epoch(second_stage(2))
+    assert again.max_norm == pytest.approx(2.75)
 
 
 @pytest.mark.parametrize('stage', [1, 2])

@@ -45,6 +45,7 @@ class CIFARResNet(BaseModule):
         depth: 8, 14, 20, 32, 44 or 56.
         width: factor on the channels 16, 32, 64; those must stay whole numbers.
         in_channels: of the images.
+        stem_stride: 2 halves the resolution from the start, for a quarter of the work.
     """
 
     def __init__(
@@ -52,13 +53,14 @@ class CIFARResNet(BaseModule):
         depth: int = 32,
         width: float = 1,
         in_channels: int = 3,
+        stem_stride: int = 1,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if depth not in (8, 14, 20, 32, 44, 56):
             raise BCE3SError(f'CIFARResNet: depth must be 8, 14, 20, 32, 44 or 56, not {depth}.')
         base, self.blocks_per_stage = _channels('width', width), (depth - 2) // 6
-        self.stem = nn.Conv2d(in_channels, base, 3, padding=1, bias=False)
+        self.stem = nn.Conv2d(in_channels, base, 3, stem_stride, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(base)
         self._make_blocks(base)
         for module in self.modules():
@@ -79,7 +81,9 @@ class CIFARResNet(BaseModule):
         return [first, *(CIFARBlock(channels, channels, 1) for _ in further)]
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        """(B, in_channels, H, W) -> one feature map (B, out_channels, H / 4, W / 4)."""
+        """Images (B, in_channels, H, W) -> one feature map (B, out_channels, H / 4, W / 4), or half
+        of that with a stem of stride 2.
+        """
         x = F.relu(self.bn(self.stem(x)), inplace=True)
         return (self.blocks(x),)
 
@@ -92,7 +96,7 @@ class ExpertsCIFARResNet(CIFARResNet):
     Their features stand side by side: E * 64 w of them, for an :class:`ExpertsClassifier`.
 
     Args:
-        depth, width, in_channels: as of :class:`CIFARResNet`, of the shared part.
+        depth, width, in_channels, stem_stride: as of :class:`CIFARResNet`, of the shared part.
         experts: E >= 1.
         expert_width: w, factor on an expert's channels 32, 64; 0.75 in RIDE and SADE, 1 in BalPoE.
     """
@@ -102,6 +106,7 @@ class ExpertsCIFARResNet(CIFARResNet):
         depth: int = 32,
         width: float = 1,
         in_channels: int = 3,
+        stem_stride: int = 1,
         experts: int = 3,
         expert_width: float = 0.75,
         init_cfg: dict | None = None,
@@ -111,7 +116,7 @@ class ExpertsCIFARResNet(CIFARResNet):
                 f'ExpertsCIFARResNet: experts must be a whole number, at least 1, not {experts!r}.'
             )
         self._experts = experts, _channels('expert_width', expert_width)
-        super().__init__(depth, width, in_channels, init_cfg)
+        super().__init__(depth, width, in_channels, stem_stride, init_cfg)
 
     def _make_blocks(self, base: int) -> None:
         experts, own = self._experts
@@ -128,7 +133,7 @@ class ExpertsCIFARResNet(CIFARResNet):
         self.out_channels = experts * 4 * own
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        """(B, in_channels, H, W) -> one feature map (B, out_channels, H / 4, W / 4)."""
+        """As of :class:`CIFARResNet`: one feature map (B, out_channels, H / 4, W / 4)."""
         (shared,) = super().forward(x)
         return (torch.cat([expert(shared) for expert in self.experts], 1),)
 

@@ -1,0 +1,19 @@
+"""LWS: learnable weight scaling: CE, then one scale a class on class-balanced draws.
+
+Kang et al., Decoupling Representation and Classifier (ICLR 2020, arXiv 1910.09217), with the
+public settings for ImageNet-LT but for the length (5 epochs there, 10 here as for cRT): rate 0.2
+for a batch of 512 (here 0.05 for 128), decay 5e-4, cosine. No figure for CIFAR-100-LT is published.
+Not measured yet.
+
+    python tools/train.py configs/rivals/lws.py
+    ... --cfg-options train_cfg.max_epochs=10 load_from=PATH  # the second stage alone
+"""
+
+_base_ = '../_base_/rivals_r32_two_stage.py'
+
+model = dict(head=dict(classifier=dict(type='LWSClassifier')))
+default_hooks = dict(
+    schedule=dict(lr=0.05, weight_decay=5e-4, sampler=dict(type='PowerSampler', q=1)),
+    # of a first stage with a plain classifier: every scale is 1
+    checkpoint_guard=dict(ignore=['head.classifier.scales']),
+)
