@@ -51,7 +51,7 @@ class BCLHead(TripartiteHead):
         weights: Mapping[str, float] | None = None,
         tau: float = 0.1,
         finetune: Loss | None = None,
-        beta: float = 0.99999,
+        beta: float | None = 0.99999,
         classifier: nn.Module | Mapping | None = None,
         projection_dim: int = 128,
     ) -> None:

@@ -126,7 +126,7 @@ class ExpertsHead(TripartiteHead):
         spread: float = 0.05,
         reweight: Loss | None = None,
         finetune: Loss | None = None,
-        beta: float = 0.99999,
+        beta: float | None = 0.99999,
         classifier: nn.Module | Mapping | None = None,
     ) -> None:
         losses = [_built(loss) for loss in (joint if isinstance(joint, Sequence) else [joint])]

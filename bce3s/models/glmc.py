@@ -52,7 +52,7 @@ class GLMCHead(TripartiteHead):
         p: float = 1.2,
         gamma: float = 4.0,
         finetune: Loss | None = None,
-        beta: float = 0.99999,
+        beta: float | None = 0.99999,
         classifier: nn.Module | Mapping | None = None,
         projection_dim: int = 128,
     ) -> None:

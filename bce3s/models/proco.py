@@ -96,7 +96,7 @@ class ProCoHead(TripartiteHead):
         weight: float = 1.0,
         hidden: int = 512,
         finetune: Loss | None = None,
-        beta: float = 0.99999,
+        beta: float | None = 0.99999,
         classifier: nn.Module | Mapping | None = None,
         projection_dim: int = 128,
     ) -> None:

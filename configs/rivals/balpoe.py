@@ -1,4 +1,4 @@
-"""BalPoE, three experts: CIFAR-100-LT, imbalance factor 100, ResNet-32 with shared first stage.
+"""BalPoE: three experts on a shared first stage; CIFAR-100-LT, imbalance factor 100, ResNet-32.
 
 Aimar et al., Balanced Product of Calibrated Experts (CVPR 2023, arXiv 2206.05260): logit-adjusted
 cross-entropies with tau = 0, 1, 2, their mean is the loss; experts of the full width (32, 64). The

@@ -1,4 +1,4 @@
-"""RIDE, three experts: CIFAR-100-LT, imbalance factor 100, ResNet-32 with shared first stage.
+"""RIDE: three experts on a shared first stage; CIFAR-100-LT, imbalance factor 100, ResNet-32.
 
 Wang et al., Long-Tailed Recognition by Routing Diverse Distribution-Aware Experts (ICLR 2021, arXiv
 2010.01809): LDAM of each expert, from 80 % of the run on re-weighted (DRW), and 0.2 times their

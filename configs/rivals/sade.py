@@ -1,4 +1,4 @@
-"""SADE, three experts: CIFAR-100-LT, imbalance factor 100, ResNet-32 with shared first stage.
+"""SADE: three experts on a shared first stage; CIFAR-100-LT, imbalance factor 100, ResNet-32.
 
 Zhang et al., Self-Supervised Aggregation of Diverse Experts for Test-Agnostic Long-Tailed
 Recognition (NeurIPS 2022, arXiv 2107.09249): cross-entropy; with the log prior in the logits; with
