@@ -196,3 +196,99 @@ def gradient(function, x, step=1e-6):
         behind[index] -= step
         result[index] = (function(ahead) - function(behind)) / (2 * step)
     return result
+
+
+# ------------------------------------------------------------- losses that know the class counts
+
+
+def prior(counts):
+    return [n / sum(counts) for n in counts]
+
+
+def logit_adjusted_row(z, t, counts, tau=1.0, gamma=0.0):
+    """CE of (n_j / n_max)^gamma z_j + tau log pi_j."""
+    pi, top = prior(counts), max(counts)
+    moved = [
+        (n / top) ** gamma * score + tau * math.log(p)
+        for score, n, p in zip(z, counts, pi, strict=True)
+    ]
+    return ce_row(moved, t)
+
+
+def balanced_bce_row(z, t, counts, tau=1.0, beta=None):
+    """BCE of z_j + tau log(pi_j / (1 - pi_j)), column j weighted."""
+    columns = [1.0] * len(z) if beta is None else class_balanced(counts, beta)
+    total = 0.0
+    for score, share, p, weight in zip(z, t, prior(counts), columns, strict=True):
+        moved = score + tau * math.log(p / (1 - p))
+        total += weight * (share * softplus(-moved) + (1 - share) * softplus(moved))
+    return total
+
+
+def focal_ce_row(z, t, gamma):
+    total = 0.0
+    for j, share in enumerate(t):
+        p = math.exp(z[j]) / sum(math.exp(score) for score in z)
+        total -= share * (1 - p) ** gamma * math.log(p)
+    return total
+
+
+def focal_bce_row(z, t, gamma):
+    total = 0.0
+    for score, share in zip(z, t, strict=True):
+        p = 1 / (1 + math.exp(-score))
+        total -= share * (1 - p) ** gamma * math.log(p)
+        total -= (1 - share) * p**gamma * math.log(1 - p)
+    return total
+
+
+def ldam_row(z, t, counts, max_margin, scale):
+    """z_j = s cos_j; s (cos_j - m_j) of the own class, C such that the largest margin is given."""
+    raw = [n ** (-1 / 4) for n in counts]
+    margins = [max_margin * m / max(raw) for m in raw]
+    moved = [
+        scale * (score / scale - m * share) for score, m, share in zip(z, margins, t, strict=True)
+    ]
+    return ce_row(moved, t)
+
+
+def label_aware_row(z, t, counts, head, tail):
+    """The targets (1 - eps_y) e_y + eps_y / K of each class y, by its share of the label."""
+    low, high, size = min(counts), max(counts), len(z)
+    total = 0.0
+    for y, share in enumerate(t):
+        eps = tail + (head - tail) * math.sin(
+            math.pi * (counts[y] - low) / (2 * (high - low)) if high > low else math.pi / 2
+        )
+        target = [eps / size + (1 - eps) * (j == y) for j in range(size)]
+        total += share * ce_row(z, target)
+    return total
+
+
+def dot_regression_row(z, t):
+    return sum(share * (score - 1) ** 2 / 2 for score, share in zip(z, t, strict=True))
+
+
+def batch_balanced(labels, num_classes):
+    """Each class that the batch has weighs alike; the mean over its samples is 1."""
+    present = set(labels)
+    return [
+        len(labels) / (len(present) * labels.count(k)) if k in present else 0.0
+        for k in range(num_classes)
+    ]
+
+
+def center_terms(features, labels, centers, compactness, separation):
+    size = len(centers)
+    first = 0.0
+    for k in range(size):
+        own = [h for h, y in zip(features, labels, strict=True) if y == k]
+        squares = [sum((a - b) ** 2 for a, b in zip(h, centers[k], strict=True)) for h in own]
+        first += sum(squares) / len(own) / size if own else 0.0
+    mean = [sum(column) / size for column in zip(*centers, strict=True)]
+    moved = [[a - m for a, m in zip(c, mean, strict=True)] for c in centers]
+    second = 0.0
+    for k in range(size):
+        nearest = max(cosine(moved[k], moved[j]) for j in range(size) if j != k)
+        second -= math.acos(min(max(nearest, -0.99999), 0.99999)) / size
+    return compactness * first + separation * second

@@ -61,8 +61,10 @@ def test_config_is_whole(path):
     model = built(as_json(cfg.model))
     num_classes, features = model.head.classifier.weight.shape
     assert model.head.num_classes == num_classes
-    channels = len(cfg.model.data_preprocessor.mean)
-    assert features == features_of(as_json(cfg.model.backbone), channels)
+    channels, neck = len(cfg.model.data_preprocessor.mean), cfg.model.get('neck') or {}
+    of_backbone = features_of(as_json(cfg.model.backbone), channels)
+    assert neck.get('in_channels', of_backbone) == of_backbone
+    assert features == neck.get('out_channels', of_backbone)
     dataset = DATASETS.get(cfg.train_dataloader.dataset.type)
     paired = cfg.train_dataloader.batch_sampler.type == 'PairedBatchSampler'
     assert model.data_preprocessor.paired == paired

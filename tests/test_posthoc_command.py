@@ -99,8 +99,11 @@ def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool):
     cfg = RunDirectory.open(ce).config
     cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
     cfg.test_evaluator, cfg.test_cfg = dict(cfg.val_evaluator, many=60, few=40), {}
-    cfg.val_dataloader.dataset.split = 'val'
-    cfg.train_dataloader.dataset.hold_out = 0.1
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.val_per_class = 20
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.n_max = 100
+    cfg.test_dataloader.dataset.val_per_class = None
     cfg.dump(str(folder / 'digits_ce.py'))
     assert tool(folder, '--out', tmp_path / 'out') == 0
     saved = json.loads((tmp_path / 'out/posthoc.json').read_text())
@@ -111,7 +114,7 @@ def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool):
     assert 'chosen on the val set alone' in (tmp_path / 'out/posthoc.md').read_text()
     run = RunDirectory.open(folder)
     outputs = run_outputs(run, 'val')
-    assert len(outputs.labels) == 41
+    assert len(outputs.labels) == 200
     tau = LogitAdjustment(outputs.class_counts).choose(Scores.of(outputs.logits, outputs.labels))
     assert saved['rows'][2]['values'] == [tau]
 

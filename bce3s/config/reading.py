@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # of the training set and of the evaluation set that belongs to it
 SHARED = {
     *('data_root', 'lists', 'manifest', 'verify', 'duplicates'),
-    *('imbalance', 'imbalance_factor', 'n_max', 'rule', 'keep_classes', 'hold_out'),
+    *('imbalance', 'imbalance_factor', 'n_max', 'rule', 'keep_classes', 'val_per_class'),
 }
 NOT_THE_EXPERIMENT = {
     *('work_dir', 'resume', 'load_from', 'launcher', 'randomness', 'experiment_name', 'env_cfg'),

@@ -25,7 +25,6 @@ from bce3s.datasets.long_tailed import (
     class_counts,
     new_labels,
     select_subset,
-    training_counts,
 )
 from bce3s.errors import BCE3SError
 
@@ -65,10 +64,9 @@ class InMemoryLongTailed(Dataset):
         keep_classes: indices of the classes to keep, in the order of their new labels 0, 1, ...;
             None keeps all. The number of classes of the model's head must follow.
         test_per_class: keep the first so many test images of each class; None keeps all.
-        hold_out: share of each class's training images, at least one of them, that is no part of
-            the training set but of a validation set, to choose numbers on; 0: none. They are the
-            last ones of the class, in the order in which ``rule`` takes them.
-        validation: with ``train``: the images that are held out, in place of the others.
+        val_per_class: hold the last so many images of each class in file order out of the training
+            files, before the long tail is cut from the others, and give these in place of the test
+            set: what is chosen by them was not chosen by the test set.
 
     Attributes:
         images: (N, C, H, W) uint8. In the training set ordered by class.
@@ -77,8 +75,9 @@ class InMemoryLongTailed(Dataset):
         class_counts: images of each class in the TRAINING set, on the test set too.
         metainfo: ``dataset``, ``split``, ``classes``, ``class_counts`` and ``subset``: ``rule``,
             ``imbalance``, ``imbalance_factor``, ``n_max`` of the training set (the last two None
-            for ``none``), ``keep_classes``, ``test_per_class``, ``size`` and ``sha256`` (the bytes
-            of ``images``, then of ``targets`` as little-endian int64) of this split.
+            for ``none``), ``keep_classes``, ``test_per_class``, ``val_per_class``, ``size`` and
+            ``sha256`` (the bytes of ``images``, then of ``targets`` as little-endian int64) of
+            this split.
 
     Raises:
         BCE3SError: an argument out of its range, a class with too few images, a file that is
@@ -100,31 +99,24 @@ class InMemoryLongTailed(Dataset):
         n_max: int | None = None,
         keep_classes: Sequence[int] | None = None,
         test_per_class: int | None = None,
-        hold_out: float = 0.0,
-        validation: bool = False,
+        val_per_class: int | None = None,
     ) -> None:
-        self.transform, self._kept = transform, keep_classes
+        self.transform, self._kept, self._held_out = transform, keep_classes, val_per_class
         if keep_classes is not None:
             check_keep_classes(keep_classes, len(self.classes))
             self.classes = tuple(self.classes[k] for k in keep_classes)
-        if test_per_class is not None:
-            check_number('test_per_class', test_per_class)
+        for name, number in dict(
+            test_per_class=test_per_class, val_per_class=val_per_class
+        ).items():
+            if number is not None:
+                check_number(name, number)
         counts = self._profile(imbalance, imbalance_factor, n_max)  # before anything is read
         images, labels, source = self._read(train)
         if counts is None:
             whole = labels if train else self._read(True)[1]
             counts = np.bincount(whole, minlength=len(self.classes)).tolist()
-        kept_counts, counts = counts, training_counts(counts, hold_out, self.classes)
-        if validation and not hold_out:
-            raise BCE3SError(
-                f'{type(self).__name__} has no validation images: set hold_out to a share of the '
-                'training images, of a config train_dataloader.dataset.hold_out=0.1.'
-            )
         if train:
-            kept = select_subset(labels, kept_counts, rule, self.classes, source, seed)
-            pairs = zip(kept_counts, counts, strict=True)
-            held = np.concatenate([np.arange(n) >= left for n, left in pairs])
-            kept = kept[held == validation]
+            kept = select_subset(labels, counts, rule, self.classes, source, seed)
         elif test_per_class is not None:
             few = [test_per_class] * len(counts)
             kept = np.sort(select_subset(labels, few, 'first_n', self.classes, source))
@@ -137,17 +129,17 @@ class InMemoryLongTailed(Dataset):
         self.labels, self.class_counts = self.targets, counts
         self.metainfo = dict(
             dataset=type(self).__name__,
-            split='test' if not train else 'val' if validation else 'train',
+            split='train' if train else 'val' if val_per_class else 'test',
             classes=list(self.classes),
             class_counts=counts,
             subset=dict(
                 rule=rule,
                 imbalance=imbalance,
                 imbalance_factor=None if imbalance == 'none' else float(imbalance_factor),
-                n_max=None if imbalance == 'none' else int(n_max or self.default_n_max),
+                n_max=None if imbalance == 'none' else max(counts),
                 keep_classes=None if keep_classes is None else [int(k) for k in keep_classes],
                 test_per_class=test_per_class,
-                hold_out=float(hold_out),
+                **({} if val_per_class is None else dict(val_per_class=int(val_per_class))),
                 size=len(labels),
                 sha256=digest.hexdigest(),
             ),
@@ -158,19 +150,27 @@ class InMemoryLongTailed(Dataset):
         raise NotImplementedError
 
     def _read(self, train: bool) -> Arrays:
-        """:meth:`read`, of the classes kept, with their new labels."""
-        images, labels, source = self.read(train)
+        """:meth:`read`, of the classes kept, with their new labels, and with what is held out of
+        the training files for validation left out or, in place of the test set, alone.
+        """
+        images, labels, source = self.read(train or self._held_out is not None)
         every = len(type(self).classes)
         check_labels(labels, every, source)
         if self._kept is not None:
             labels = new_labels(labels, self._kept, every)
             images, labels = images[labels >= 0], labels[labels >= 0]
+        if self._held_out is not None:
+            few = [self._held_out] * len(self.classes)
+            # the last of each class: the first of the reversed order
+            chosen = select_subset(labels[::-1], few, 'first_n', self.classes, source)
+            held_out = np.isin(np.arange(len(labels)), len(labels) - 1 - chosen)
+            images, labels = images[held_out != train], labels[held_out != train]
         return images, labels, source
 
     def _profile(self, imbalance: str, factor: float, n_max: int | None) -> list[int] | None:
         """The class counts that the arguments ask for; None: those of the files."""
         if imbalance != 'none':
-            n_max = self.default_n_max if n_max is None else n_max
+            n_max = self.default_n_max - (self._held_out or 0) if n_max is None else n_max
             return class_counts(n_max, len(self.classes), factor, imbalance, self.classes)
         if n_max is not None:
             raise BCE3SError(

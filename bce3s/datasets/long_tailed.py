@@ -79,32 +79,6 @@ def _check_counts_arguments(n_max: int, num_classes: int, factor: float, imbalan
     check_number('num_classes', num_classes)
 
 
-def training_counts(
-    counts: Sequence[int], hold_out: float, classes: Sequence[str] | None = None
-) -> list[int]:
-    """What is left of n_k images when ``max(1, round(hold_out n_k))`` of each class are held out.
-
-    Raises:
-        BCE3SError: a share outside [0, 1), a class of which nothing would be left.
-
-    >>> training_counts([500, 12, 2], 0.1)
-    [450, 11, 1]
-    """
-    if not _is_number(hold_out) or not 0 <= hold_out < 1:
-        raise BCE3SError(f'hold_out is {hold_out!r}: it is a share of the images, in [0, 1)')
-    if not hold_out:
-        return list(counts)
-    left = [n - max(1, round(hold_out * n)) for n in counts]
-    if min(left) < 1:
-        k = left.index(min(left))
-        name = f' ({classes[k]})' if classes is not None else ''
-        raise BCE3SError(
-            f'class {k}{name} has {counted(counts[k], "training image")}, of which hold_out='
-            f'{hold_out} leaves none: use a smaller imbalance_factor or hold_out'
-        )
-    return left
-
-
 def check_number(name: str, value: object) -> None:
     """Raises BCE3SError unless ``value`` counts something: an integer >= 1."""
     if not _is_number(value) or value != int(value) or value < 1:

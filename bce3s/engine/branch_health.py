@@ -13,6 +13,7 @@ from bce3s.evaluation.selection import add_to_history
 from bce3s.registry import HOOKS
 
 HEALTH = 'contrastive_health'  # its name in the message hub, which checkpoints keep
+PATIENCE = 5  # inert epochs in a row before it is said: some branches recover
 
 
 @HOOKS.register_module()
@@ -22,7 +23,7 @@ class BranchHealthHook(Hook):
     Every ``interval`` steps, and in the last one of an epoch, the figures go to the visualizer
     (``contrastive/share`` ...); their means over an epoch are kept with the run and shown in its
     report. An epoch in which the branch gives less than 1 % of the gradient that reaches the
-    features is inert; the first one is said in the log. Numbers of the training do not change.
+    features is inert; the fifth in a row is said in the log. Numbers of the training do not change.
 
     Args:
         interval: steps; each costs about a backward pass of the head.
@@ -66,6 +67,6 @@ class BranchHealthHook(Hook):
         row: dict[str, float] = {'epoch': runner.epoch + 1}
         row |= {k: sum(seen[k] for seen in self._seen) / len(self._seen) for k in self._seen[0]}
         history = add_to_history(runner.message_hub.get_info(HEALTH, []), row)
-        if inert_from(history) == row['epoch']:
+        if inert_from(history) == row['epoch'] - PATIENCE + 1:
             runner.logger.warning(health_sentence([row]))
         runner.message_hub.update_info(HEALTH, history)

@@ -210,6 +210,7 @@ def _run(runner: Runner) -> dict[str, Any]:
         'max_epochs': planned,
         'versions': versions(),
         **_machine(bare_model(runner)),
+        'parameters': sum(p.numel() for p in bare_model(runner).parameters()),
         'skipped_steps': runner.message_hub.get_info('skipped_steps', 0),
     }
 

@@ -67,9 +67,13 @@ class ETFClassifier(LinearClassifier):
         scale: float = 1.0,
     ) -> None:
         super().__init__(in_channels, num_classes, False, False, normalize_feature, scale)
-        simplex = simplex_etf(num_classes, in_channels).to(self.weight.dtype)
+        simplex = self.weight.detach()
         del self.weight
         self.register_buffer('weight', simplex)
+
+    def reset_parameters(self) -> None:
+        """Draw another orientation."""
+        self.weight.data.copy_(simplex_etf(self.out_features, self.in_features))
 
 
 class RotatedETFClassifier(ETFClassifier):
@@ -90,7 +94,7 @@ class RotatedETFClassifier(ETFClassifier):
         in_channels: int,
         num_classes: int,
         normalize_feature: bool = True,
-        scale: float = 16.0,
+        scale: float = 30.0,
     ) -> None:
         super().__init__(in_channels, num_classes, normalize_feature, scale)
         rotation = nn.Linear(in_channels, in_channels, bias=False)

@@ -53,8 +53,29 @@ def training(runs: list[PageRun]) -> Section | None:
     rates = [Line([_rates(run) for run in g.runs], g.colour, g.name) for g in groups]
     if _some(rates):
         figures.append(_figure(groups, 'Learning rate', 'Of the last step of an epoch.', rates))
+    figures += _branch(groups)
     text = 'How the accuracy came to be.' + _said(groups)
     return Section('training', 'Training', text, figures) if figures else None
+
+
+def _branch(groups: list[Group]) -> list[Figure]:
+    """Whether the contrastive branch lives: docs/contrastive.md."""
+
+    def lines(key: str, dashes: Any = '-', named: bool = True) -> list[Line]:
+        return [
+            Line([_health(run, key) for run in g.runs], g.colour, g.name * named, dashes)
+            for g in groups
+        ]
+
+    share, cosines = lines('share'), lines('cos_own') + lines('cos_other', DASHED, named=False)
+    caption = 'Of the gradient that reaches the features; below 0.01 the branch is inert.'
+    about = 'Of projections with the bank: own class (solid), others (dashed). All 1 is collapse.'
+    if not _some(share):
+        return []
+    return [
+        _figure(groups, 'Contrastive branch: share', caption, share, log=True),
+        _figure(groups, 'Contrastive branch: cosines', about, cosines),
+    ]
 
 
 def collapse(runs: list[PageRun]) -> Section | None:
@@ -98,6 +119,10 @@ def _numbers(pairs: Iterable[tuple[int | None, object]]) -> Points:
 def _measured(run: PageRun, split: str, key: str) -> Points:
     rows = (run.measures or {}).get('epochs', [])
     return _numbers((row['epoch'], (row.get(split) or {}).get(key)) for row in rows)
+
+
+def _health(run: PageRun, key: str) -> Points:
+    return _numbers((row['epoch'], row[key]) for row in run.report.get('contrastive') or [])
 
 
 def _histories(group: Group) -> list[Line]:

@@ -1,4 +1,4 @@
-"""Binary cross-entropy (BCE), a sigmoid a class: CIFAR-100-LT, factor 100, true ResNet-32.
+"""BCE: binary cross-entropy, a sigmoid a class.
 
 "BCE vs. CE in Deep Feature Learning" (ICML 2025) and BCE3S (AAAI 2026) without its other branches.
 No figure for this network is published.

@@ -1,4 +1,4 @@
-"""cRT, classifier re-training: CE, then a new classifier on class-balanced draws.
+"""cRT: classifier re-training: CE, then a new classifier on class-balanced draws.
 
 Kang et al., Decoupling Representation and Classifier (ICLR 2020, arXiv 1910.09217), with the
 public settings for ImageNet-LT: 10 epochs, rate 0.2 for a batch of 512 (here 0.05 for 128), decay

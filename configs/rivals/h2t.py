@@ -1,4 +1,4 @@
-"""H2T, head-to-tail fusion: CE with MixUp, then a quarter of each feature from another image.
+"""H2T: head-to-tail fusion: CE with MixUp, then a quarter of each feature from another image.
 
 Li et al., Feature Fusion from Head to Tail for Long-Tailed Visual Recognition (AAAI 2024, arXiv
 2306.06963). Second stage: 10 epochs at rate 0.02 with decay 5e-4, images drawn class-balanced,

@@ -1,4 +1,4 @@
-"""LOS, label over-smoothing: CE, then a second stage with labels smoothed by 0.98.
+"""LOS: label over-smoothing: CE, then a second stage with labels smoothed by 0.98.
 
 Sun et al., Rethinking Classifier Re-Training in Long-Tailed Recognition: Label Over-Smooth Can
 Balance (ICLR 2025, arXiv 2403.00250). 0.98 is meant as PyTorch means it: of 100 classes the target

@@ -1,4 +1,4 @@
-"""LWS, learnable weight scaling: CE, then one scale a class on class-balanced draws.
+"""LWS: learnable weight scaling: CE, then one scale a class on class-balanced draws.
 
 Kang et al., Decoupling Representation and Classifier (ICLR 2020, arXiv 1910.09217), with the
 public settings for ImageNet-LT but for the length (5 epochs there, 10 here as for cRT): rate 0.2

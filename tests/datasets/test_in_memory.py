@@ -64,7 +64,6 @@ def test_digits_are_reproducible_and_named_by_their_content():
         n_max=120,
         keep_classes=None,
         test_per_class=None,
-        hold_out=0.0,
         size=405,
         sha256=expected.hexdigest(),
     )
@@ -75,10 +74,7 @@ def test_digits_are_reproducible_and_named_by_their_content():
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (dict(split='valid'), "DigitsLT: split is 'valid'; use 'train', 'val' or 'test'"),
-        (dict(split='val'), 'DigitsLT has no validation images: set hold_out'),
-        (dict(hold_out=1), r'hold_out is 1: it is a share of the images, in \[0, 1\)'),
-        (dict(imbalance_factor=120, hold_out=0.1), r'class 8 \(8\) has 1 training image, of which'),
+        (dict(split='val'), "DigitsLT: split is 'val'; use 'train' or 'test'"),
         (dict(imbalance_factor=0.5), 'imbalance_factor is 0.5'),
         (dict(imbalance_factor=121), r'class 9 \(9\) would have no training image'),
         (dict(n_max=126), r"class 8 \(8\) has 124 images in scikit-learn's digits, 126 are needed"),
@@ -91,30 +87,14 @@ def test_digits_are_reproducible_and_named_by_their_content():
         (dict(keep_classes=[3.0, '4']), r'integers in 0..9'),
         (dict(test_per_class=0), 'test_per_class is 0: it must be an integer >= 1'),
         (dict(split='test', test_per_class=51), r'class 0 \(0\) has 50 images'),
+        (dict(val_per_class=-1), 'val_per_class is -1: it must be an integer >= 1'),
+        (dict(val_per_class=125, n_max=9), r'class 8 \(8\) has 124 images'),
+        (dict(val_per_class=20, n_max=106), r'class 8 \(8\) has 104 images'),
     ],
 )
 def test_bad_arguments(arguments, sentence):
     with pytest.raises(BCE3SError, match=sentence):
         DigitsLT(**{'imbalance_factor': 1, **arguments})
-
-
-@pytest.mark.parametrize('rule', ['first_n', 'ldam'])
-def test_held_out_images_are_the_last_of_each_class_and_no_part_of_the_training_set(rule):
-    whole = DigitsLT(rule=rule)
-    train, val, test = (
-        DigitsLT(split, rule=rule, hold_out=0.1) for split in ('train', 'val', 'test')
-    )
-    counts = [max(1, round(n / 10)) for n in whole.class_counts]
-    assert counts == [12, 9, 6, 4, 3, 2, 2, 1, 1, 1]
-    assert torch.bincount(val.labels).tolist() == counts
-    for part in (train, val, test):
-        assert part.class_counts == torch.bincount(train.labels).tolist()
-    for k in range(10):
-        parts = [part.images[part.labels == k] for part in (train, val)]
-        assert torch.equal(torch.cat(parts), whole.images[whole.labels == k])
-    assert [part.metainfo['split'] for part in (train, val, test)] == ['train', 'val', 'test']
-    assert val.metainfo['subset']['hold_out'] == 0.1
-    assert torch.equal(test.images, DigitsLT('test').images)
 
 
 # ---- whole, some classes, fewer test images
@@ -278,3 +258,21 @@ def test_real_mnist(data_root):
     assert sum(test.metainfo['class_counts']) == 60000
     assert torch.bincount(test.labels).tolist()[:2] == [980, 1135]
     assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+
+
+# ---- a validation part of the training files
+
+
+@pytest.mark.parametrize('options', [dict(), dict(keep_classes=[7, 2, 9]), dict(rule='ldam')])
+def test_validation_images_are_the_last_of_each_class_and_no_training_images(options):
+    train = DigitsLT(val_per_class=20, **options)
+    val = DigitsLT(split='test', val_per_class=20, **options)
+    whole = by_hand('train', options.get('keep_classes', list(range(10))))
+    last = {k: [row for row in whole if row[0] == k][-20:] for k in range(len(val.classes))}
+    assert sorted(content(val)) == sorted(row for rows in last.values() for row in rows)
+    images = {tuple(pixels) for _, pixels in content(val)}
+    assert not images & {tuple(pixels) for _, pixels in content(train)}
+    assert train.class_counts[0] == 100  # 120 less 20, as the imbalance factor is kept
+    assert val.class_counts == train.class_counts
+    assert (train.metainfo['split'], val.metainfo['split']) == ('train', 'val')
+    assert val.metainfo['subset']['val_per_class'] == 20

@@ -110,6 +110,7 @@ def test_a_run_says_whether_the_branch_lives_and_does_not_change(
     """As published, with a large weight, digits collapse in two epochs as 100 classes do."""
     shown = []
     monkeypatch.setattr(Visualizer, 'add_scalars', lambda _, row, **__: shown.append(row))
+    monkeypatch.setattr('bce3s.engine.branch_health.PATIENCE', 1)
     state = run(tmp_path, dict(bias=bias), 10.0)
     output = ''.join(capfd.readouterr())
     history = state['message_hub']['runtime_info'][HEALTH]

@@ -266,6 +266,16 @@ def test_accuracy_by_split_and_learning_rate_over_the_epochs(tmp_path):
     assert training([run('b', tmp_path, history=[])]) is None
 
 
+def test_the_contrastive_branch_over_the_epochs(tmp_path):
+    rows = [dict(epoch=e, share=0.1**e, cos_own=0.9, cos_other=0.1) for e in (1, 2, 3)]
+    made = run('a', tmp_path, history=[], contrastive=rows)
+    share, cosines = training([made]).figures
+    assert (share.title, cosines.title) == tuple(
+        f'Contrastive branch: {what} over the epochs' for what in ('share', 'cosines')
+    )
+    assert '10' in share.svg  # a logarithmic scale
+
+
 # --------------------------------------------------------------------------------------------- page
 NASTY = '<script>alert(1)</script>'
 

@@ -23,11 +23,13 @@ class Cell:
         config: the config file, below the folder of the checkout.
         overrides: dotted key of the config -> value, as with ``--cfg-options``; a value may be a
             whole dict (``_delete_=True`` in it replaces instead of merging).
+        after: key of the cell whose last checkpoint, of the same seed, this one begins from.
     """
 
     key: str
     config: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    after: str = ''
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Column:
     Args:
         name: its heading.
         measure: where a run has it: ``report.all`` (of ``report.json``), ``test.accuracy`` or
-            ``train.nc1`` (of ``measures.json``).
+            ``train.nc1`` (of ``measures.json``), ``contrastive.share`` (of ``report.json``, the
+            last epoch), ``run.seconds``, ``run.parameters``, or ``posthoc.ece`` (of
+            ``posthoc.json``, which a table with such a column, or a row of ``posthoc``, makes).
         digits: decimals shown.
         better: ``'higher'`` or ``'lower'`` where the paper compares CE and BCE by it.
         loss: of the rows that it is defined for; None: of all.
@@ -52,11 +56,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A cell in a table: its labels there, and its published numbers by measure, as printed."""
+    """A cell in a table: its labels there, and its published numbers by measure, as printed.
+
+    ``posthoc`` names a method of ``posthoc.json``: the row has its numbers, not those of the run as
+    trained.
+    """
 
     cell: Cell
     labels: Mapping[str, str]
     printed: Mapping[str, str] = field(default_factory=dict)
+    posthoc: str = ''
 
     @property
     def published(self) -> dict[str, float]:
@@ -108,6 +117,12 @@ class Table:
     @property
     def cells(self) -> tuple[Cell, ...]:
         return tuple(row.cell for row in self.rows)
+
+    @property
+    def posthoc(self) -> bool:
+        """Whether ``bce3s posthoc`` follows each training."""
+        measures = (column.measure for column in self.columns)
+        return any(measure.startswith('posthoc.') for measure in measures)
 
 
 @dataclass(frozen=True)

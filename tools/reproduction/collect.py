@@ -26,7 +26,7 @@ class CollectedRow:
 
     def values(self, measure: str, selection: str) -> list[float]:
         """Of the finished runs that have the measure."""
-        found = [job.value(measure, selection) for job in self.done]
+        found = [job.value(measure, selection, self.row.posthoc) for job in self.done]
         return [float(value) for value in found if value is not None]
 
     def mean(self, measure: str, selection: str) -> float | None:

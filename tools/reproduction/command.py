@@ -14,16 +14,19 @@ from bce3s.arguments import positive, run_tool
 from bce3s.errors import BCE3SError
 from bce3s.processes import cores
 from reproduction.cells import Scale, Table
+from reproduction.rivals import BACKBONES, DATA, Harness
 from reproduction.small import SCALES
 from reproduction.tables import TABLES, find_table
 
 if TYPE_CHECKING:
+    from reproduction.collect import Collected
     from reproduction.jobs import Job
 
 EXAMPLES = """examples:
   python tools/reproduce.py --list
   python tools/reproduce.py table4 --dry-run
   python tools/reproduce.py table1 table4 fig2 fig3 --scale small --jobs 2 --budget 30
+  python tools/reproduce.py rivals --augment auto --seeds 3 --jobs 4 --record
   python tools/reproduce.py table6 --only 'mnist/r18/*' --seeds 3
 """
 
@@ -73,6 +76,29 @@ def parser() -> argparse.ArgumentParser:
         metavar='DIR',
         help='runs go to DIR/<scale>/<cell>/seed<k> (work_dirs/reproduce)',
     )
+    group = p.add_argument_group('of the rivals')
+    group.add_argument('--data', choices=tuple(DATA), default='cifar100lt', help='(cifar100lt)')
+    group.add_argument(
+        '--factor', type=positive(int), default=100, metavar='N', help='imbalance factor (100)'
+    )
+    group.add_argument(
+        '--backbone',
+        choices=tuple(BACKBONES),
+        default='r32',
+        help='r32: the true CIFAR ResNet-32 (the default); r32x4: of four times the width',
+    )
+    group.add_argument(
+        '--augment',
+        choices=('plain', 'auto'),
+        default='plain',
+        help='plain: crop and flip (the default); auto: AutoAugment and Cutout too',
+    )
+    p.add_argument(
+        '--record',
+        action='store_true',
+        help='adds the finished runs to data_lists/results/TABLE.csv, and draws the table there '
+        'from all of its rows',
+    )
     p.add_argument(
         '--out', type=Path, metavar='DIR', help='tables go here (<work dir>/<scale>/tables)'
     )
@@ -101,7 +127,9 @@ def _main(args: argparse.Namespace) -> int:
     if not args.tables and not args.list:
         raise BCE3SError(f'Name a table or figure: {", ".join(TABLES)}. --list says more.')
     every = any(name.lower() == 'all' for name in args.tables)
-    tables = [find_table(name) for name in args.tables if not every] or list(TABLES.values())
+    harness = Harness(args.data, args.factor, args.backbone, args.augment)
+    names = [harness.table if name == 'rivals' else name for name in args.tables if not every]
+    tables = [find_table(name) for name in names] or list(TABLES.values())
     jobs = jobs_of(tables, scale, args.seeds, args.work_dir, args.only)
     if args.list:
         return _list(args, scale, tables, jobs)
@@ -120,9 +148,21 @@ def _main(args: argparse.Namespace) -> int:
         collected = collect(table, scale, args.seeds, args.work_dir)
         path = write(collected, args.out or args.work_dir / scale.name / 'tables')
         print(f'{table.name}: {collected.summary}, {path}')
+        if args.record:
+            print(f'{table.name}: {_record(collected)}')
     if status == 130:
         raise KeyboardInterrupt
     return status
+
+
+def _record(collected: Collected) -> Path:
+    """The table drawn from what was recorded, earlier and now."""
+    from reproduction.render import write
+    from reproduction.results import RESULTS, record, recorded
+
+    table, scale = collected.table, collected.scale
+    record(collected, RESULTS / f'{table.name}.csv')
+    return write(recorded(table, scale, RESULTS / f'{table.name}.csv'), RESULTS / scale.name)
 
 
 def _list(

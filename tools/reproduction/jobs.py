@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
+AS_TRAINED = 'As trained'  # in posthoc.json
 NOTE = 'cell.json'  # what reproduce.py itself keeps in a run's folder
 NEW, CUT, DONE, CHANGED = 'to run', 'cut short', 'done', 'changed'
 # One checkpoint a run is enough to resume it; a table has dozens of runs.
@@ -32,11 +33,18 @@ KEPT = {'default_hooks.checkpoint.max_keep_ckpts': 1}
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run: a cell with a seed in a folder of its own."""
+    """One run: a cell with a seed in a folder of its own.
+
+    Args:
+        base: the run whose last checkpoint it begins from.
+        posthoc: whether ``bce3s posthoc`` follows the training.
+    """
 
     cell: Cell
     seed: int
     folder: Path
+    base: Job | None = None
+    posthoc: bool = False
 
     @property
     def name(self) -> str:
@@ -59,6 +67,8 @@ class Job:
             ) from error
         share_shape(cfg)
         cfg.setdefault('default_scope', 'bce3s')
+        if self.base is not None:
+            cfg.load_from = str(self.base.folder / f'epoch_{self.base.max_epochs}.pth')
         return cfg
 
     @cached_property
@@ -113,9 +123,39 @@ class Job:
             return NEW
         if report.get('config_sha256', self.note.get('digest')) not in (None, self.digest):
             return CHANGED
-        if report.get('max_epochs') and report['epoch'] >= report['max_epochs']:
+        if self.trained and (not self.posthoc or self.adjusted):
             return DONE
-        return CUT if saved else NEW
+        return CUT if saved or self.trained else NEW
+
+    @property
+    def trained(self) -> bool:
+        report = self.report
+        return bool(report.get('max_epochs')) and report['epoch'] >= report['max_epochs']
+
+    @property
+    def adjusted(self) -> dict[str, dict[str, Any]]:
+        """The methods of ``posthoc.json`` by name; empty where it is older than the report."""
+        path = self.folder / 'posthoc' / 'posthoc.json'
+        if (
+            not path.exists()
+            or path.stat().st_mtime < (self.folder / 'report.json').stat().st_mtime
+        ):
+            return {}
+        return {row['method']: row for row in _read(path)['rows']}
+
+    @property
+    def arguments(self) -> list[str]:
+        """The next command of this run, below ``tools/``."""
+        if self.trained:
+            return ['posthoc.py', str(self.folder)]
+        changes = ['--cfg-options', f'load_from={self.config.load_from}'] if self.base else []
+        return [
+            'train.py',
+            str(self.folder.parent / 'config.py'),
+            *('--seed', str(self.seed), '--work-dir', str(self.folder)),
+            '--resume' if self.state == CUT else '--overwrite',
+            *changes,
+        ]
 
     @property
     def last_checkpoint(self) -> str | None:
@@ -143,17 +183,28 @@ class Job:
         """Rows of ``measures.json``, one an epoch; only to be read of a finished run."""
         return _read(self.folder / 'measures.json').get('epochs', [])
 
-    def value(self, measure: str, selection: str) -> float | None:
+    def value(self, measure: str, selection: str, posthoc: str = '') -> float | None:
         """One number: ``report.all``, ``test.accuracy``, ``train.nc1``; None where there is none.
 
         Args:
             measure: see :class:`~reproduction.cells.Column`.
             selection: of which epoch: a selection of the report; ``best on test`` is for the
                 measures the epoch with the highest ``test.accuracy`` (the first among equals).
+            posthoc: a method of ``posthoc.json`` in whose place the run as trained stands.
         """
         source, name = measure.split('.', 1)
+        if source == 'run':
+            return {**self.report, **self.note}.get(name)
+        if posthoc or source == 'posthoc':
+            found = self.adjusted.get(posthoc or AS_TRAINED, {}).get(name)
+            return found.get('all') if isinstance(found, Mapping) else found
+        return self._found(source, selection).get(name)
+
+    def _found(self, source: str, selection: str) -> Mapping[str, Any]:
+        if source == 'contrastive':  # rows by epoch; they are no measures of other epochs
+            return (self.report.get(source) or [{}])[-1] if selection == LAST else {}
         row = self._row(source, selection)
-        return (row if source == 'report' else row.get(source) or {}).get(name)
+        return row if source == 'report' else row.get(source) or {}
 
     def epoch_of(self, measure: str, selection: str) -> int | None:
         """The epoch that ``value`` is of."""
@@ -201,17 +252,23 @@ def jobs_of(
                 f'--only {pattern} fits none of the {len(cells)} cells; there are '
                 f'{", ".join(near)}, ... * stands for anything, also across /.'
             )
-    kept = [
-        cell
+    kept = {
+        key: cell
         for key, cell in cells.items()
         if not only or any(fnmatchcase(key, pattern) for pattern in only)
-    ]
-    scaled = [small for cell in kept if (small := scale.cell(cell)) is not None]
-    return [
-        Job(cell, seed, root / scale.name / cell.key / f'seed{seed}')
-        for seed in range(seeds)
-        for cell in scaled
-    ]
+    }
+    first = {cell.after: cells[cell.after] for cell in kept.values() if cell.after}
+    posthoc = {cell.key for table in tables if table.posthoc for cell in table.cells}
+    found: list[Job] = []
+    for seed in range(seeds):
+        mine: dict[str, Job] = {}
+        for key, cell in {**first, **kept}.items():
+            if (small := scale.cell(cell)) is not None:
+                folder = root / scale.name / key / f'seed{seed}'
+                base = mine.get(cell.after)
+                mine[key] = Job(small, seed, folder, base, posthoc=key in posthoc)
+        found += mine.values()
+    return found
 
 
 @functools.cache

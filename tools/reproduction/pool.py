@@ -24,18 +24,27 @@ GRACE = 60.0  # seconds that a run gets to end in, after it was asked to
 
 
 def start(arguments: Sequence[str], log: Path, threads: int) -> subprocess.Popen:
-    """``tools/train.py`` in a session of its own: Ctrl-C in the terminal is for the parent, which
-    passes it on.
+    """A tool (its file below ``tools/``, its arguments) in a session of its own: Ctrl-C in the
+    terminal is for the parent, which passes it on.
     """
     with log.open('ab') as file:
         return subprocess.Popen(
-            [sys.executable, str(ROOT / 'tools' / 'train.py'), *arguments],
+            [sys.executable, str(ROOT / 'tools' / arguments[0]), *arguments[1:]],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
             start_new_session=True,
         )
+
+
+def commit() -> str:
+    """The commit that is checked out, with a + where files differ from it; empty without Git."""
+    asked = ['git', '-C', str(ROOT), 'describe', '--always', '--dirty=+', '--abbrev=10']
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ''
 
 
 @dataclass
@@ -56,7 +65,7 @@ class Pool:
     heading: str = ''
 
     def __post_init__(self) -> None:
-        self.running: dict[Job, tuple[subprocess.Popen, float]] = {}
+        self.running: dict[Job, tuple[subprocess.Popen, float, str]] = {}
         self.outcomes: dict[Job, str] = {}
 
     def run(self, jobs: Iterable[Job]) -> dict[Job, str]:
@@ -81,10 +90,10 @@ class Pool:
         end = time.monotonic() + self.budget
         try:
             while self.running or (waiting and time.monotonic() < end):
-                while waiting and len(self.running) < self.parallel:
-                    self._begin(waiting.pop(0))
+                while len(self.running) < self.parallel and (job := self._next(waiting)):
+                    self._begin(job)
                 time.sleep(WAIT)
-                for job, (child, _) in list(self.running.items()):
+                for job, (child, *_) in list(self.running.items()):
                     if (status := child.poll()) is not None:
                         self._ended(job, status)
                 if time.monotonic() >= end:
@@ -94,27 +103,39 @@ class Pool:
             raise
         return {**self.outcomes, **dict.fromkeys(waiting, WAITING)}
 
+    def _next(self, waiting: list[Job]) -> Job | None:
+        """Takes the first of the jobs whose first stage, if it has one, is done; one whose first
+        stage will not be done any more fails.
+        """
+        for job in list(waiting):
+            if job.base is None or job.base.state == DONE:
+                waiting.remove(job)
+                return job
+            if job.base not in self.running and job.base not in waiting:
+                waiting.remove(job)
+                self._end(job, FAILED, f'its first stage, {job.base.name}, is not done')
+        return None
+
     def _begin(self, job: Job) -> None:
-        resume = job.state == CUT
-        config = job.write_config(f'{job.cell.key}. {self.heading}'.strip())
-        if not resume:  # checkpoints go first, the note, which names the config, last
+        if not job.trained:
+            job.write_config(f'{job.cell.key}. {self.heading}'.strip())
+        if job.state not in (CUT, DONE):  # checkpoints go first, the note, with the digest, last
             for path in checkpoints_in(job.folder):
                 path.unlink()
             for name in ('report.json', 'measures.json', LOG, NOTE):
                 (job.folder / name).unlink(missing_ok=True)
-        job.take_note(digest=job.digest)
-        arguments = [str(config), '--seed', str(job.seed), '--work-dir', str(job.folder)]
-        arguments.append('--resume' if resume else '--overwrite')
-        print(f'{job.name}: python tools/train.py {shlex.join(arguments)}')
+        job.take_note(digest=job.digest, commit=commit())
+        arguments = job.arguments
+        print(f'{job.name}: python tools/{shlex.join(arguments)}', flush=True)
         child = start(arguments, job.folder / LOG, self.threads)
-        self.running[job] = child, time.monotonic()
+        self.running[job] = child, time.monotonic(), arguments[0]
 
     def _halt(self) -> None:
         """Ends every run in a way that it can be resumed; all are asked at once."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C waits for them
-        for child, _ in self.running.values():
+        for child, *_ in self.running.values():
             child.send_signal(signal.SIGINT)
-        for job, (child, _) in list(self.running.items()):
+        for job, (child, *_) in list(self.running.items()):
             try:
                 status = child.wait(GRACE)
             except subprocess.TimeoutExpired:
@@ -124,10 +145,13 @@ class Pool:
         signal.signal(signal.SIGINT, before)
 
     def _ended(self, job: Job, status: int, halted: bool = False) -> None:
-        _, begun = self.running.pop(job)
-        job.take_note(seconds=job.note.get('seconds', 0.0) + time.monotonic() - begun)
+        _, begun, was = self.running.pop(job)
+        if was == 'train.py':
+            job.take_note(seconds=job.note.get('seconds', 0.0) + time.monotonic() - begun)
         if job.state == DONE:
             self._end(job, FINISHED, '')
+        elif status == 0 and not halted and job.arguments[0] != was:
+            self._begin(job)  # what follows the training
         elif halted:
             saved = job.last_checkpoint
             how = f'the next call resumes it from {saved}' if saved else 'no checkpoint yet'

@@ -10,6 +10,8 @@ from typing import Any
 from bce3s.errors import BCE3SError
 from reproduction.cells import BEST, BEST_TTA, LAST, Cell, Column, Drawing, Row, Table
 from reproduction.published import read_published
+from reproduction.remedies import remedies_table
+from reproduction.rivals import Harness, rivals_table
 
 BCE3S = 'BCE3S (AAAI 2026, arXiv 2511.14097)'
 ICML = 'BCE vs. CE in Deep Feature Learning (ICML 2025)'
@@ -425,6 +427,8 @@ def _all() -> list[Table]:
         _biases('fig7', 'Figure 7 (numbers: Table 11)', 'by batch size', batches, 'batch size'),
         _gamma('gamma', 'cifar100_r18', 'CIFAR-100, ResNet-18', ACCURACIES[:1]),
         _gamma('gamma-lt', 'cifar100lt_if100_r32', 'CIFAR-100-LT, ResNet-32', SPLITS),
+        remedies_table(SPLITS),
+        rivals_table(SPLITS),
     ]
 
 
@@ -433,11 +437,13 @@ TABLES: dict[str, Table] = {table.name: table for table in _all()}
 
 def find_table(name: str) -> Table:
     """The table called ``name``; ``Table 1``, ``icml-table-1``, ``Figure 3`` and the like are
-    understood too.
+    understood too, and the rivals under any :class:`Harness`.
 
     Raises:
         BCE3SError: there is none; the sentence has the closest match and the list.
     """
+    if (harness := Harness.of(name)) is not None:
+        return rivals_table(SPLITS, harness)
     short = re.sub(r'[\s._-]+', '', name.lower()).removeprefix('icml')
     short = re.sub(r'^tab(?=\d)', 'table', re.sub(r'^figure', 'fig', short))
     for table in TABLES.values():

@@ -86,7 +86,14 @@ class Child:
         self.left -= 1
         if self.left > 0:
             return None
-        if self.status == 0:
+        if self.status == 0 and self.job.trained:
+            rows = [
+                {'method': 'As trained', 'all': 50.0, 'ece': {'all': 7.0}},
+                {'method': 'Logit adjustment', 'all': 55.0, 'ece': {'all': 8.0}},
+            ]
+            (self.job.folder / 'posthoc').mkdir()
+            (self.job.folder / 'posthoc/posthoc.json').write_text(json.dumps({'rows': rows}))
+        elif self.status == 0:
             put(self.job, report=report(self.job, self.job.max_epochs))
         return self.status
 

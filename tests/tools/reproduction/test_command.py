@@ -82,7 +82,8 @@ def test_one_run_works_one_fails_and_the_table_is_written(tmp_path, capfd):
 
 # ------------------------------------------------------------ processes
 def test_a_run_is_a_process_of_the_training_tool(tmp_path):
-    arguments = [str(tmp_path / 'none.py'), '--seed', '0', '--work-dir', str(tmp_path / 'seed0')]
+    options = ['--seed', '0', '--work-dir', str(tmp_path / 'seed0')]
+    arguments = ['train.py', str(tmp_path / 'none.py'), *options]
     assert start(arguments, tmp_path / 'log', 1).wait() == 1
     assert 'none.py does not exist' in (tmp_path / 'log').read_text()
 

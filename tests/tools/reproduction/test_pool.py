@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 from fakes import BCE, CE, Child, checkpoint, job, put, report
@@ -9,7 +10,7 @@ from fakes import BCE, CE, Child, checkpoint, job, put, report
 from bce3s.errors import BCE3SError
 from reproduction import pool as module
 from reproduction.cells import Cell
-from reproduction.jobs import CHANGED, CUT, DONE, NEW
+from reproduction.jobs import CHANGED, CUT, DONE, NEW, Job
 from reproduction.pool import FAILED, FINISHED, HALTED, WAITING, Pool
 
 
@@ -37,7 +38,8 @@ def begin(monkeypatch):
 
         def start(arguments, log, _):
             log.write_text('step 1\nerror: the loss is not finite.\n')
-            run = by_folder[arguments[arguments.index('--work-dir') + 1]]
+            at = arguments.index('--work-dir') + 1 if '--work-dir' in arguments else 1
+            run = by_folder[arguments[at]]
             begun.append((run, arguments, Child(run, **child)))
             alive.append(len(pool.running) + 1)
             return begun[-1][2]
@@ -55,11 +57,11 @@ def test_runs_what_has_no_result(tmp_path, begin, capsys):
     jobs = [job(tmp_path), job(tmp_path, BCE), job(tmp_path, BCE, 1)]
     outcomes, begun = begin(jobs, Pool(heading='small'))
     assert outcomes == [FINISHED] * 3
-    assert [arguments[1:3] for _, arguments, _ in begun] == [['--seed', x] for x in '001']
+    assert [arguments[2:4] for _, arguments, _ in begun] == [['--seed', x] for x in '001']
     assert all(run.state == DONE for run in jobs)
     assert begin.alive == 1
     assert (jobs[1].folder.parent / 'config.py').read_text().startswith('"""digits/bce. small\n')
-    assert jobs[1].note == {'digest': jobs[1].digest, 'seconds': 1.0}
+    assert jobs[1].note == {'digest': jobs[1].digest, 'commit': module.commit(), 'seconds': 1.0}
     assert f'--seed 0 --work-dir {jobs[1].folder} --overwrite' in capsys.readouterr().out
 
 
@@ -135,3 +137,41 @@ def test_a_key_that_nothing_reads_is_an_error_before_anything_is_run(tmp_path, b
     with pytest.raises(BCE3SError, match=r"Cell digits/x, override .*Did you mean 'joint'"):
         begin([job(tmp_path), wrong])
     assert not job(tmp_path).folder.exists()
+
+
+def test_a_second_stage_begins_when_its_first_is_done(tmp_path, begin):
+    first = job(tmp_path)
+    second = Job(BCE, 0, tmp_path / 'second', base=first)
+    outcomes, begun = begin([second, first, job(tmp_path, CE, 1)], Pool(parallel=2), polls=3)
+    assert outcomes == [FINISHED] * 3
+    assert [run.name for run, *_ in begun] == [first.name, 'digits/ce seed 1', second.name]
+    assert begun[-1][1][-2:] == ['--cfg-options', f'load_from={first.folder}/epoch_4.pth']
+    assert second.config.load_from == f'{first.folder}/epoch_4.pth'
+
+
+def test_a_second_stage_without_its_first_fails(tmp_path, begin, capsys):
+    first = job(tmp_path)
+    outcomes, begun = begin([first, Job(BCE, 0, tmp_path / 'second', base=first)], status=1)
+    assert outcomes == [FAILED] * 2
+    assert len(begun) == 1
+    assert 'its first stage, digits/ce seed 0, is not done' in capsys.readouterr().out
+
+
+def test_adjustments_follow_the_training_and_are_no_time_of_it(tmp_path, begin):
+    run = replace(job(tmp_path), posthoc=True)
+    outcomes, begun = begin([run])
+    assert outcomes == [FINISHED]
+    assert [arguments[0] for _, arguments, _ in begun] == ['train.py', 'posthoc.py']
+    assert run.note['seconds'] == 1.0
+    assert run.value('posthoc.ece', 'last') == 7.0
+    assert run.value('report.all', 'last', 'Logit adjustment') == 55.0
+    assert run.value('report.all', 'last') == 90.0
+
+
+def test_adjustments_that_leave_nothing_have_failed(tmp_path, begin):
+    run = replace(put(job(tmp_path), report=report(job(tmp_path), 4)), posthoc=True)
+    checkpoint(run, 4)
+    assert run.state == CUT
+    outcomes, begun = begin([run], status=2)
+    assert (outcomes, len(begun)) == ([FAILED], 1)
+    assert begun[0][1][0] == 'posthoc.py'

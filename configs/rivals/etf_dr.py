@@ -1,0 +1,29 @@
+"""ETF + DR: a fixed simplex ETF as the classifier, and dot regression.
+
+NeurIPS 2022, arXiv 2203.09081, "Inducing Neural Collapse in Imbalanced Learning". The paper has a
+ResNet-32 of widths 32-64-128, whose 128 features hold the ETF without a lift, MixUp (alpha 1),
+decay 2e-4 and steps. Its figure could not be read in a source.
+Not measured yet.
+
+    python tools/train.py configs/rivals/etf_dr.py
+"""
+
+_base_ = '../_base_/rivals_r32.py'
+
+model = dict(
+    # the true ResNet-32 has 64 features, a simplex of 100 classes needs 99: lifted to 128
+    neck=dict(
+        _delete_=True,
+        type='LinearNeck',
+        in_channels=64,
+        out_channels=128,
+        gap_dim=2,
+        norm_cfg=dict(type='BN1d'),
+    ),
+    head=dict(
+        in_channels=128,
+        joint=dict(type='DotRegression'),
+        classifier=dict(_delete_=True, type='ETFClassifier'),
+        reweight=dict(type='BatchBalancedWeights'),
+    ),
+)

@@ -1,0 +1,157 @@
+"""Every method of ``configs/rivals`` on the same data, network, augmentation and schedule: a config
+there is a row here.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bce3s.errors import BCE3SError
+from reproduction.cells import Cell, Column, Drawing, Row, Table
+from reproduction.jobs import ROOT
+
+FOLDER = ROOT / 'configs' / 'rivals'
+# Second stages on the same first one: that is trained once, and they begin from its last epoch.
+FIRST_STAGE = {
+    'crt': 'ce',
+    'lws': 'ce',
+    'los': 'ce',
+    'weight_balancing': 'ce',
+}
+SECOND_EPOCHS = 10
+# What posthoc.json has of a run besides the run as trained, of which first stages it is shown.
+POSTHOC = {
+    'Logit adjustment': ('ce', 'bce'),
+    'tau-normalisation': ('ce',),
+    'Nearest class mean, cosine': ('ce',),
+}
+CLASSES = {'cifar100lt': 100, 'cifar10lt': 10}
+DATA = {'cifar100lt': 'CIFAR100LT', 'cifar10lt': 'CIFAR10LT'}
+BACKBONES: dict[str, dict[str, Any]] = {
+    'r20': {'model.backbone.depth': 20},
+    'r32': {},
+    'r32x4': {'model.backbone.width': 4, 'model.head.in_channels': 256},
+}
+AUGMENT = [
+    {'type': 'BatchPadCrop', 'padding': 4},
+    {'type': 'BatchFlip'},
+    {'type': 'BatchAutoAugment', 'policy': 'cifar10'},
+    {'type': 'BatchCutout', 'size': 16},
+]
+
+
+@dataclass(frozen=True)
+class Harness:
+    """What all rows share.
+
+    Args:
+        data: ``cifar100lt`` or ``cifar10lt``.
+        factor: imbalance factor.
+        backbone: ``r32``, the true CIFAR ResNet-32, ``r20``, or ``r32x4``, of four times the width.
+        augment: ``plain``, crop and flip, or ``auto``, with AutoAugment and Cutout.
+    """
+
+    data: str = 'cifar100lt'
+    factor: int = 100
+    backbone: str = 'r32'
+    augment: str = 'plain'
+
+    @property
+    def name(self) -> str:
+        return f'{self.data}_if{self.factor}_{self.backbone}_{self.augment}'
+
+    @property
+    def table(self) -> str:
+        return 'rivals' if self == Harness() else f'rivals_{self.name}'
+
+    @classmethod
+    def of(cls, table: str) -> Harness | None:
+        """By the name of its table; None if it is not one of these."""
+        named = re.fullmatch(r'rivals_([a-z0-9]+)_if(\d+)_(\w+)_(plain|auto)', table)
+        if table == 'rivals' or named is None:
+            return cls() if table == 'rivals' else None
+        data, factor, backbone, augment = named.groups()
+        return cls(data, int(factor), backbone, augment)
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        changes = dict(BACKBONES[self.backbone])
+        if self.factor != 100:
+            changes['train_dataloader.dataset.imbalance_factor'] = self.factor
+        if self.data != 'cifar100lt':
+            for loader in ('train', 'val'):
+                changes[f'{loader}_dataloader.dataset.type'] = DATA[self.data]
+            changes['model.head.num_classes'] = CLASSES[self.data]
+        if self.augment == 'auto':
+            changes['model.data_preprocessor.augment'] = AUGMENT
+        return changes
+
+
+def rivals_table(splits: tuple[Column, ...], harness: Harness | None = None) -> Table:
+    """Rows in the order of the names of the config files, CE and BCE first."""
+    harness = harness or Harness()
+    return Table(
+        harness.table,
+        'Methods for long tails under one harness',
+        'Not in one paper: configs/rivals',
+        harness.name,
+        tuple(_rows(harness)),
+        (
+            splits[-1],
+            *splits[:-1],
+            Column('ECE', 'posthoc.ece'),
+            Column('seconds', 'run.seconds', 0),
+            Column('parameters', 'run.parameters', 0),
+        ),
+        Drawing('dots', ('report.all', 'report.few')),
+        notes=(
+            'The last epoch, without test-time augmentation. What a second stage or an adjustment '
+            'begins from stands before its +; its seconds are its own.',
+            'Adjustments after training choose their one number on a half of the test images and '
+            'are measured on the other, both ways; nothing else has seen a test image.',
+            'ECE: expected calibration error, percent, 15 bins.',
+        ),
+    )
+
+
+def methods() -> dict[str, str]:
+    """Name of the config file -> what its docstring calls the method, CE and BCE first.
+
+    Raises:
+        BCE3SError: a config without a docstring whose first line is ``METHOD: what``.
+    """
+    found = {}
+    for path in sorted(FOLDER.glob('*.py'), key=lambda p: (p.stem not in ('ce', 'bce'), p.stem)):
+        text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
+        name, colon, _ = text.partition(':')
+        if not colon or '\n' in name:
+            raise BCE3SError(
+                f'{path}: the first line of its docstring should be "METHOD: what it is"; METHOD '
+                'names the row of the table.'
+            )
+        found[path.stem] = name
+    return found
+
+
+def _rows(harness: Harness) -> Iterator[Row]:
+    names = methods()
+    for stem, name in names.items():
+        config, first = f'configs/rivals/{stem}.py', FIRST_STAGE.get(stem)
+        if first is None:
+            cell = Cell(_key(harness, stem), config, harness.overrides)
+            yield Row(cell, {'method': name})
+            for adjustment, of in POSTHOC.items():
+                if stem in of:
+                    yield Row(cell, {'method': f'{name} + {adjustment}'}, posthoc=adjustment)
+        else:
+            changes = {**harness.overrides, 'train_cfg.max_epochs': SECOND_EPOCHS}
+            key, after = _key(harness, f'{first}+{stem}'), _key(harness, first)
+            yield Row(Cell(key, config, changes, after), {'method': f'{names[first]} + {name}'})
+
+
+def _key(harness: Harness, method: str) -> str:
+    return f'rivals/{harness.name}/{method}'
