@@ -19,7 +19,7 @@ class DotRegression(CEJoint):
     tensor(0.1250)
     """
 
-    scale = 1.0  # of the classifier
+    classifier_scale = 1.0  # the head compares it with the classifier's
 
     def rows(self, logits: Tensor, labels: Tensor) -> Tensor:
         """As of :class:`CEJoint`."""

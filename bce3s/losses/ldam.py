@@ -43,6 +43,7 @@ class LDAM(CountedLoss):
             if not isinstance(value, Real) or not 0 < value < math.inf:
                 raise BCE3SError(f'LDAM: {name} must be a number above 0, not {value!r}.')
         self.max_margin, self.scale = max_margin, scale
+        self.classifier_scale = scale  # the head compares it with the classifier's
         super().__init__(class_counts)
 
     def constants(self, counts: Tensor) -> Tensor:

@@ -67,9 +67,13 @@ class ETFClassifier(LinearClassifier):
         scale: float = 1.0,
     ) -> None:
         super().__init__(in_channels, num_classes, False, False, normalize_feature, scale)
-        simplex = simplex_etf(num_classes, in_channels).to(self.weight.dtype)
+        simplex = self.weight.detach()
         del self.weight
         self.register_buffer('weight', simplex)
+
+    def reset_parameters(self) -> None:
+        """Draw another orientation."""
+        self.weight.data.copy_(simplex_etf(self.out_features, self.in_features))
 
 
 class RotatedETFClassifier(ETFClassifier):

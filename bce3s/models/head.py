@@ -244,8 +244,9 @@ class TripartiteHead(nn.Module):
     def _check_scale(self) -> None:
         """A loss that counts on the scale of the classifier gets that scale."""
         for name, loss in (('joint', self.joint), ('finetune', self.second_joint)):
-            scale, actual = getattr(loss, 'scale', None), getattr(self.classifier, 'scale', None)
-            if scale is not None and scale != actual:
+            actual = getattr(self.classifier, 'scale', None)
+            scale = getattr(loss, 'classifier_scale', actual)
+            if scale != actual:
                 raise BCE3SError(
                     f'{type(loss).__name__} (model.head.{name}) is made for logits of scale '
                     f'{scale}, but the classifier has scale {actual}: set model.head.classifier.'

@@ -9,29 +9,37 @@ from typing import Any
 from reproduction.cells import Cell, Column, Drawing, Row, Table
 
 BRANCH = 'model.head.contrastive'
+NO_BRANCH = {BRANCH: None}
 BALANCED = {f'{BRANCH}.bias': 'balanced'}
-NORM = {'model.head.projector_norm': True}
-MEAN = {f'{BRANCH}.negatives': 'mean'}
 CENTRED = {f'{BRANCH}.center': True}
-ENTRIES = {'model.head.bank': {'normalize': True, 'momentum': 0.9}}
+MEAN = {f'{BRANCH}.negatives': 'mean'}
+LEARNT = {f'{BRANCH}.learn': True}
 SOFTMAX = {BRANCH: {'_delete_': True, 'type': 'CEContrastive', 'tau': 0.1}}
-WEIGHT_1 = {'model.head.weights.contrastive': 1.0}
+NORM = {'model.head.projector_norm': True}
+ENTRIES = {'model.head.bank': {'normalize': True, 'momentum': 0.9}}
+
+
+def weight(value: float) -> dict[str, float]:
+    """Of the branch; 0.1 as published."""
+    return {'model.head.weights.contrastive': value}
+
 
 REMEDIES: dict[str, tuple[str, dict[str, Any]]] = {
-    'joint': ('no branch, no uniformity', {BRANCH: None, 'model.head.uniformity': None}),
-    'uniformity': ('no branch', {BRANCH: None}),
+    'joint': ('no branch, no uniformity', {**NO_BRANCH, 'model.head.uniformity': None}),
+    'uniformity': ('no branch', NO_BRANCH),
     'published': ('as published', {}),
     'balanced': ('b balanced', BALANCED),
-    'balanced_w1': ('b balanced, weight 1', {**BALANCED, **WEIGHT_1}),
+    'balanced_w1': ('b balanced, weight 1', BALANCED | weight(1.0)),
     'norm': ('projector BatchNorm', NORM),
-    'norm_balanced_w1': ('projector BatchNorm, b balanced, weight 1', NORM | BALANCED | WEIGHT_1),
     'centred': ('centred', CENTRED),
-    'mean_w1': ('negatives averaged, weight 1', MEAN | WEIGHT_1),
-    'learnt': ('b balanced, tau and b learnt', {**BALANCED, f'{BRANCH}.learn': True}),
-    'entries': ('b balanced, moving unit entries', BALANCED | ENTRIES),
-    'warm': ('b balanced, from epoch 6', {**BALANCED, f'{BRANCH}.start_epoch': 5}),
+    'norm_w003': ('projector BatchNorm, weight 0.03', NORM | weight(0.03)),
+    'norm_balanced': ('projector BatchNorm, b balanced', NORM | BALANCED),
     'softmax': ('softmax, tau 0.1', SOFTMAX),
-    'softmax_w1': ('softmax, tau 0.1, weight 1', SOFTMAX | WEIGHT_1),
+    'norm_learnt': ('projector BatchNorm, b balanced, tau and b learnt', NORM | BALANCED | LEARNT),
+    'mean_w1': ('negatives averaged, weight 1', MEAN | weight(1.0)),
+    'norm_entries': ('projector BatchNorm, moving unit entries', NORM | ENTRIES),
+    'norm_late': ('projector BatchNorm, from epoch 6', {**NORM, f'{BRANCH}.start_epoch': 5}),
+    'norm_softmax': ('projector BatchNorm, softmax, tau 0.1', NORM | SOFTMAX),
 }
 
 
@@ -41,6 +49,7 @@ def remedies_table(splits: tuple[Column, ...]) -> Table:
         'train_cfg.max_epochs': 200,
         'train_cfg.finetune_epochs': 0,
         'train_dataloader.dataset.val_per_class': 50,
+        'val_dataloader.dataset.split': 'val',
     }
     rows = tuple(
         Row(

@@ -21,6 +21,7 @@ HARNESSES = [
     Harness(),
     Harness(augment='auto', factor=50),
     Harness(data='cifar10lt', backbone='r20'),
+    Harness(backbone='r34', augment='auto', unknown=True),
 ]
 
 
@@ -39,7 +40,10 @@ def test_the_harness_fits_every_config(harness, tmp_path):
         assert len({job.name for job in jobs}) == len(jobs)
         for one in jobs:
             one.check()
-            assert one.config.model.head.num_classes == (10 if '10lt' in harness.data else 100)
+            classes = 10 if harness.data == 'cifar10lt' else 80 if harness.unknown else 100
+            assert one.config.model.head.num_classes == classes
+            assert one.follow_ups == (('open_set',) * harness.unknown + ('posthoc',))
+            assert Harness.of(harness.table) == harness
             assert (one.base is not None) == ('+' in one.cell.key)
 
 
