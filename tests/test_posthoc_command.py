@@ -14,6 +14,7 @@ from bce3s import cli
 from bce3s.engine.outputs import run_outputs
 from bce3s.engine.posthoc_run import posthoc
 from bce3s.engine.run_directory import RunDirectory
+from bce3s.evaluation.posthoc import LogitAdjustment, Scores
 from bce3s.run_commands import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,35 +90,30 @@ def test_a_classifier_that_normalises_its_weights(bce3s):
     assert all(rows['As trained'][key] == rows['tau-normalisation'][key] for key in same)
 
 
-def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool, monkeypatch):
-    """The config as it is, with a loader of other images for the choice."""
+def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool):
+    """The config as it is, but for images that are held out of the training files."""
     folder = tmp_path / 'run'
     folder.mkdir()
     for path in ce.glob('*.pth'):
         (folder / path.name).write_bytes(path.read_bytes())
-    (tmp_path / 'other_digits.py').write_text(
-        'from bce3s.datasets.whole_batches import DigitsLT\n'
-        'from bce3s.registry import DATASETS\n\n'
-        '@DATASETS.register_module()\n'
-        'class OtherDigits(DigitsLT):\n'
-        '    def __init__(self, *args, **kwargs):\n'
-        '        super().__init__(*args, **kwargs)\n'
-        "        self.metainfo['split'] = 'val'\n"
-    )
     cfg = RunDirectory.open(ce).config
     cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
     cfg.test_evaluator, cfg.test_cfg = dict(cfg.val_evaluator, many=60, few=40), {}
-    cfg.val_dataloader.dataset.type = 'OtherDigits'
-    cfg.custom_imports = dict(imports=['other_digits'])
+    cfg.val_dataloader.dataset.split = 'val'
+    cfg.train_dataloader.dataset.val_per_class = 5
     cfg.dump(str(folder / 'digits_ce.py'))
-    monkeypatch.syspath_prepend(str(tmp_path))
     assert tool(folder, '--out', tmp_path / 'out') == 0
     saved = json.loads((tmp_path / 'out/posthoc.json').read_text())
     assert (saved['tuned_on'], saved['measured_on']) == ('val', 'test')
     assert saved['cross_fitted'] is False
     assert saved['thresholds'] == dict(many=60, few=40)  # of the evaluator of the test images
-    assert [len(row['values']) for row in saved['rows']] == [0, 1, 1, 1, 0, 0]
+    assert [len(row['values']) for row in saved['rows']] == [0, 1, 1, 1, 1, 0, 0]
     assert 'chosen on the val set alone' in (tmp_path / 'out/posthoc.md').read_text()
+    run = RunDirectory.open(folder)
+    outputs = run_outputs(run, 'val')
+    assert len(outputs.labels) == 50
+    tau = LogitAdjustment(outputs.class_counts).choose(Scores.of(outputs.logits, outputs.labels))
+    assert saved['rows'][2]['values'] == [tau]
 
 
 def test_mistakes_are_sentences(tool, ce, tmp_path, capsys):

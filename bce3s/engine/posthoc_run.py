@@ -16,6 +16,7 @@ from bce3s.engine.run_directory import RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.posthoc import (
     LogitAdjustment,
+    LogOddsAdjustment,
     Scores,
     TauNormalization,
     Temperature,
@@ -65,7 +66,9 @@ def posthoc(
         return figures(logits, measured.labels, *rest, probabilities)
 
     normalization = TauNormalization(measured.weight, measured.bias)
-    methods = (LogitAdjustment(counts), normalization, Temperature(probabilities))
+    priors = [LogitAdjustment, LogOddsAdjustment][: 1 + (probabilities.name == 'sigmoid')]
+    adjustments = [prior(counts, *taus) for prior in priors for taus in ([[1.0]], [])]
+    methods = (*adjustments, normalization, Temperature(probabilities))
     rows = []
     scores = [o and Scores.of(o.logits, o.labels) for o in (measured, tuning)]
     for row in posthoc_rows(*scores, methods, describe):

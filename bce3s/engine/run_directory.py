@@ -20,7 +20,6 @@ from bce3s.engine.checkpoint import compare_states, load_from_disk, survey
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.calibration import Probabilities, Sigmoid, Softmax
 from bce3s.evaluation.report import read_report
-from bce3s.losses import BCEJoint
 from bce3s.registry import DATASETS, MODELS
 
 LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
@@ -85,12 +84,15 @@ class RunDirectory:
 
     @property
     def probabilities(self) -> Probabilities:
-        """What its logits mean: sigmoids where the joint branch is trained with BCE, else softmax.
+        """What its logits mean: sigmoids where the joint branch, or the second stage if there is
+        one, is trained with BCE (``sigmoid`` of the loss says so), else softmax.
 
         Raises:
             BCE3SError: the config has no joint branch.
         """
-        kind = self.config.get('model', {}).get('head', {}).get('joint', {}).get('type')
+        head = self.config.get('model', {}).get('head', {})
+        second = self.config.get('train_cfg', {}).get('finetune_epochs') and head.get('finetune')
+        kind = (second or head.get('joint', {})).get('type')
         if kind is None:
             raise BCE3SError(
                 f'The model of {self.folder} has no head with a joint branch, such as '
@@ -98,7 +100,7 @@ class RunDirectory:
             )
         init_default_scope(self.config.get('default_scope', 'bce3s'))
         loss = MODELS.get(kind) if isinstance(kind, str) else kind
-        return Sigmoid() if isinstance(loss, type) and issubclass(loss, BCEJoint) else Softmax()
+        return Sigmoid() if getattr(loss, 'sigmoid', False) else Softmax()
 
     @property
     def splits(self) -> list[str]:

@@ -3,7 +3,13 @@ r"""What can be mended after the training, on the scores alone, with one number 
 * **Logit adjustment** (Menon et al., "Long-Tail Learning via Logit Adjustment", ICLR 2021):
   :math:`z_j - \tau (\log \pi_j - \overline{\log \pi})` with the training frequencies
   :math:`\pi_j = n_j / \sum_k n_k`. The mean over the classes, which the paper does not have,
-  changes no prediction; it keeps the level of the logits, which means something to a sigmoid.
+  changes no prediction; it keeps the level of the logits, which means something to a sigmoid. The
+  loss of the same name ADDS the prior to the logits, in training alone: one or the other.
+* **Log-odds adjustment**, the same for a sigmoid a class: :math:`z_j - \tau (\log \frac{\pi_j}
+  {1 - \pi_j} - \log \frac{1/K}{1 - 1/K})`. A sigmoid trained with BCE tells class j from all
+  others, so that its logit holds the log-ODDS of :math:`\pi_j` (Bal-BCE of LiVT, Xu et al., CVPR
+  2023, has them in the loss); with :math:`\tau = 1` it becomes that of a class of the size 1 / K,
+  the others keeping their shares among themselves.
 * **tau-normalisation** (Kang et al., "Decoupling Representation and Classifier", ICLR 2020):
   :math:`(z_j - b_j) (g / \|w_j\|)^\tau + b_j`, where :math:`z_j - b_j = w_j x`. The paper drops the
   bias; here it stays, and the geometric mean g of the norms keeps the scores on its scale. Where
@@ -11,10 +17,10 @@ r"""What can be mended after the training, on the scores alone, with one number 
 * **Temperature** (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017):
   :math:`z_j / T`. No prediction changes, the probabilities do.
 
-The first two take the tau with the highest All (mean of per-class accuracies) on a grid, of equals
-the one that changes least; the temperature minimises the negative log likelihood, which is convex
-in 1 / T. Where no other data are there, each half of the images is measured with what the other
-half chose (:func:`~bce3s.evaluation.rejection.halves`).
+Those with a tau take the one with the highest All (mean of per-class accuracies) on a grid, of
+equals the one that changes least; the temperature minimises the negative log likelihood, which is
+convex in 1 / T. Where no other data are there, each half of the images is measured with what the
+other half chose (:func:`~bce3s.evaluation.rejection.halves`).
 """
 
 from __future__ import annotations
@@ -71,6 +77,7 @@ class Method(ABC):
     name: str
     parameter: str
     neutral: float
+    fixed: float | None = None  # the value, where there is nothing to choose
 
     @abstractmethod
     def apply(self, logits: Tensor, value: float) -> Tensor:
@@ -88,6 +95,8 @@ class TauMethod(Method):
 
     def __init__(self, taus: Sequence[float] = TAUS) -> None:
         self.taus = tuple(taus)
+        if len(self.taus) == 1:
+            self.fixed, self.name = self.taus[0], f'{self.name}, {self.parameter} {self.taus[0]:g}'
 
     def choose(self, scores: Scores) -> float:
         ordered = sorted(self.taus, key=lambda tau: abs(tau - self.neutral))
@@ -119,6 +128,31 @@ class LogitAdjustment(TauMethod):
 
     def apply(self, logits: Tensor, value: float) -> Tensor:
         return logits - value * self.prior.to(logits.device)
+
+
+class LogOddsAdjustment(LogitAdjustment):
+    r""":math:`z_j - \tau (\log \frac{\pi_j}{1 - \pi_j} - \log \frac{1/K}{1 - 1/K})`, for sigmoids.
+
+    Args:
+        class_counts: (K,) TRAINING images; a class without counts as one with a single image.
+        taus: to be tried.
+
+    Raises:
+        BCE3SError: fewer than two classes.
+
+    >>> LogOddsAdjustment([8, 1, 1]).prior
+    tensor([ 2.0794, -1.5041, -1.5041], dtype=torch.float64)
+    """
+
+    name = 'Log-odds adjustment'
+
+    def __init__(self, class_counts: Sequence[int], taus: Sequence[float] = TAUS) -> None:
+        super().__init__(class_counts, taus)
+        if len(class_counts) < 2:
+            raise BCE3SError('The log-odds of a class need a second one; there is one class only.')
+        counts = torch.as_tensor(class_counts, dtype=torch.float64).clamp(min=1)
+        others = counts.sum() - counts
+        self.prior = (counts * (len(counts) - 1) / others).log()
 
 
 class TauNormalization(TauMethod):
@@ -201,7 +235,8 @@ def posthoc_rows(
 
     Yields:
         ``method``, ``parameter`` (its name or ``None``), ``values`` (one; two if cross-fitted,
-        chosen on the first and the second half; none of the baseline) and the figures.
+        chosen on the first and the second half; none of the baseline) and the figures. A method
+        whose value is fixed has that one, and nothing is chosen.
 
     Raises:
         BCE3SError: too few images for two halves.
@@ -209,7 +244,10 @@ def posthoc_rows(
     logits = measured.logits.double()
     yield {'method': 'As trained', 'parameter': None, 'values': [], **describe(logits)}
     for method in methods:
-        if tuning is not None:
+        if method.fixed is not None:
+            values = [method.fixed]
+            changed = method.apply(logits, method.fixed)
+        elif tuning is not None:
             values = [method.choose(tuning)]
             changed = method.apply(logits, values[0])
         else:

@@ -77,6 +77,8 @@ class BalancedBCE(CountedLoss):
     tensor(2.7726)
     """
 
+    sigmoid = True
+
     def __init__(
         self,
         tau: float = 1.0,

@@ -49,6 +49,8 @@ class FocalBCE(FocalCE):
     tensor(0.3466)
     """
 
+    sigmoid = True
+
     def rows(self, logits: Tensor, labels: Tensor) -> Tensor:
         """As of :class:`CEJoint`."""
         return focal_bce(logits, labels, self.gamma)

@@ -19,6 +19,8 @@ class CEJoint(nn.Module):
     tensor(0.6342)
     """
 
+    sigmoid = False  # what turns a logit into a probability: a sigmoid, or else the softmax
+
     def forward(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """Logits (..., K) and labels, integer (...) or soft (..., K) -> scalar, the mean over all
         rows; ``weights`` (...) multiply them.
@@ -48,6 +50,8 @@ class BCEJoint(CEJoint):
     >>> BCEJoint()(torch.tensor([[2.0, -1.0, 0.0], [0.0, 0.0, 0.0]]), torch.tensor([0, 2]))
     tensor(1.6064)
     """
+
+    sigmoid = True
 
     def __init__(
         self,

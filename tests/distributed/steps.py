@@ -69,6 +69,14 @@ VARIANTS = {
             uniformity=dict(type='BCEUniformity', include_diagonal=True),
         )
     ),
+    'H2T and LWS, two stages': variant(
+        dict(
+            type='H2THead',
+            joint=dict(type='CEJoint'),
+            classifier=dict(type='LWSClassifier', train_weights=True, normalize_weight=False),
+        ),
+        views=dict(finetune_mix=[dict(type='PairedPartner')]),
+    ),
     'sampled': variant(SAMPLED),
     'sampled, two stages': variant(SAMPLED),
     'CE TSL, class-balanced': variant(head('CE'), sampler=dict(type='PowerSampler', q=1)),

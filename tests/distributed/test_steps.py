@@ -22,6 +22,7 @@ from steps import (
 
 QUICK = (
     'two stages',
+    'H2T and LWS, two stages',
     'CE TSL, class-balanced',
     'mixed within, q = 0.7',
     'tiny last batch, sampled',

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.errors import BCE3SError
@@ -13,6 +14,7 @@ from bce3s.evaluation.calibration import Sigmoid, Softmax
 from bce3s.evaluation.posthoc import (
     HOTTEST,
     LogitAdjustment,
+    LogOddsAdjustment,
     Scores,
     TauNormalization,
     Temperature,
@@ -49,6 +51,54 @@ def test_logit_adjustment_is_the_papers_but_for_a_constant(tau):
     assert shift.std() < 1e-12
     assert (found.argmax(1) == paper.argmax(1)).all()
     assert found.mean() == pytest.approx(float(logits.mean()))  # the level stays
+
+
+@pytest.mark.parametrize('tau', [0.5, 1.0, 2.0])
+def test_log_odds_are_subtracted_and_those_of_equal_classes_added(tau):
+    logits, expected = model()[3], model()[3].clone()
+    for j, count in enumerate(COUNTS):
+        pi = count / sum(COUNTS)
+        expected[:, j] -= tau * (math.log(pi / (1 - pi)) - math.log(0.25 / 0.75))
+    torch.testing.assert_close(LogOddsAdjustment(COUNTS).apply(logits, tau), expected)
+    same = LogOddsAdjustment([7] * 4).apply(logits, tau)
+    torch.testing.assert_close(same, logits, rtol=0, atol=1e-12)
+    with pytest.raises(BCE3SError, match='there is one class only'):
+        LogOddsAdjustment([7])
+
+
+def two_features(counts, per_class, seed):
+    """Overlapping Gaussians, one a class, of which n_k are seen."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts if per_class is None else per_class)
+    means = np.array([[0.0, 0.0], [1.5, 0.0], [0.0, 1.5]])
+    return means[labels] + rng.normal(size=(len(labels), 2)), labels
+
+
+@pytest.mark.parametrize(('kind', 'least'), [('softmax', 0.93), ('sigmoid', 0.85)])
+def test_an_adjusted_regression_is_that_of_balanced_classes(kind, least):
+    """scikit-learn's on a long tail, adjusted with tau = 1, predicts as the one on equal classes:
+    the prior stands in its intercepts. The sign the other way round would do worse than nothing.
+    Of sigmoids nearly: the others of a class are mixed as in the tail, which no intercept mends.
+    """
+    counts = (6000, 600, 60)
+    tail, equal = two_features(counts, None, 0), two_features(counts, 4000, 1)
+    images, labels = two_features(counts, 2000, 2)
+
+    def scores(x, y):
+        if kind == 'softmax':
+            return LogisticRegression(C=1e6).fit(x, y).decision_function(images)
+        one = [LogisticRegression(C=1e6).fit(x, y == k).decision_function(images) for k in range(3)]
+        return np.stack(one, 1)
+
+    logits, best = torch.tensor(scores(*tail)), scores(*equal).argmax(1)
+    method = (LogOddsAdjustment if kind == 'sigmoid' else LogitAdjustment)(counts)
+    agreement = {
+        tau: (method.apply(logits, tau).argmax(1).numpy() == best).mean() for tau in (-1, 0, 1)
+    }
+    assert agreement[1] > least
+    assert agreement[1] > agreement[0] + 0.2 > agreement[-1] + 0.2
+    accuracy = (method.apply(logits, 1.0).argmax(1).numpy() == labels).mean()
+    assert accuracy == pytest.approx((best == labels).mean(), abs=0.05)
 
 
 @pytest.mark.parametrize('tau', [0.5, 1.0, 2.0])
@@ -174,6 +224,21 @@ def test_parameters_come_from_the_other_data():
         assert row['few'] == pytest.approx(100 * float(right[measured.labels == 3].mean()))
     assert found[0]['all'] == found[3]['all']
     assert found[3]['nll'] < found[0]['nll']
+
+
+@pytest.mark.parametrize('tuning', [None, 2])
+def test_a_fixed_value_is_not_chosen(tuning):
+    measured = Scores(*model(seed=1)[3:])
+    tuning = tuning and Scores(*model(seed=tuning)[3:])
+    method = LogitAdjustment(COUNTS, [1.0])
+
+    def describe(logits):
+        return figures(logits, measured.labels, COUNTS, LIMITS, Softmax())
+
+    _, row = posthoc_rows(measured, tuning, [method], describe)
+    assert (row['method'], row['values']) == ('Logit adjustment, tau 1', [1.0])
+    assert row['all'] == describe(LogitAdjustment(COUNTS).apply(measured.logits, 1.0))['all']
+    assert LogitAdjustment(COUNTS).fixed is None
 
 
 def test_cross_fitted_halves():

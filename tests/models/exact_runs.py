@@ -45,6 +45,11 @@ HEADS = {
         uniformity=dict(type='CEUniformity'),
     ),
     'CE': dict(joint=dict(type='CEJoint')),
+    'H2T and LWS, two stages': dict(
+        type='H2THead',
+        joint=dict(type='CEJoint'),
+        classifier=dict(type='LWSClassifier', train_weights=True),
+    ),
     'decay': BCE3S | dict(decay=dict(weight=0.03, feature=0.002, bias=0.05)),
     'mixed': dict(
         joint=dict(type='BCEJoint'),
@@ -109,6 +114,8 @@ def make_model(variant, head=None, **options):
     data, more = make_data(), 50 if 'sampled' in variant else 0  # classes to leave out
     torch.manual_seed(0)
     views = MIX if paired(variant) else {}
+    if variant.startswith('H2T'):
+        views = dict(finetune_mix=[dict(type='PairedPartner')])
     if variant == 'mixed':
         views = dict(batch_mix=dict(type='MixUpOrCutMix', prob=1.0), label_smoothing=0.1)
     views = VIEWS.get(variant, views)

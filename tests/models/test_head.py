@@ -14,7 +14,7 @@ import torch
 
 from bce3s.errors import BCE3SError
 from bce3s.losses.resampling import resample_classes
-from bce3s.models import TripartiteHead
+from bce3s.models import H2THead, TripartiteHead
 from bce3s.models.share import Share
 from bce3s.models.targets import Targets
 from bce3s.randomness import Clock
@@ -220,6 +220,45 @@ def test_second_stage_is_class_balanced(beta, finetune, row):
         rtol=1e-9,
     )
     assert not head.bank.filled.any()  # no bank in this stage
+
+
+def test_rows_that_weigh_alike_need_no_counts():
+    head, x = build(beta=None, finetune=dict(type='CEJoint')), feats(B)
+    head.class_counts.zero_()
+    head.finetune()
+    loss = head.loss(x, Targets.plain(torch.tensor(LABELS), Clock()))['loss_joint']
+    rows = [
+        oracles.ce_row(z, t) for z, t in zip(logits_of(head, x), np.eye(K)[LABELS], strict=True)
+    ]
+    assert loss.item() == pytest.approx(np.mean(rows), rel=1e-9)
+
+
+@pytest.mark.parametrize('rho', [0.0, 0.3, 1.0])
+def test_h2t_puts_channels_of_partners_into_features(rho):
+    """``int(rho d)`` of them, the same for all samples, drawn in each step; labels stay."""
+    torch.manual_seed(0)
+    head = H2THead(K, D, joint=dict(type='CEJoint'), beta=None, rho=rho).double()
+    x, labels, drawn = feats(2 * B), torch.tensor(LABELS), set()
+    for step in range(8):
+        targets = Targets.mixed(
+            labels, torch.tensor(PARTNERS), [1.0, 0.0], Clock(step=step), ('origin', 'partner')
+        )
+        fused, own = head.fused(x, targets)
+        taken = [d for d in range(D) if not torch.equal(fused[:, d], x[:B, d])]
+        assert len(taken) == int(rho * D)
+        assert all(torch.equal(fused[:, d], x[B:, d]) for d in taken)
+        assert (own.views, own.lam.tolist(), own.partners) == (('origin',), [1.0], None)
+        drawn.add(tuple(taken))
+        head.finetuning = True
+        loss = head.loss(x, targets)['loss_joint'].item()
+        soft = np.eye(K)[LABELS]
+        rows = [oracles.ce_row(z, t) for z, t in zip(logits_of(head, fused), soft, strict=True)]
+        assert loss == pytest.approx(np.mean(rows), rel=1e-9)
+    assert (len(drawn) > 4) == (rho == 0.3)
+    with pytest.raises(BCE3SError, match='finetune_mix='):
+        head.loss(feats(B), Targets.plain(labels, Clock()))
+    with pytest.raises(BCE3SError, match=r'rho must be in \[0, 1\], not 1.5'):
+        H2THead(K, D, joint=dict(type='CEJoint'), rho=1.5)
 
 
 def test_second_stage_keeps_resampling():

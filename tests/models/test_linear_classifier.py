@@ -9,6 +9,7 @@ import torch
 
 from bce3s.errors import BCE3SError
 from bce3s.models.linear_classifier import LinearClassifier
+from bce3s.models.weight_scaling import LWSClassifier
 
 
 def test_initial_values():
@@ -57,3 +58,34 @@ def test_refuses():
     for options in (dict(bias_mean='six'), dict(scale='x')):
         with pytest.raises(BCE3SError, match='must be a number'):
             LinearClassifier(3, 4, **options)
+
+
+@pytest.mark.parametrize('train_weights', [False, True])
+@pytest.mark.parametrize('normalize', [False, True])
+def test_scales_multiply_weight_and_bias_in_the_second_stage(train_weights, normalize):
+    """LWS by hand; the first stage is that of a linear classifier, to the bit."""
+    options = dict(normalize_weight=normalize, normalize_feature=normalize, scale=3.0)
+    torch.manual_seed(0)
+    plain = LinearClassifier(4, 5, **options)
+    torch.manual_seed(0)
+    ours = LWSClassifier(4, 5, train_weights=train_weights, **options).double()
+    plain, x = plain.double(), torch.randn(6, 4, dtype=torch.float64)
+    assert torch.equal(ours(x), plain(x))
+    ours(x).sum().backward()
+    assert ours.scales.grad is None
+    assert ours.weight.grad is not None
+
+    ours.zero_grad()
+    ours.finetune()
+    with torch.no_grad():
+        ours.scales.copy_(torch.tensor([0.5, 1.0, 2.0, -1.0, 0.0]))
+    logits, up = ours(x), torch.randn(6, 5, dtype=torch.float64)
+    expected = [
+        [s * z for s, z in zip(ours.scales.tolist(), row, strict=True)] for row in plain(x).tolist()
+    ]
+    torch.testing.assert_close(logits, torch.tensor(expected, dtype=torch.float64))
+    (up * logits).sum().backward()
+    torch.testing.assert_close(ours.scales.grad, (up * plain(x)).sum(0).detach())
+    weight, bias = ours.linear()
+    torch.testing.assert_close(ours.embed(x) @ weight.T + bias, logits)
+    assert (ours.weight.grad is not None) == (ours.bias.grad is not None) == train_weights

@@ -63,7 +63,10 @@ def both_parts_and_ranks(variants):
 
 @pytest.mark.parametrize(
     'variants',
-    [('bce3s', 'two stages', 'sampled'), pytest.param(tuple(DIVISIBLE), marks=pytest.mark.slow)],
+    [
+        ('bce3s', 'two stages', 'H2T and LWS, two stages', 'sampled'),
+        pytest.param(tuple(DIVISIBLE), marks=pytest.mark.slow),
+    ],
 )
 def test_parts_on_two_ranks_take_the_steps_of_one(variants, tmp_path):
     """The last batch of 5 lies on them as 2 and 3 samples, so it goes in two parts on both."""

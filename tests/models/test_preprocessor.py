@@ -253,6 +253,34 @@ def test_finetuning_neither_mixes_nor_smooths():
     assert (targets.views, targets.partners, targets.label_smoothing) == (('origin',), None, 0.0)
 
 
+@pytest.mark.parametrize('first', [{}, dict(batch_mix=WITHIN), dict(mix=MIX)])
+def test_a_mixture_of_the_second_stage_takes_the_place_of_that_of_the_first(first):
+    second = build(augment=AUGMENT, **first, finetune_mix=[dict(type='PairedPartner')])
+    data = loader_batch()
+    only_first = build(augment=AUGMENT, **first)
+    own = (
+        data
+        if first.get('mix')
+        else loader_batch(B)
+        | dict(
+            inputs=data['inputs'][:B],
+            data_samples={k: v[:B] for k, v in data['data_samples'].items()},
+        )
+    )
+    assert second.paired
+    first_stage = second(data, training=True)
+    assert torch.equal(first_stage['inputs'], only_first(own, training=True)['inputs'])
+    second.finetuning = True
+    out = second(data, training=True)
+    targets, labels = out['data_samples'], data['data_samples']['labels']
+    assert (targets.views, targets.lam.tolist()) == (('origin', 'partner'), [1.0, 0.0])
+    soft = targets.soft(K, torch.float32)
+    assert soft[0].argmax(1).tolist() == labels[:B].tolist()
+    assert soft[1].argmax(1).tolist() == labels[B:].tolist()
+    both = build(augment=AUGMENT, mix=MIX)(data, training=True)['inputs'][:B]
+    assert torch.equal(out['inputs'][:B], both)
+
+
 def test_grey_images_become_three_channels_with_a_black_border():
     module, data = build(pad=2), loader_batch(B)
     data['inputs'] = data['inputs'][:, :1]
