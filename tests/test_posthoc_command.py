@@ -110,7 +110,7 @@ def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool):
     assert (saved['tuned_on'], saved['measured_on']) == ('val', 'test')
     assert saved['cross_fitted'] is False
     assert saved['thresholds'] == dict(many=60, few=40)  # of the evaluator of the test images
-    assert [len(row['values']) for row in saved['rows']] == [0, 1, 1, 1, 1, 0, 0]
+    assert [len(row['values']) for row in saved['rows']] == [0, 1, 1, 1, 1, 1, 0, 0]
     assert 'chosen on the val set alone' in (tmp_path / 'out/posthoc.md').read_text()
     run = RunDirectory.open(folder)
     outputs = run_outputs(run, 'val')

@@ -17,6 +17,7 @@ from bce3s.errors import BCE3SError
 from bce3s.evaluation.posthoc import (
     LogitAdjustment,
     LogOddsAdjustment,
+    MultiplicativeAdjustment,
     Scores,
     TauNormalization,
     Temperature,
@@ -68,6 +69,7 @@ def posthoc(
     normalization = TauNormalization(measured.weight, measured.bias)
     priors = [LogitAdjustment, LogOddsAdjustment][: 1 + (probabilities.name == 'sigmoid')]
     adjustments = [prior(counts, *taus) for prior in priors for taus in ([[1.0]], [])]
+    adjustments.append(MultiplicativeAdjustment(counts))
     methods = (*adjustments, normalization, Temperature(probabilities))
     rows = []
     scores = [o and Scores.of(o.logits, o.labels) for o in (measured, tuning)]
