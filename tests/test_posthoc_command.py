@@ -15,6 +15,7 @@ from bce3s.engine.outputs import run_outputs
 from bce3s.engine.posthoc_run import posthoc
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.evaluation.posthoc import LogitAdjustment, Scores
+from bce3s.registry import MODELS
 from bce3s.run_commands import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,6 +89,16 @@ def test_a_classifier_that_normalises_its_weights(bce3s):
     rows = {row['method']: row for row in found['rows']}
     same = ('all', 'many', 'medium', 'few', 'ece', 'nll')
     assert all(rows['As trained'][key] == rows['tau-normalisation'][key] for key in same)
+
+
+@pytest.mark.parametrize('loss', ['CEJoint', 'LogitAdjustedCE'])
+def test_what_the_loss_has_done_is_not_done_twice_in_silence(ce, loss, monkeypatch):
+    run = RunDirectory.open(ce)
+    run_outputs(run, 'val'), run_outputs(run, 'train')  # kept, of this network
+    monkeypatch.setattr(RunDirectory, 'loss', MODELS.get(loss))
+    assert [note[:22] for note in posthoc(run)['notes']] == ['The loss of this run h'] * (
+        loss == 'LogitAdjustedCE'
+    )
 
 
 def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool):
