@@ -23,6 +23,17 @@ def all_gather(tensor: Tensor) -> list[Tensor]:
     return gathered
 
 
+def all_gather_with_gradient(tensor: Tensor) -> list[Tensor]:
+    """As :func:`all_gather`; in the backward pass each rank gets the sum of all ranks' gradients by
+    its tensor.
+    """
+    if rank_and_world_size()[1] == 1:
+        return [tensor]
+    from torch.distributed.nn import functional  # not in every build of PyTorch
+
+    return list(functional.all_gather(tensor.contiguous()))
+
+
 def all_mean(tensor: Tensor) -> Tensor:
     """The mean over the ranks."""
     world_size = rank_and_world_size()[1]

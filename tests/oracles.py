@@ -183,6 +183,128 @@ def cosine_lr(lr, epoch, epochs):
     return lr * (1 + math.cos(math.pi * (epoch + 1) / epochs)) / 2
 
 
+# ------------------------------------------------------------------------------- rivals
+
+
+def power_weights(counts, p):
+    raw = [n**-p for n in counts]
+    return [w * len(raw) / sum(raw) for w in raw]
+
+
+def simsiam(predictions, projections):
+    """-cos(p_1, z_2) - cos(p_2, z_1), averaged over samples."""
+    size = len(predictions[0])
+    total = 0.0
+    for i in range(size):
+        total -= cosine(predictions[0][i], projections[1][i]) / size
+        total -= cosine(predictions[1][i], projections[0][i]) / size
+    return total
+
+
+def glmc_joint(logits_a, logits_b, soft, weights, epoch, epochs):
+    """Sum over views, mean over samples, of both classifiers; b's labels times the weights."""
+    alpha, size = 1 - (epoch / epochs) ** 2, len(logits_a[0])
+    total = 0.0
+    for v in range(len(logits_a)):
+        for i in range(size):
+            weighted = [w * t for w, t in zip(weights, soft[v][i], strict=True)]
+            total += alpha * ce_row(logits_a[v][i], soft[v][i]) / size
+            total += (1 - alpha) * ce_row(logits_b[v][i], weighted) / size
+    return total
+
+
+def log_bessel(x, nu):
+    """log(I_nu(x) / x^nu) by the power series sum_m (x/2)^(2m) / (m! Gamma(m + nu + 1)) / 2^nu."""
+    terms = [-math.lgamma(nu + 1)]
+    for m in range(1, 2000):
+        log_x = math.log(x / 2) if x > 0 else -math.inf
+        terms.append(2 * m * log_x - math.lgamma(m + 1) - math.lgamma(m + nu + 1))
+    top = max(terms)
+    return top + math.log(sum(math.exp(term - top) for term in terms)) - nu * math.log(2)
+
+
+def vmf_logits(features, means, tau):
+    """log C(kappa_k) - log C(|kappa_k mu_k + f / tau|), C(x) = c x^nu / I_nu(x)."""
+    dim = len(means[0])
+    nu, result = dim / 2 - 1, []
+    for f in features:
+        result.append([])
+        for mean in means:
+            length = math.sqrt(sum(m * m for m in mean))
+            kappa = min(1e5, dim * length / (1 - length**2))
+            shifted = [kappa * m / length + v / tau for m, v in zip(mean, f, strict=True)]
+            moved = math.sqrt(sum(v * v for v in shifted))
+            result[-1].append(log_bessel(moved, nu) - log_bessel(kappa, nu))
+    return result
+
+
+def class_means(epochs, dim, unseen):
+    """Of the features of this epoch and the one before, class by class; ``epochs`` is a list of
+    lists of (class, feature)."""
+    means = []
+    for k in range(len(unseen)):
+        kept = [[f for y, f in epoch if y == k] for epoch in epochs]
+        earlier = [features for features in kept[:-1] if features]
+        used = kept[-1] + (earlier[-1] if earlier else [])
+        means.append(
+            [sum(f[d] for f in used) / len(used) for d in range(dim)] if used else unseen[k]
+        )
+    return means
+
+
+def reversed_prior(counts):
+    """Each class has the prior of the one as many places from the other end of their order."""
+    order = sorted(range(len(counts)), key=lambda k: (counts[k], k))
+    priors = [None] * len(counts)
+    for place, k in enumerate(order):
+        priors[k] = counts[order[-1 - place]] / sum(counts)
+    return priors
+
+
+def inverse_softmax_row(z, t, counts, tau):
+    prior, other = [n / sum(counts) for n in counts], reversed_prior(counts)
+    terms = zip(z, prior, other, strict=True)
+    return ce_row([v + math.log(p) - tau * math.log(q) for v, p, q in terms], t)
+
+
+def softmax(z):
+    top = max(z)
+    powers = [math.exp(v - top) for v in z]
+    return [p / sum(powers) for p in powers]
+
+
+def expert_divergence(logits, temperature, mean=None):
+    """mean(T)^2 sum_e KL(softmax(mean / T) || softmax(z_e / T)) of one sample's logits (E, K)."""
+    size = len(temperature)
+    if mean is None:
+        mean = [sum(z[k] for z in logits) / len(logits) for k in range(size)]
+    p = softmax([m / t for m, t in zip(mean, temperature, strict=True)])
+    total = 0.0
+    for z in logits:
+        q = softmax([v / t for v, t in zip(z, temperature, strict=True)])
+        total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    return (sum(temperature) / size) ** 2 * total
+
+
+def class_temperatures(counts, spread):
+    values = [len(counts) * n / sum(counts) * spread + 1 - spread for n in counts]
+    return [v / max(values) for v in values]
+
+
+def balanced_contrastive(place, keys, labels, tau):
+    """Of the anchor that is keys[place]: the keys of each class averaged, itself left out."""
+    own = labels[place]
+    scores = [sum(a * b for a, b in zip(keys[place], key, strict=True)) / tau for key in keys]
+    denominator = 0.0
+    for k in set(labels):
+        powers = [math.exp(s) for i, s in enumerate(scores) if labels[i] == k and i != place]
+        denominator += sum(powers) / len(powers) if powers else 0.0
+    positives = [s for i, s in enumerate(scores) if labels[i] == own and i != place]
+    if not positives:
+        return 0.0
+    return -sum(s - math.log(denominator) for s in positives) / len(positives)
+
+
 # ------------------------------------------------------------------------------- gradients
 
 

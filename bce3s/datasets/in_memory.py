@@ -65,8 +65,9 @@ class InMemoryLongTailed(Dataset):
             None keeps all. The number of classes of the model's head must follow.
         test_per_class: keep the first so many test images of each class; None keeps all.
         val_per_class: hold the last so many images of each class in file order out of the training
-            files, before the long tail is cut from the others, and give these in place of the test
-            set: what is chosen by them was not chosen by the test set.
+            files, before the long tail is cut from the others: a validation set, to choose numbers
+            on without the test set; None holds none out.
+        validation: give that set; ``train`` then says nothing.
 
     Attributes:
         images: (N, C, H, W) uint8. In the training set ordered by class.
@@ -100,6 +101,7 @@ class InMemoryLongTailed(Dataset):
         keep_classes: Sequence[int] | None = None,
         test_per_class: int | None = None,
         val_per_class: int | None = None,
+        validation: bool = False,
     ) -> None:
         self.transform, self._kept, self._held_out = transform, keep_classes, val_per_class
         if keep_classes is not None:
@@ -110,14 +112,20 @@ class InMemoryLongTailed(Dataset):
         ).items():
             if number is not None:
                 check_number(name, number)
+        if validation and val_per_class is None:
+            raise BCE3SError(
+                f'{type(self).__name__} has no validation images: set val_per_class to hold some '
+                'out of the training files, of a config train_dataloader.dataset.val_per_class=20.'
+            )
+        split = 'val' if validation else 'train' if train else 'test'
         counts = self._profile(imbalance, imbalance_factor, n_max)  # before anything is read
-        images, labels, source = self._read(train)
+        images, labels, source = self._read(split)
         if counts is None:
-            whole = labels if train else self._read(True)[1]
+            whole = labels if split == 'train' else self._read('train')[1]
             counts = np.bincount(whole, minlength=len(self.classes)).tolist()
-        if train:
+        if split == 'train':
             kept = select_subset(labels, counts, rule, self.classes, source, seed)
-        elif test_per_class is not None:
+        elif split == 'test' and test_per_class is not None:
             few = [test_per_class] * len(counts)
             kept = np.sort(select_subset(labels, few, 'first_n', self.classes, source))
         else:
@@ -129,7 +137,7 @@ class InMemoryLongTailed(Dataset):
         self.labels, self.class_counts = self.targets, counts
         self.metainfo = dict(
             dataset=type(self).__name__,
-            split='train' if train else 'val' if val_per_class else 'test',
+            split=split,
             classes=list(self.classes),
             class_counts=counts,
             subset=dict(
@@ -139,7 +147,7 @@ class InMemoryLongTailed(Dataset):
                 n_max=None if imbalance == 'none' else max(counts),
                 keep_classes=None if keep_classes is None else [int(k) for k in keep_classes],
                 test_per_class=test_per_class,
-                **({} if val_per_class is None else dict(val_per_class=int(val_per_class))),
+                val_per_class=val_per_class,
                 size=len(labels),
                 sha256=digest.hexdigest(),
             ),
@@ -149,22 +157,20 @@ class InMemoryLongTailed(Dataset):
         """All images and labels of a split in file order, of all classes."""
         raise NotImplementedError
 
-    def _read(self, train: bool) -> Arrays:
-        """:meth:`read`, of the classes kept, with their new labels, and with what is held out of
-        the training files for validation left out or, in place of the test set, alone.
-        """
-        images, labels, source = self.read(train or self._held_out is not None)
+    def _read(self, split: str) -> Arrays:
+        """Images, new labels and source of ``train``, ``val`` or ``test``, of the classes kept."""
+        images, labels, source = self.read(split != 'test')
         every = len(type(self).classes)
         check_labels(labels, every, source)
         if self._kept is not None:
             labels = new_labels(labels, self._kept, every)
             images, labels = images[labels >= 0], labels[labels >= 0]
-        if self._held_out is not None:
+        if self._held_out is not None and split != 'test':
             few = [self._held_out] * len(self.classes)
             # the last of each class: the first of the reversed order
-            chosen = select_subset(labels[::-1], few, 'first_n', self.classes, source)
-            held_out = np.isin(np.arange(len(labels)), len(labels) - 1 - chosen)
-            images, labels = images[held_out != train], labels[held_out != train]
+            last = select_subset(labels[::-1], few, 'first_n', self.classes, source)
+            mine = np.isin(np.arange(len(labels)), len(labels) - 1 - last) == (split == 'val')
+            images, labels = images[mine], labels[mine]
         return images, labels, source
 
     def _profile(self, imbalance: str, factor: float, n_max: int | None) -> list[int] | None:

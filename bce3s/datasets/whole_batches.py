@@ -22,14 +22,15 @@ class WholeBatches:
     """A data set in memory whose batch is one gather.
 
     Args:
-        split: ``train`` or ``test``.
+        split: ``train``, ``test``, or ``val``: what ``val_per_class`` holds out.
         options: of the plain class.
     """
 
     def __init__(self, split: str = 'train', **options: Any) -> None:
-        if split not in ('train', 'test'):
-            raise BCE3SError(f"{type(self).__name__}: split is {split!r}; use 'train' or 'test'")
-        super().__init__(train=split == 'train', **options)
+        if split not in ('train', 'val', 'test'):
+            name = type(self).__name__
+            raise BCE3SError(f"{name}: split is {split!r}; use 'train', 'val' or 'test'")
+        super().__init__(train=split != 'test', validation=split == 'val', **options)
 
     def __getitem__(self, index: int) -> dict:
         """inputs (C, H, W) uint8; labels and indices: 0-dim int64."""

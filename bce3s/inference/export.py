@@ -61,6 +61,7 @@ class ExportedNetwork(nn.Module):
                 'is the normalisation of LongTailedPreprocessor.'
             )
         self.pad, self.normalize_feature = preprocessor.pad, classifier.normalize_feature
+        self.experts = getattr(classifier, 'experts', 1)
         self.register_buffer('mean', preprocessor.mean.detach().clone())
         self.register_buffer('std', preprocessor.std.detach().clone())
         self.backbone = copy.deepcopy(model.backbone).to(memory_format=torch.contiguous_format)
@@ -80,7 +81,11 @@ class ExportedNetwork(nn.Module):
         if self.neck is not None:
             x = self.neck(x)
         x = x[-1] if isinstance(x, tuple | list) else x
-        return self.linear(F.normalize(x, dim=-1) if self.normalize_feature else x)
+        if self.normalize_feature and self.experts > 1:
+            x = F.normalize(x.unflatten(-1, (self.experts, -1)), dim=-1).flatten(-2)
+        elif self.normalize_feature:
+            x = F.normalize(x, dim=-1)
+        return self.linear(x)
 
 
 def float32_model(run: RunDirectory) -> tuple[nn.Module, dict[str, Any]]:

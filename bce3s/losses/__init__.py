@@ -6,11 +6,13 @@
 """
 
 from .adjusted import BalancedBCE, LogitAdjustedCE
+from .bcl import balanced_contrastive
 from .centers import CenterTerms
 from .contrastive import BCEContrastive, CEContrastive
 from .counted import CountedLoss
 from .decay import FeatureDecay
 from .dot_regression import DotRegression
+from .experts import InverseSoftmaxCE, class_temperatures, expert_divergence
 from .focal import FocalBCE, FocalCE
 from .functional import (
     bce_uniformity,
@@ -25,12 +27,14 @@ from .functional import (
     soft_cross_entropy,
     soft_labels,
 )
+from .glmc import power_weights, simsiam
 from .joint import BCEJoint, CEJoint
 from .ldam import LDAM
 from .resampling import resample_classes, sample_classes
 from .reweighting import BatchBalancedWeights, EffectiveNumberWeights
 from .smoothing import LabelAwareSmoothingCE
 from .uniformity import BCEUniformity, CEUniformity
+from .vmf import concentration, log_bessel, vmf_logits
 
 __all__ = [
     'LDAM',
@@ -49,19 +53,28 @@ __all__ = [
     'FeatureDecay',
     'FocalBCE',
     'FocalCE',
+    'InverseSoftmaxCE',
     'LabelAwareSmoothingCE',
     'LogitAdjustedCE',
+    'balanced_contrastive',
     'bce_uniformity',
     'ce_uniformity',
     'class_balanced_weights',
+    'class_temperatures',
+    'concentration',
+    'expert_divergence',
     'focal_bce',
     'focal_cross_entropy',
     'label_aware_smoothing',
     'label_distribution_margins',
+    'log_bessel',
     'log_prior',
     'multilabel_bce',
+    'power_weights',
     'resample_classes',
     'sample_classes',
+    'simsiam',
     'soft_cross_entropy',
     'soft_labels',
+    'vmf_logits',
 ]

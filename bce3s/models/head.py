@@ -131,10 +131,7 @@ class TripartiteHead(nn.Module):
         if self.finetuning:
             weights = None if self.beta is None else self.class_weights[targets.labels]
             return dict(loss_joint=joint_loss(self.second_joint, logits, soft, targets, weights))
-        weights = None
-        if self.reweight is not None:
-            weights = self.reweight(targets.all_labels, self.num_classes, targets.clock)
-            weights = None if weights is None else targets.of_samples(weights.to(logits.dtype))
+        weights = self.row_weights(targets, logits.dtype)
         losses = dict(joint=joint_loss(self.joint, logits, soft, targets, weights))
         if self.contrastive is not None:
             projections = targets.per_view(self.projector(feats))  # (V, B, D)
@@ -161,6 +158,13 @@ class TripartiteHead(nn.Module):
             if targets.last:
                 losses['loss_centers'] += self.centers.spread()
         return losses
+
+    def row_weights(self, targets: Targets, dtype: torch.dtype) -> Tensor | None:
+        """(V, B), by ``reweight``; None: all weigh 1."""
+        if self.reweight is None:
+            return None
+        weights = self.reweight(targets.all_labels, self.num_classes, targets.clock)
+        return None if weights is None else targets.of_samples(weights.to(dtype))
 
     def _look(
         self,
@@ -254,7 +258,7 @@ class TripartiteHead(nn.Module):
         features = self.classifier.in_features
         if feats.dim() != 2 or feats.shape[1] != features:
             raise BCE3SError(
-                f'TripartiteHead takes features (B, {features}), but the backbone gives '
+                f'{type(self).__name__} takes features (B, {features}), but the backbone gives '
                 f'{tuple(feats.shape)}: pool them with model.neck=dict(type='
                 "'GlobalAveragePooling'), or inside the backbone (out_type='avg_featmap'; of timm "
                 'global_pool and num_classes=0), and set model.head.in_channels to their number.'

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 
 import torch
 from mmengine.model import BaseDataPreprocessor
@@ -26,19 +27,23 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
     and one view per entry of ``mix``; and one :class:`Targets`. With ``mix`` the loader must pair
     every batch with a partner batch (``PairedBatchSampler``). With ``batch_mix`` the only view is
     the batch mixed with itself in reverse order (the global batch, where several ranks share it).
-    Images are augmented once, before mixing. While the classifier alone is fine-tuned there are the
-    origin and the views of ``finetune_mix``, and nothing is smoothed; in evaluation images are only
-    normalised.
+    Images are augmented once, before mixing. With ``views`` in place of ``mix`` every view is
+    augmented by itself, and its partners too. While the classifier alone is fine-tuned there are
+    the origin and the views of ``finetune_mix``, and nothing is smoothed; in evaluation images are
+    only normalised.
 
     Args:
         mean, std: per channel, in units of [0, 1]; three of them make three channels of a grey one.
         augment: configs of batched augmentations (registry TRANSFORMS), applied in this order to
             uint8 images; each is ``op(images, u)`` with ``op.draws`` uniforms an image.
         mix: configs of :class:`PairedMixUp` / :class:`PairedCutMix`.
-        mix_alpha: of ``lambda ~ Beta(alpha, alpha)``, drawn once a batch for all of ``mix``.
+        mix_alpha: of ``lambda ~ Beta(alpha, alpha)``, drawn once a batch for all views.
         batch_mix: config of :class:`MixUpOrCutMix`, or None; not together with ``mix``.
-        finetune_mix: what takes the place of ``mix`` and ``batch_mix`` while the classifier alone
-            is fine-tuned.
+        views: of each view's name a dict of its ``augment`` (default: the one above), drawn anew
+            for it, and of its ``mix``, one config as above, or None; all of one size. Not together
+            with the other two.
+        finetune_mix: what takes the place of ``mix``, ``batch_mix`` and ``views`` while the
+            classifier alone is fine-tuned.
         label_smoothing: s in [0, 1): each target is ``(1 - s) onehot + s / K``, before mixing.
         pad: black pixels on each side, before anything else, in evaluation too.
         batch_augments: mmpretrain's classifier passes it; must be None.
@@ -52,6 +57,7 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         mix: Sequence[dict] = (),
         mix_alpha: float = 1.0,
         batch_mix: dict | None = None,
+        views: Mapping[str, Mapping] | None = None,
         finetune_mix: Sequence[dict] = (),
         label_smoothing: float = 0.0,
         pad: int = 0,
@@ -63,10 +69,10 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
                 "LongTailedPreprocessor: 'train_cfg' of the model is not used here; give "
                 "'augment' and 'mix' to the data_preprocessor instead."
             )
-        if mix and batch_mix:
+        if bool(mix) + bool(batch_mix) + bool(views) > 1:
             raise BCE3SError(
                 "LongTailedPreprocessor: 'mix' mixes with a partner batch, 'batch_mix' within the "
-                'batch: give one of them.'
+                "batch, and 'views' are augmented one by one: give one of them."
             )
         if not 0 <= label_smoothing < 1:
             raise BCE3SError(
@@ -77,6 +83,7 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', 255 * torch.tensor(std).view(-1, 1, 1), False)
         self.augment = [TRANSFORMS.build(dict(cfg)) for cfg in augment]
         self.mix = [BATCH_AUGMENTS.build(dict(cfg)) for cfg in mix]
+        self.views = {name: self._view(name, **view) for name, view in (views or {}).items()}
         self.finetune_mix = [BATCH_AUGMENTS.build(dict(cfg)) for cfg in finetune_mix]
         self.mix_alpha = mix_alpha
         self.batch_mix = BATCH_AUGMENTS.build(dict(batch_mix)) if batch_mix else None
@@ -85,10 +92,25 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         self.sizes: tuple[int, ...] | None = None  # each rank's samples of the next batch, if known
         self.finetuning = False
 
+    def _view(
+        self, name: str, augment: Sequence[dict] | None = None, mix: dict | None = None, **other
+    ) -> SimpleNamespace:
+        if other:
+            raise BCE3SError(
+                f"LongTailedPreprocessor: view {name!r} takes 'augment' and 'mix', not {other}."
+            )
+        return SimpleNamespace(
+            augment=self.augment
+            if augment is None
+            else [TRANSFORMS.build(dict(a)) for a in augment],
+            mix=BATCH_AUGMENTS.build(dict(mix)) if mix else None,
+        )
+
     @property
     def paired(self) -> bool:
         """Whether a training batch must hold a partner for each sample, in its second half."""
-        return bool(self.mix or self.finetune_mix)
+        mixed_views = any(view.mix for view in self.views.values())
+        return bool(self.mix or self.finetune_mix or mixed_views)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """``dict(inputs, data_samples)`` of a loader -> the same keys for the model.
@@ -111,14 +133,16 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         share = Share.of(labels[:size], self.sizes)
         partners = labels[size : size + share.own] if mixing else None
         labels = labels[: share.own]
-        images, all_labels = self._augment(images, share, 1 + mixing), share.gather(labels)
-        if mixing:
-            views, names, lam = self._mix(self.normalize(images), size)
+        all_labels = share.gather(labels)
+        if self.views and not self.finetuning:
+            views, names, lam = self._separately(images, size, share)
+        elif mixing:
+            views, names, lam = self._mix(self.normalize(self._augment(images, share, 2)), size)
         elif self.batch_mix is not None and not self.finetuning:
-            views, names, lam = self._mix_within(images, share)
+            views, names, lam = self._mix_within(self._augment(images, share), share)
             partners = share.take(all_labels.flip(0))
         else:
-            views = self.normalize(images)
+            views = self.normalize(self._augment(images, share))
             names, lam = ('origin',), self._shares([1.0], views)
         targets = Targets(
             labels=labels,
@@ -138,19 +162,46 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         # in place: two temporaries fewer
         return images.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)
 
-    def _augment(self, images: Tensor, share: Share, streams: int = 1) -> Tensor:
-        """``streams``: 2 where the partners stand behind the batch."""
-        draws = [op.draws for op in self.augment]
+    def _augment(
+        self,
+        images: Tensor,
+        share: Share,
+        streams: int = 1,
+        ops: Sequence | None = None,
+        stream: str = 'augmentation',
+    ) -> Tensor:
+        """``streams``: 2 where the partners stand behind the batch; ``stream``: of the draws."""
+        ops = self.augment if ops is None else ops
+        draws = [op.draws for op in ops]
         shape = (streams, share.total, sum(draws))
-        u = torch.rand(shape, generator=self.clock.generator('augmentation'))
+        u = torch.rand(shape, generator=self.clock.generator(stream))
         u = (share.take(u, dim=1) if share.own else u[:, :1]).flatten(0, 1)
-        for op, columns in zip(self.augment, u.split(draws, dim=1), strict=True):
+        for op, columns in zip(ops, u.split(draws, dim=1), strict=True):
             images = op(images, columns)
         return images
 
+    def _separately(
+        self, images: Tensor, size: int, share: Share
+    ) -> tuple[Tensor, tuple[str, ...], Tensor]:
+        """Each of ``views``, from images (B, ...), or (2 B, ...) with their partners."""
+        rng = self.clock.numpy('mixing')
+        lam = rng.beta(self.mix_alpha, self.mix_alpha)
+        views, lams = [], []
+        for name, view in self.views.items():
+            shown, streams = (images, 2) if view.mix else (images[:size], 1)
+            shown = self._augment(shown, share, streams, view.augment, f'augmentation of {name}')
+            shown, own = self.normalize(shown), 1.0
+            if view.mix:
+                shown, own = view.mix(shown[:size], shown[size:], lam, rng)
+            views.append(shown)
+            lams.append(own)
+        return torch.cat(views), tuple(self.views), self._shares(lams, views[0])
+
     @property
     def _mixes(self) -> list:
-        return self.finetune_mix if self.finetuning else self.mix
+        if self.finetuning:
+            return self.finetune_mix
+        return self.mix or [view.mix for view in self.views.values() if view.mix]
 
     def _mix(self, images: Tensor, size: int) -> tuple[Tensor, tuple[str, ...], Tensor]:
         rng = self.clock.numpy('mixing')

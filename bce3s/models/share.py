@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor, distributed
 
-from bce3s.distributed import all_gather, rank_and_world_size
+from bce3s.distributed import all_gather, all_gather_with_gradient, rank_and_world_size
 from bce3s.errors import BCE3SError
 
 
@@ -66,13 +66,16 @@ class Share:
         """This rank's part of rows that every rank holds whole."""
         return rows.narrow(dim, sum(self.sizes[: self.rank]), self.own)
 
-    def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all ranks, in the order of the global batch."""
+    def gather(self, rows: Tensor, gradient: bool = False) -> Tensor:
+        """The rows of all ranks, in the order of the global batch; with ``gradient`` what is made
+        of them on any rank has a gradient by the rows of this one.
+        """
         if len(self.sizes) == 1:
             return rows
         padded = rows.new_zeros(max(self.sizes), *rows.shape[1:])
         padded[: len(rows)] = rows
-        parts = zip(all_gather(padded), self.sizes, strict=True)
+        gathered = all_gather_with_gradient(padded) if gradient else all_gather(padded)
+        parts = zip(gathered, self.sizes, strict=True)
         return torch.cat([part[:n] for part, n in parts])
 
     def mirrored(self, rows: Tensor) -> Tensor:

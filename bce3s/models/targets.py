@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,11 +18,12 @@ class Targets:
     """Labels of a batch in V views, view-major like the images (V * B, C, H, W).
 
     View v shows ``lam[v]`` of the sample itself and ``1 - lam[v]`` of its partner. The first view
-    is the origin, ``lam = 1``; where a batch is mixed with itself the only view is ``mixed``.
+    is the origin, ``lam = 1``, unless the preprocessor's ``views`` say otherwise; where a batch is
+    mixed with itself the only view is ``mixed``.
 
     Attributes:
         labels: (B,) int64.
-        views: names of the V views, the first is ``'origin'``, or the only one ``'mixed'``.
+        views: names of the V views, most often ``'origin'`` first, or ``'mixed'`` alone.
         lam: (V,) the samples' own share in each view.
         partners: (B,) int64 labels of the partner batch, or None without mixing.
         all_labels: labels of the global batch, of all ranks, in order.
@@ -108,6 +109,11 @@ class Targets:
             hot = (labels[:, None] == self.classes).to(dtype)
         s = self.label_smoothing
         return (1 - s) * hot + s / num_classes if s else hot
+
+    def of_views(self, first: int, stop: int | None = None) -> Targets:
+        """Those of the views ``first``, ``first + 1``, ... before ``stop`` alone."""
+        chosen = slice(first, stop)
+        return replace(self, views=self.views[chosen], lam=self.lam[chosen])
 
     def of_samples(self, values: Tensor) -> Tensor:
         """Values of the classes (K,) -> (V, B): of a sample's class, mixed like the samples."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ from bce3s.augmentation.auto_augment import (
 from bce3s.augmentation.color import BatchColorJitter, BatchGrayscale
 from bce3s.augmentation.image_ops import OPS, apply_op
 from bce3s.augmentation.rand_augment import BatchRandAugment
-from bce3s.augmentation.spatial import BatchCutout, BatchFlip, BatchPadCrop
+from bce3s.augmentation.spatial import BatchCutout, BatchFlip, BatchPadCrop, BatchResizedCrop
 from bce3s.datasets.in_memory import CIFAR100LT
 from bce3s.errors import BCE3SError
 from bce3s.registry import TRANSFORMS
@@ -35,6 +37,7 @@ ALL = (
     BatchColorJitter(0.4, 0.4, 0.4, 0.1, prob=0.8),
     BatchRandAugment(),
     BatchGrayscale(),
+    BatchResizedCrop(),
 )
 NEAREST, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
 SHEARS = ('ShearX', 'ShearY')
@@ -309,6 +312,40 @@ def test_crop_reaches_every_corner_and_both_ends_equally_often():
     assert counts.min() > 880
 
 
+@pytest.mark.parametrize('size', [None, 5, 40])
+@pytest.mark.parametrize('kind', ['real', 'noise', 'oblong', 'grey'])
+def test_resized_crop_equals_torchvisions_of_pillow(kind, size):
+    """Given area, shape and place; within a level, for Pillow's weights have 22 bits."""
+    images, op = pictures(kind), BatchResizedCrop(size)
+    rows, columns = images.shape[2:]
+    u = uniforms(op, len(images))
+    for image, row, out in zip(images, u.double().tolist(), op(images, u), strict=True):
+        for area, shape in zip(row[:20:2], row[1:20:2], strict=True):
+            area, shape = (0.08 + 0.92 * area) * rows * columns, 3 / 4 * (16 / 9) ** shape
+            w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
+            if 0 < w <= columns and 0 < h <= rows:
+                break
+        top, left = whole(row[-2], rows - h + 1), whole(row[-1], columns - w + 1)
+        box = top, left, h, w
+        shown = functional.resized_crop(
+            functional.to_pil_image(image), *box, (size or rows, size or columns)
+        )
+        assert difference(out[None], functional.pil_to_tensor(shown)[None]).max() <= 1
+
+
+def test_a_window_that_never_fits_is_the_largest():
+    images = pictures('oblong')
+    u = torch.zeros(len(images), 22)
+    op = BatchResizedCrop(scale=(1, 1), ratio=(1, 1))
+    side = min(images.shape[2:])
+    shown = [
+        functional.resized_crop(functional.to_pil_image(i), 0, 0, side, side, i.shape[1:])
+        for i in images
+    ]
+    expected = torch.stack([functional.pil_to_tensor(i) for i in shown])
+    assert difference(op(images, u), expected).max() <= 1
+
+
 def test_flip_equals_a_loop():
     images, op = pictures('oblong').repeat(9, 1, 1, 1), BatchFlip(0.3)
     u = uniforms(op, len(images))
@@ -404,6 +441,10 @@ class TestEveryOp:
         lambda: BatchPadCrop(-1),
         lambda: BatchPadCrop(4, 0),
         lambda: BatchFlip(1.5),
+        lambda: BatchResizedCrop(0),
+        lambda: BatchResizedCrop(scale=(0, 1)),
+        lambda: BatchResizedCrop(scale=(0.5, 1.1)),
+        lambda: BatchResizedCrop(ratio=(2, 1)),
         lambda: BatchCutout(0),
         lambda: BatchAutoAugment('cifar11'),
         lambda: BatchColorJitter(-0.1),
@@ -426,7 +467,7 @@ def test_a_window_larger_than_the_padded_image_is_refused():
         BatchPadCrop(1, 12)(pictures('digits'), torch.rand(6, 2))
 
 
-@pytest.mark.parametrize('op', ALL[2:3] + ALL[4:], ids=lambda op: type(op).__name__)
+@pytest.mark.parametrize('op', ALL[2:3] + ALL[4:7], ids=lambda op: type(op).__name__)
 def test_what_knows_colours_refuses_other_channels(op):
     with pytest.raises(BCE3SError, match=f'{type(op).__name__} takes grey or RGB.* 4 channels'):
         op(torch.zeros(1, 4, 8, 8, dtype=torch.uint8), torch.rand(1, op.draws))

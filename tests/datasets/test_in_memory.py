@@ -64,6 +64,7 @@ def test_digits_are_reproducible_and_named_by_their_content():
         n_max=120,
         keep_classes=None,
         test_per_class=None,
+        val_per_class=None,
         size=405,
         sha256=expected.hexdigest(),
     )
@@ -74,7 +75,8 @@ def test_digits_are_reproducible_and_named_by_their_content():
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (dict(split='val'), "DigitsLT: split is 'val'; use 'train' or 'test'"),
+        (dict(split='valid'), "DigitsLT: split is 'valid'; use 'train', 'val' or 'test'"),
+        (dict(split='val'), 'DigitsLT has no validation images: set val_per_class'),
         (dict(imbalance_factor=0.5), 'imbalance_factor is 0.5'),
         (dict(imbalance_factor=121), r'class 9 \(9\) would have no training image'),
         (dict(n_max=126), r"class 8 \(8\) has 124 images in scikit-learn's digits, 126 are needed"),
@@ -265,14 +267,16 @@ def test_real_mnist(data_root):
 
 @pytest.mark.parametrize('options', [dict(), dict(keep_classes=[7, 2, 9]), dict(rule='ldam')])
 def test_validation_images_are_the_last_of_each_class_and_no_training_images(options):
-    train = DigitsLT(val_per_class=20, **options)
-    val = DigitsLT(split='test', val_per_class=20, **options)
+    train, val, test = (
+        DigitsLT(split, val_per_class=20, **options) for split in ('train', 'val', 'test')
+    )
     whole = by_hand('train', options.get('keep_classes', list(range(10))))
     last = {k: [row for row in whole if row[0] == k][-20:] for k in range(len(val.classes))}
     assert sorted(content(val)) == sorted(row for rows in last.values() for row in rows)
     images = {tuple(pixels) for _, pixels in content(val)}
     assert not images & {tuple(pixels) for _, pixels in content(train)}
     assert train.class_counts[0] == 100  # 120 less 20, as the imbalance factor is kept
-    assert val.class_counts == train.class_counts
-    assert (train.metainfo['split'], val.metainfo['split']) == ('train', 'val')
+    assert train.class_counts == val.class_counts == test.class_counts
+    assert torch.equal(test.images, DigitsLT('test', **options).images)
+    assert [part.metainfo['split'] for part in (train, val, test)] == ['train', 'val', 'test']
     assert val.metainfo['subset']['val_per_class'] == 20

@@ -23,6 +23,8 @@ def make_runner(seed=1, epoch=0, iteration=0):
         seed=seed,
         epoch=epoch,
         iter=iteration,
+        max_epochs=3,
+        train_loop=SimpleNamespace(),
     )
 
 

@@ -177,6 +177,20 @@ def test_a_small_transformer_in_all_formats(tmp_path):
     _export_all(model, (3, 16, 16), tmp_path, 16)
 
 
+def test_three_experts_are_one_linear_map():
+    model, images = (
+        _imagenet_model('configs/rivals/sade.py', depth=8),
+        random_images(5, (3, 16, 16)),
+    )
+    wanted = model_scores(model)(images)
+    torch.testing.assert_close(ExportedNetwork(model)(images), wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_three_experts_in_all_formats(tmp_path):
+    _export_all(_imagenet_model('configs/rivals/sade.py', depth=8), (3, 16, 16), tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ('config', 'backbone'),

@@ -56,6 +56,33 @@ HEADS = {
         classifier=dict(type='LinearClassifier', normalize_feature=True, scale=4.0),
     ),
 }
+GLMC = dict(
+    mixup=dict(mix=dict(type='PairedMixUp')),
+    cutmix=dict(mix=dict(type='PairedCutMix', correct_lambda=False)),
+)
+SIMCLR = dict(
+    origin=dict(),
+    first=dict(augment=[dict(type='BatchResizedCrop')]),
+    second=dict(augment=[dict(type='BatchResizedCrop')]),
+)
+RIVALS = {
+    'GLMC': (dict(type='GLMCHead', projection_dim=16), GLMC),
+    'ProCo': (dict(type='ProCoHead', joint=dict(type='CEJoint'), hidden=16), SIMCLR),
+    'BCL': (dict(type='BCLHead', joint=dict(type='CEJoint'), projection_dim=16), SIMCLR),
+    'experts': (
+        dict(
+            type='ExpertsHead',
+            joint=dict(type='LDAM', scale=4.0),
+            weights=dict(joint=0.5, diversity=-0.2),
+            reweight=dict(type='EffectiveNumberWeights', beta=0.9, start=0.5),
+            classifier=dict(type='ExpertsClassifier', experts=2, scale=4.0),
+        ),
+        dict(origin=dict()),
+    ),
+}
+WHOLE = ('ProCo', 'BCL')  # which look at all samples of a batch at once
+HEADS |= {name: head for name, (head, _) in RIVALS.items()}
+VIEWS = {name: dict(views=views) for name, (_, views) in RIVALS.items()}
 
 
 def make_data():
@@ -68,10 +95,11 @@ def make_data():
 
 
 def paired(variant):
-    return variant not in ('CE', 'mixed')
+    return variant not in ('CE', 'mixed') and 'mix' in str(VIEWS.get(variant, 'mix'))
 
 
 def make_model(variant, head=None, **options):
+    rival = variant in RIVALS
     data, more = make_data(), 50 if 'sampled' in variant else 0  # classes to leave out
     torch.manual_seed(0)
     views = MIX if paired(variant) else {}
@@ -79,6 +107,7 @@ def make_model(variant, head=None, **options):
         views = dict(finetune_mix=[dict(type='PairedPartner')])
     if variant == 'mixed':
         views = dict(batch_mix=dict(type='MixUpOrCutMix', prob=1.0), label_smoothing=0.1)
+    views = VIEWS.get(variant, views)
     with DefaultScope.overwrite_default_scope('bce3s'):
         model = LongTailedClassifier(
             backbone=dict(type='CIFARResNet', depth=8, in_channels=1),
@@ -86,8 +115,8 @@ def make_model(variant, head=None, **options):
             head=dict(
                 num_classes=K + more,
                 in_channels=64,
-                projection_dim=16,
                 beta=0.9,
+                **({} if rival else dict(projection_dim=16)),
                 **dict(type='TripartiteHead') | HEADS[variant] | (head or {}),
             ),
             data_preprocessor=dict(
@@ -140,8 +169,11 @@ def train(model, variant, optim=None, epochs=range(EPOCHS)):
             optim.optimizer.state.clear()
         network.train()
         model.backbone.eval()
+        for module in model.head.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.eval()
         for step, indices in enumerate(batches, epoch * len(batches)):
-            model.data_preprocessor.clock = Clock(1, epoch, step)
+            model.data_preprocessor.clock = Clock(1, epoch, step, EPOCHS)
             samples = dict(labels=data.labels[indices], indices=torch.tensor(indices))
             batch = dict(inputs=data.images[indices], data_samples=samples)
             log = network.train_step(batch, optim)

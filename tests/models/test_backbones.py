@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import DefaultScope
 
 from bce3s.errors import BCE3SError
-from bce3s.models.backbones.cifar_resnet import CIFARBlock, CIFARResNet
+from bce3s.models.backbones.cifar_resnet import CIFARBlock, CIFARResNet, ExpertsCIFARResNet
 from bce3s.randomness import Clock
 from bce3s.registry import MODELS
 
@@ -135,3 +135,33 @@ def test_the_stem_of_the_published_net():
     with torch.no_grad():
         feature_map = model.backbone(torch.randn(1, 3, 32, 32))[-1]
     assert feature_map.shape == (1, 512, 4, 4)  # 32 / 8: the stem keeps the size
+
+
+@pytest.mark.parametrize('width', [0.75, 1])
+def test_experts_share_the_first_stage_and_nothing_else(width):
+    """RIDE's 24 and 48 channels an expert, or 32 and 64; features side by side."""
+    torch.manual_seed(0)
+    net, channels = ExpertsCIFARResNet(20, expert_width=width).eval(), int(64 * width)
+    (out,) = net(torch.randn(2, 3, 8, 8))
+    assert (net.out_channels, out.shape) == (3 * channels, (2, 3 * channels, 2, 2))
+    assert len(net.blocks) == 3
+    for e, part in enumerate(out.split(channels, 1)):
+        net.zero_grad()
+        part.sum().backward(retain_graph=True)
+        assert net.stem.weight.grad.any()
+        moved = [
+            any(p.grad is not None and p.grad.any() for p in x.parameters()) for x in net.experts
+        ]
+        assert moved == [e == i for i in range(3)]
+    assert not torch.equal(out[:, :channels], out[:, channels : 2 * channels])
+    one = ExpertsCIFARResNet(20, experts=1, expert_width=1)
+    assert parameters(one) == parameters(CIFARResNet(20))
+
+
+@pytest.mark.parametrize(
+    'options',
+    [dict(experts=0), dict(experts=1.5), dict(expert_width=0.25), dict(expert_width=0.77)],
+)
+def test_experts_that_cannot_be(options):
+    with pytest.raises(BCE3SError, match=r'experts|expert_width'):
+        ExpertsCIFARResNet(20, **options)

@@ -299,3 +299,53 @@ def test_refuses_what_does_not_go_together():
             build(label_smoothing=s)
     with pytest.raises(BCE3SError, match='pad must be at least 0'):
         build(pad=-1)
+    with pytest.raises(BCE3SError, match='give one of them'):
+        build(mix=MIX, views=VIEWS)
+    with pytest.raises(BCE3SError, match="view 'a' takes 'augment' and 'mix', not"):
+        build(views=dict(a=dict(augments=[])))
+
+
+STAMP = [dict(type='StampDraws')]
+VIEWS = dict(
+    origin=dict(),
+    simclr=dict(augment=STAMP),
+    cutmix=dict(augment=STAMP, mix=MIX[1]),
+    mixup=dict(augment=[], mix=MIX[0]),
+)
+
+
+def test_views_of_their_own():
+    """Each with its augmentation, drawn anew, and its mixing with the partners, of one lambda."""
+    module, data = build(augment=AUGMENT, views=VIEWS).double(), loader_batch(same=True)
+    assert module.paired
+    out = module(data, training=True)
+    targets, views = out['data_samples'], out['inputs'].unflatten(0, (4, B))
+    assert targets.views == tuple(VIEWS)
+    assert targets.partners.tolist() == data['data_samples']['labels'][B:].tolist()
+    own, partner = (normalized(x) for x in data['inputs'].split(B))
+    lam = targets.lam.tolist()
+    assert lam[:2] == [1, 1]
+    np.testing.assert_allclose(views[3], lam[3] * own + (1 - lam[3]) * partner, rtol=1e-5)
+    stamps = [view[:, :2].amax((2, 3)) for view in views[1:3]]
+    assert len(stamps[0].unique(dim=0)) == B
+    assert not torch.equal(*stamps)
+    # a view that is not mixed, of a preprocessor that mixes nothing
+    only = build(views=dict(origin=dict(), simclr=dict(augment=STAMP))).double()
+    assert not only.paired
+    alone = only(loader_batch(B, same=True), training=True)
+    assert torch.equal(alone['inputs'][B:], views[1])
+    assert alone['data_samples'].lam.tolist() == [1, 1]
+    module.finetuning = True
+    assert module(data, training=True)['data_samples'].views == ('origin',)
+
+
+@pytest.mark.parametrize('sizes', [(3, 3), (2, 3, 1)])
+def test_ranks_draw_the_views_of_one_process(sizes):
+    module, data = build(augment=AUGMENT, views=VIEWS), loader_batch()
+    whole = module(data, training=True)['inputs'].unflatten(0, (4, B))
+    own, partner = (x.split(sizes) for x in data['inputs'].split(B))
+    for rank, size in enumerate(sizes):
+        images = torch.cat([own[rank], partner[rank]])
+        views, _, _ = module._separately(images, size, Share(sizes, rank))
+        start = sum(sizes[:rank])
+        assert torch.equal(views.unflatten(0, (4, size)), whole[:, start : start + size])

@@ -40,8 +40,8 @@ class Column:
         name: its heading.
         measure: where a run has it: ``report.all`` (of ``report.json``), ``test.accuracy`` or
             ``train.nc1`` (of ``measures.json``), ``contrastive.share`` (of ``report.json``, the
-            last epoch), ``run.seconds``, ``run.parameters``, or ``posthoc.ece`` (of
-            ``posthoc.json``, which a table with such a column, or a row of ``posthoc``, makes).
+            last epoch), ``run.seconds``, ``run.parameters``; or ``posthoc.ece``,
+            ``open_set.auroc``, of what follows the trainings of a table with such a column.
         digits: decimals shown.
         better: ``'higher'`` or ``'lower'`` where the paper compares CE and BCE by it.
         loss: of the rows that it is defined for; None: of all.
@@ -119,10 +119,10 @@ class Table:
         return tuple(row.cell for row in self.rows)
 
     @property
-    def posthoc(self) -> bool:
-        """Whether ``bce3s posthoc`` follows each training."""
-        measures = (column.measure for column in self.columns)
-        return any(measure.startswith('posthoc.') for measure in measures)
+    def follow_ups(self) -> tuple[str, ...]:
+        """What follows each training, by the sources of the columns: see ``jobs.FOLLOW_UPS``."""
+        sources = {column.measure.split('.')[0] for column in self.columns}
+        return tuple(sorted(sources & {'posthoc', 'open_set'}))
 
 
 @dataclass(frozen=True)

@@ -85,13 +85,17 @@ def parser() -> argparse.ArgumentParser:
         '--backbone',
         choices=tuple(BACKBONES),
         default='r32',
-        help='r32: the true CIFAR ResNet-32 (the default); r32x4: of four times the width',
+        help='r32: the true CIFAR ResNet-32 (the default); r32x4: of four times the width; r34: '
+        "BCE3S's ResNet-34, with its schedule and its three views",
     )
     group.add_argument(
         '--augment',
         choices=('plain', 'auto'),
         default='plain',
         help='plain: crop and flip (the default); auto: AutoAugment and Cutout too',
+    )
+    group.add_argument(
+        '--unknown', action='store_true', help='leaves every fifth class out, to be rejected'
     )
     p.add_argument(
         '--record',
@@ -127,7 +131,7 @@ def _main(args: argparse.Namespace) -> int:
     if not args.tables and not args.list:
         raise BCE3SError(f'Name a table or figure: {", ".join(TABLES)}. --list says more.')
     every = any(name.lower() == 'all' for name in args.tables)
-    harness = Harness(args.data, args.factor, args.backbone, args.augment)
+    harness = Harness(args.data, args.factor, args.backbone, args.augment, args.unknown)
     names = [harness.table if name == 'rivals' else name for name in args.tables if not every]
     tables = [find_table(name) for name in names] or list(TABLES.values())
     jobs = jobs_of(tables, scale, args.seeds, args.work_dir, args.only)

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_TRAINED = 'As trained'  # in posthoc.json
+# source of a measure -> the tool that makes it, its arguments, its file in the folder of the run
+FOLLOW_UPS = {
+    'posthoc': ('posthoc.py', (), 'posthoc/posthoc.json'),
+    'open_set': ('feature_quality.py', ('--unknown', 'held-out'), 'features/features.json'),
+}
 NOTE = 'cell.json'  # what reproduce.py itself keeps in a run's folder
 NEW, CUT, DONE, CHANGED = 'to run', 'cut short', 'done', 'changed'
 # One checkpoint a run is enough to resume it; a table has dozens of runs.
@@ -37,14 +42,14 @@ class Job:
 
     Args:
         base: the run whose last checkpoint it begins from.
-        posthoc: whether ``bce3s posthoc`` follows the training.
+        follow_ups: keys of ``FOLLOW_UPS``, what follows the training.
     """
 
     cell: Cell
     seed: int
     folder: Path
     base: Job | None = None
-    posthoc: bool = False
+    follow_ups: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -123,7 +128,7 @@ class Job:
             return NEW
         if report.get('config_sha256', self.note.get('digest')) not in (None, self.digest):
             return CHANGED
-        if self.trained and (not self.posthoc or self.adjusted):
+        if self.trained and self.next_tool is None:
             return DONE
         return CUT if saved or self.trained else NEW
 
@@ -132,22 +137,26 @@ class Job:
         report = self.report
         return bool(report.get('max_epochs')) and report['epoch'] >= report['max_epochs']
 
+    def _after(self, name: str) -> dict[str, Any]:
+        """The file of a follow-up; empty where it is not there, or older than the report."""
+        path = self.folder / FOLLOW_UPS[name][2]
+        report = self.folder / 'report.json'
+        made = path.exists() and path.stat().st_mtime >= report.stat().st_mtime
+        return _read(path) if made else {}
+
     @property
-    def adjusted(self) -> dict[str, dict[str, Any]]:
-        """The methods of ``posthoc.json`` by name; empty where it is older than the report."""
-        path = self.folder / 'posthoc' / 'posthoc.json'
-        if (
-            not path.exists()
-            or path.stat().st_mtime < (self.folder / 'report.json').stat().st_mtime
-        ):
-            return {}
-        return {row['method']: row for row in _read(path)['rows']}
+    def next_tool(self) -> str | None:
+        """The file, below ``tools/``, of the next command; None: everything is done."""
+        if not self.trained:
+            return 'train.py'
+        return next((FOLLOW_UPS[n][0] for n in self.follow_ups if not self._after(n)), None)
 
     @property
     def arguments(self) -> list[str]:
-        """The next command of this run, below ``tools/``."""
-        if self.trained:
-            return ['posthoc.py', str(self.folder)]
+        """The next command, below ``tools/``; of a run that is not done."""
+        for tool, options, _ in FOLLOW_UPS.values():
+            if tool == self.next_tool:
+                return [tool, str(self.folder), *options]
         changes = ['--cfg-options', f'load_from={self.config.load_from}'] if self.base else []
         return [
             'train.py',
@@ -196,8 +205,12 @@ class Job:
         if source == 'run':
             return {**self.report, **self.note}.get(name)
         if posthoc or source == 'posthoc':
-            found = self.adjusted.get(posthoc or AS_TRAINED, {}).get(name)
+            rows = self._after('posthoc').get('rows', [])
+            found = next((r for r in rows if r['method'] == (posthoc or AS_TRAINED)), {}).get(name)
             return found.get('all') if isinstance(found, Mapping) else found
+        if source == 'open_set':  # by the largest logit, means over the known classes
+            sets = self._after('open_set').get('open_set') or [{}]
+            return (sets[0].get(name) or {}).get('all')
         return self._found(source, selection).get(name)
 
     def _found(self, source: str, selection: str) -> Mapping[str, Any]:
@@ -258,7 +271,7 @@ def jobs_of(
         if not only or any(fnmatchcase(key, pattern) for pattern in only)
     }
     first = {cell.after: cells[cell.after] for cell in kept.values() if cell.after}
-    posthoc = {cell.key for table in tables if table.posthoc for cell in table.cells}
+    follow_ups = {cell.key: table.follow_ups for table in tables for cell in table.cells}
     found: list[Job] = []
     for seed in range(seeds):
         mine: dict[str, Job] = {}
@@ -266,7 +279,7 @@ def jobs_of(
             if (small := scale.cell(cell)) is not None:
                 folder = root / scale.name / key / f'seed{seed}'
                 base = mine.get(cell.after)
-                mine[key] = Job(small, seed, folder, base, posthoc=key in posthoc)
+                mine[key] = Job(small, seed, folder, base, follow_ups[key])
         found += mine.values()
     return found
 

@@ -49,6 +49,7 @@ def remedies_table(splits: tuple[Column, ...]) -> Table:
         'train_cfg.max_epochs': 200,
         'train_cfg.finetune_epochs': 0,
         'train_dataloader.dataset.val_per_class': 50,
+        'val_dataloader.dataset.split': 'val',
     }
     rows = tuple(
         Row(

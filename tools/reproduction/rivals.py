@@ -13,6 +13,7 @@ from typing import Any
 from bce3s.errors import BCE3SError
 from reproduction.cells import Cell, Column, Drawing, Row, Table
 from reproduction.jobs import ROOT
+from reproduction.published import read_published
 
 FOLDER = ROOT / 'configs' / 'rivals'
 # Second stages on the same first one: that is trained once, and they begin from its last epoch.
@@ -21,27 +22,47 @@ FIRST_STAGE = {
     'lws': 'ce',
     'los': 'ce',
     'weight_balancing': 'ce',
+    'bce3s': 'bce3s_one_stage',
+    'glmc_maxnorm': 'glmc',
 }
 SECOND_EPOCHS = 10
 # What posthoc.json has of a run besides the run as trained, of which first stages it is shown.
 POSTHOC = {
-    'Logit adjustment': ('ce', 'bce'),
+    'Logit adjustment, tau 1': ('ce',),
+    'Log-odds adjustment, tau 1': ('bce',),
     'tau-normalisation': ('ce',),
     'Nearest class mean, cosine': ('ce',),
 }
+OPEN = (
+    'AUROC: test images of the known classes against those of the classes left out, by the largest '
+    'logit; mean over the known classes.'
+)
 CLASSES = {'cifar100lt': 100, 'cifar10lt': 10}
 DATA = {'cifar100lt': 'CIFAR100LT', 'cifar10lt': 'CIFAR10LT'}
-BACKBONES: dict[str, dict[str, Any]] = {
-    'r20': {'model.backbone.depth': 20},
-    'r32': {},
-    'r32x4': {'model.backbone.width': 4, 'model.head.in_channels': 256},
-}
 AUGMENT = [
     {'type': 'BatchPadCrop', 'padding': 4},
     {'type': 'BatchFlip'},
     {'type': 'BatchAutoAugment', 'policy': 'cifar10'},
     {'type': 'BatchCutout', 'size': 16},
 ]
+BACKBONES: dict[str, dict[str, Any]] = {
+    'r20': {'model.backbone.depth': 20},
+    'r32': {},
+    'r32x4': {'model.backbone.width': 4, 'model.head.in_channels': 256},
+    # the published recipe of BCE3S: its network, schedule, subset and three views
+    'r34': {
+        'model.backbone': {'_delete_': True, 'type': 'ResNet_CIFAR', 'depth': 34},
+        'model.head.in_channels': 512,
+        'model.data_preprocessor.mix': [{'type': 'PairedMixUp'}, {'type': 'PairedCutMix'}],
+        'train_dataloader.batch_sampler.type': 'PairedBatchSampler',
+        'train_dataloader.batch_size': 64,
+        'train_dataloader.dataset.rule': 'first_n',
+        'train_cfg.max_epochs': 320,
+        'optim_wrapper.optimizer.lr': 0.01,
+        'optim_wrapper.optimizer.weight_decay': 5e-3,
+        'default_hooks.schedule.warmup_epochs': 0,
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -51,18 +72,22 @@ class Harness:
     Args:
         data: ``cifar100lt`` or ``cifar10lt``.
         factor: imbalance factor.
-        backbone: ``r32``, the true CIFAR ResNet-32, ``r20``, or ``r32x4``, of four times the width.
+        backbone: ``r32``, the true CIFAR ResNet-32; ``r20``; ``r32x4``, of four times the width; or
+            ``r34``, BCE3S's ResNet-34 with its schedule and its three views.
         augment: ``plain``, crop and flip, or ``auto``, with AutoAugment and Cutout.
+        unknown: whether every fifth class is left out of the training, to be rejected.
     """
 
     data: str = 'cifar100lt'
     factor: int = 100
     backbone: str = 'r32'
     augment: str = 'plain'
+    unknown: bool = False
 
     @property
     def name(self) -> str:
-        return f'{self.data}_if{self.factor}_{self.backbone}_{self.augment}'
+        shared = f'{self.data}_if{self.factor}_{self.backbone}_{self.augment}'
+        return shared + '_open' * self.unknown
 
     @property
     def table(self) -> str:
@@ -71,11 +96,11 @@ class Harness:
     @classmethod
     def of(cls, table: str) -> Harness | None:
         """By the name of its table; None if it is not one of these."""
-        named = re.fullmatch(r'rivals_([a-z0-9]+)_if(\d+)_(\w+)_(plain|auto)', table)
+        named = re.fullmatch(r'rivals_([a-z0-9]+)_if(\d+)_(\w+)_(plain|auto)(_open)?', table)
         if table == 'rivals' or named is None:
             return cls() if table == 'rivals' else None
-        data, factor, backbone, augment = named.groups()
-        return cls(data, int(factor), backbone, augment)
+        data, factor, backbone, augment, unknown = named.groups()
+        return cls(data, int(factor), backbone, augment, unknown is not None)
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -86,6 +111,10 @@ class Harness:
             for loader in ('train', 'val'):
                 changes[f'{loader}_dataloader.dataset.type'] = DATA[self.data]
             changes['model.head.num_classes'] = CLASSES[self.data]
+        if self.unknown:
+            known = [k for k in range(CLASSES[self.data]) if k % 5 != 4]
+            changes['train_dataloader.dataset.keep_classes'] = known
+            changes['model.head.num_classes'] = len(known)
         if self.augment == 'auto':
             changes['model.data_preprocessor.augment'] = AUGMENT
         return changes
@@ -104,16 +133,19 @@ def rivals_table(splits: tuple[Column, ...], harness: Harness | None = None) -> 
             splits[-1],
             *splits[:-1],
             Column('ECE', 'posthoc.ece'),
+            *((Column('AUROC', 'open_set.auroc'),) if harness.unknown else ()),
             Column('seconds', 'run.seconds', 0),
             Column('parameters', 'run.parameters', 0),
         ),
-        Drawing('dots', ('report.all', 'report.few')),
+        Drawing('dots', tuple(column.measure for column in splits)),
         notes=(
             'The last epoch, without test-time augmentation. What a second stage or an adjustment '
             'begins from stands before its +; its seconds are its own.',
             'Adjustments after training choose their one number on a half of the test images and '
             'are measured on the other, both ways; nothing else has seen a test image.',
             'ECE: expected calibration error, percent, 15 bins.',
+            *((OPEN,) if harness.unknown else ()),
+            _conditions(),
         ),
     )
 
@@ -138,19 +170,33 @@ def methods() -> dict[str, str]:
 
 
 def _rows(harness: Harness) -> Iterator[Row]:
-    names = methods()
+    names, printed = methods(), {}
+    if (harness.data, harness.factor) == ('cifar100lt', 100):
+        printed = {labels['method']: numbers for labels, numbers in read_published('rivals')}
+
+    def row(cell: Cell, name: str, posthoc: str = '') -> Row:
+        method = cell.key.split('/')[-1] + (f' + {posthoc}' if posthoc else '')
+        return Row(cell, {'method': name}, printed.get(method, {}), posthoc)
+
     for stem, name in names.items():
         config, first = f'configs/rivals/{stem}.py', FIRST_STAGE.get(stem)
         if first is None:
             cell = Cell(_key(harness, stem), config, harness.overrides)
-            yield Row(cell, {'method': name})
+            yield row(cell, name)
             for adjustment, of in POSTHOC.items():
                 if stem in of:
-                    yield Row(cell, {'method': f'{name} + {adjustment}'}, posthoc=adjustment)
+                    yield row(cell, f'{name} + {adjustment}', adjustment)
         else:
             changes = {**harness.overrides, 'train_cfg.max_epochs': SECOND_EPOCHS}
             key, after = _key(harness, f'{first}+{stem}'), _key(harness, first)
-            yield Row(Cell(key, config, changes, after), {'method': f'{names[first]} + {name}'})
+            told = name if name.startswith(names[first]) else f'{names[first]} + {name}'
+            yield row(Cell(key, config, changes, after), told)
+
+
+def _conditions() -> str:
+    """Of what is published, none of it under this harness."""
+    told = [f'{labels["method"]}: {labels["conditions"]}' for labels, _ in read_published('rivals')]
+    return f'Published figures are of other conditions. {"; ".join(told)}.'
 
 
 def _key(harness: Harness, method: str) -> str:

@@ -1,7 +1,10 @@
-"""The CIFAR ResNets of He et al. (CVPR 2016), section 4.2: ResNet-20, 32, 44, 56; and smaller."""
+"""The CIFAR ResNets of He et al. (CVPR 2016), section 4.2: ResNet-20, 32, 44, 56; and smaller. With
+several experts behind the first stage, too.
+"""
 
 from __future__ import annotations
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,26 +59,26 @@ class CIFARResNet(BaseModule):
         super().__init__(init_cfg)
         if depth not in (8, 14, 20, 32, 44, 56):
             raise BCE3SError(f'CIFARResNet: depth must be 8, 14, 20, 32, 44 or 56, not {depth}.')
-        channels = base = int(16 * width)
-        if base < 1 or base != 16 * width:
-            raise BCE3SError(
-                f'CIFARResNet: width {width} makes {16 * width:g} channels; use a multiple of '
-                '1/16, for example 0.5.'
-            )
-        self.stem = nn.Conv2d(in_channels, channels, 3, stem_stride, padding=1, bias=False)
-        self.bn = nn.BatchNorm2d(channels)
-        stages = []
-        for stage in range(3):
-            for block in range((depth - 2) // 6):
-                first = stage > 0 and block == 0
-                inputs = channels
-                channels = base * 2**stage
-                stages.append(CIFARBlock(inputs, channels, 2 if first else 1))
-        self.blocks = nn.Sequential(*stages)
-        self.out_channels = channels
+        base, self.blocks_per_stage = _channels('width', width), (depth - 2) // 6
+        self.stem = nn.Conv2d(in_channels, base, 3, stem_stride, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(base)
+        self._make_blocks(base)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
+
+    def _make_blocks(self, base: int) -> None:
+        self.blocks = nn.Sequential(
+            *self._stage(base, base, 1),
+            *self._stage(base, 2 * base, 2),
+            *self._stage(2 * base, 4 * base, 2),
+        )
+        self.out_channels = 4 * base
+
+    def _stage(self, inputs: int, channels: int, stride: int) -> list[CIFARBlock]:
+        further = range(self.blocks_per_stage - 1)
+        first = CIFARBlock(inputs, channels, stride)
+        return [first, *(CIFARBlock(channels, channels, 1) for _ in further)]
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Images (B, in_channels, H, W) -> one feature map (B, out_channels, H / 4, W / 4), or half
@@ -83,3 +86,64 @@ class CIFARResNet(BaseModule):
         """
         x = F.relu(self.bn(self.stem(x)), inplace=True)
         return (self.blocks(x),)
+
+
+@MODELS.register_module()
+class ExpertsCIFARResNet(CIFARResNet):
+    """A :class:`CIFARResNet` whose experts share stem and first stage, each with its own further
+    two: RIDE (Wang et al., ICLR 2021, arXiv 2010.01809), and SADE and BalPoE after it.
+
+    Their features stand side by side: E * 64 w of them, for an :class:`ExpertsClassifier`.
+
+    Args:
+        depth, width, in_channels, stem_stride: as of :class:`CIFARResNet`, of the shared part.
+        experts: E >= 1.
+        expert_width: w, factor on an expert's channels 32, 64; 0.75 in RIDE and SADE, 1 in BalPoE.
+    """
+
+    def __init__(
+        self,
+        depth: int = 32,
+        width: float = 1,
+        in_channels: int = 3,
+        stem_stride: int = 1,
+        experts: int = 3,
+        expert_width: float = 0.75,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if not isinstance(experts, int) or experts < 1:
+            raise BCE3SError(
+                f'ExpertsCIFARResNet: experts must be a whole number, at least 1, not {experts!r}.'
+            )
+        self._experts = experts, _channels('expert_width', expert_width)
+        super().__init__(depth, width, in_channels, stem_stride, init_cfg)
+
+    def _make_blocks(self, base: int) -> None:
+        experts, own = self._experts
+        if 2 * own < base:
+            raise BCE3SError(
+                f'ExpertsCIFARResNet: its experts would be narrower, {2 * own} channels, than what '
+                f'they share, {base}: raise expert_width.'
+            )
+        self.blocks = nn.Sequential(*self._stage(base, base, 1))
+        self.experts = nn.ModuleList(
+            nn.Sequential(*self._stage(base, 2 * own, 2), *self._stage(2 * own, 4 * own, 2))
+            for _ in range(experts)
+        )
+        self.out_channels = experts * 4 * own
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """As of :class:`CIFARResNet`: one feature map (B, out_channels, H / 4, W / 4)."""
+        (shared,) = super().forward(x)
+        return (torch.cat([expert(shared) for expert in self.experts], 1),)
+
+
+def _channels(name: str, width: float) -> int:
+    """16 times the width."""
+    channels = int(16 * width)
+    if channels < 1 or channels != 16 * width:
+        raise BCE3SError(
+            f'CIFARResNet: {name} {width} makes {16 * width:g} channels; use a multiple of 1/16, '
+            'for example 0.5.'
+        )
+    return channels

@@ -158,7 +158,7 @@ def test_a_second_stage_without_its_first_fails(tmp_path, begin, capsys):
 
 
 def test_adjustments_follow_the_training_and_are_no_time_of_it(tmp_path, begin):
-    run = replace(job(tmp_path), posthoc=True)
+    run = replace(job(tmp_path), follow_ups=('posthoc',))
     outcomes, begun = begin([run])
     assert outcomes == [FINISHED]
     assert [arguments[0] for _, arguments, _ in begun] == ['train.py', 'posthoc.py']
@@ -169,7 +169,7 @@ def test_adjustments_follow_the_training_and_are_no_time_of_it(tmp_path, begin):
 
 
 def test_adjustments_that_leave_nothing_have_failed(tmp_path, begin):
-    run = replace(put(job(tmp_path), report=report(job(tmp_path), 4)), posthoc=True)
+    run = replace(put(job(tmp_path), report=report(job(tmp_path), 4)), follow_ups=('posthoc',))
     checkpoint(run, 4)
     assert run.state == CUT
     outcomes, begun = begin([run], status=2)

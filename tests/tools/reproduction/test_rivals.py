@@ -11,6 +11,7 @@ from reproduction import rivals
 from reproduction.cells import Column, Scale
 from reproduction.collect import collect
 from reproduction.jobs import jobs_of
+from reproduction.published import read_published
 from reproduction.render import markdown
 from reproduction.results import RESULTS, record, recorded
 from reproduction.rivals import FIRST_STAGE, FOLDER, Harness, methods
@@ -21,6 +22,7 @@ HARNESSES = [
     Harness(),
     Harness(augment='auto', factor=50),
     Harness(data='cifar10lt', backbone='r20'),
+    Harness(backbone='r34', augment='auto', unknown=True),
 ]
 
 
@@ -29,6 +31,10 @@ def test_every_config_is_a_row():
     assert stems == {Path(cell.config).stem for cell in find_table('rivals').cells}
     assert FIRST_STAGE.keys() | set(FIRST_STAGE.values()) <= stems
     assert list(methods())[:2] == ['bce', 'ce']
+    shown = [row.labels['method'] for row in find_table('rivals').rows]
+    assert len(set(shown)) == len(shown)
+    published = [labels['method'] for labels, _ in read_published('rivals')]
+    assert sum(bool(row.printed) for row in find_table('rivals').rows) == len(published)
 
 
 @pytest.mark.parametrize('harness', HARNESSES, ids=lambda harness: harness.name)
@@ -39,7 +45,10 @@ def test_the_harness_fits_every_config(harness, tmp_path):
         assert len({job.name for job in jobs}) == len(jobs)
         for one in jobs:
             one.check()
-            assert one.config.model.head.num_classes == (10 if '10lt' in harness.data else 100)
+            classes = 10 if harness.data == 'cifar10lt' else 80 if harness.unknown else 100
+            assert one.config.model.head.num_classes == classes
+            assert one.follow_ups == (('open_set',) * harness.unknown + ('posthoc',))
+            assert Harness.of(harness.table) == harness
             assert (one.base is not None) == ('+' in one.cell.key)
 
 
