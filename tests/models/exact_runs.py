@@ -56,6 +56,17 @@ HEADS = {
         classifier=dict(type='LinearClassifier', normalize_feature=True, scale=4.0),
     ),
 }
+HEADS['NC-DRW'] = dict(  # from the second epoch on
+    joint=dict(type='LDAM', scale=4.0),
+    classifier=SCALED,
+    reweight=dict(type='EffectiveNumberWeights', beta=0.9, start=0.5),
+    centers=dict(compactness=0.1),
+)
+HEADS['rotated ETF'] = dict(
+    joint=dict(type='DotRegression'),
+    classifier=dict(type='RotatedETFClassifier', scale=1.0),
+    reweight=dict(type='BatchBalancedWeights'),
+)
 GLMC = dict(
     mixup=dict(mix=dict(type='PairedMixUp')),
     cutmix=dict(mix=dict(type='PairedCutMix', correct_lambda=False)),

@@ -27,6 +27,8 @@ CONFIGS = (
     'rivals/proco.py',
     'rivals/bcl.py',
     'rivals/ride.py',
+    'rivals/ldam_drw.py',
+    'rivals/nc_drw.py',
 )
 B = 4
 

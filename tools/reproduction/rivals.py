@@ -22,6 +22,8 @@ FIRST_STAGE = {
     'lws': 'ce',
     'los': 'ce',
     'weight_balancing': 'ce',
+    'bce3s': 'bce3s_one_stage',
+    'glmc_maxnorm': 'glmc',
 }
 SECOND_EPOCHS = 10
 # What posthoc.json has of a run besides the run as trained, of which first stages it is shown.
@@ -187,7 +189,8 @@ def _rows(harness: Harness) -> Iterator[Row]:
         else:
             changes = {**harness.overrides, 'train_cfg.max_epochs': SECOND_EPOCHS}
             key, after = _key(harness, f'{first}+{stem}'), _key(harness, first)
-            yield row(Cell(key, config, changes, after), f'{names[first]} + {name}')
+            told = name if name.startswith(names[first]) else f'{names[first]} + {name}'
+            yield row(Cell(key, config, changes, after), told)
 
 
 def _conditions() -> str:

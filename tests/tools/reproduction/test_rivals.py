@@ -11,6 +11,7 @@ from reproduction import rivals
 from reproduction.cells import Column, Scale
 from reproduction.collect import collect
 from reproduction.jobs import jobs_of
+from reproduction.published import read_published
 from reproduction.render import markdown
 from reproduction.results import RESULTS, record, recorded
 from reproduction.rivals import FIRST_STAGE, FOLDER, Harness, methods
@@ -30,6 +31,10 @@ def test_every_config_is_a_row():
     assert stems == {Path(cell.config).stem for cell in find_table('rivals').cells}
     assert FIRST_STAGE.keys() | set(FIRST_STAGE.values()) <= stems
     assert list(methods())[:2] == ['bce', 'ce']
+    shown = [row.labels['method'] for row in find_table('rivals').rows]
+    assert len(set(shown)) == len(shown)
+    published = [labels['method'] for labels, _ in read_published('rivals')]
+    assert sum(bool(row.printed) for row in find_table('rivals').rows) == len(published)
 
 
 @pytest.mark.parametrize('harness', HARNESSES, ids=lambda harness: harness.name)
