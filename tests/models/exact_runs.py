@@ -77,7 +77,7 @@ SIMCLR = dict(
     second=dict(augment=[dict(type='BatchResizedCrop')]),
 )
 RIVALS = {
-    'GLMC': (dict(type='GLMCHead', projection_dim=16), GLMC),
+    'GLMC': (dict(type='GLMCHead', joint=dict(type='CEJoint'), projection_dim=16), GLMC),
     'ProCo': (dict(type='ProCoHead', joint=dict(type='CEJoint'), hidden=16), SIMCLR),
     'BCL': (dict(type='BCLHead', joint=dict(type='CEJoint'), projection_dim=16), SIMCLR),
     'experts': (

@@ -23,6 +23,10 @@ CONFIGS = (
     'bce3s/ablation/cifar100lt_if100_ce_tsl.py',
     'baselines/cifar100lt_if100_ce_r32.py',
     'icml/classification/cifar10_r18_sgd_da2.py',
+    'rivals/glmc.py',
+    'rivals/proco.py',
+    'rivals/bcl.py',
+    'rivals/ride.py',
     'rivals/ldam_drw.py',
     'rivals/nc_drw.py',
 )

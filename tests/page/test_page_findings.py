@@ -169,12 +169,19 @@ def test_ece_by_split_over_all_images(tmp_path):
     assert row[5] == f'{expected_calibration_error(sure[few], right[few]):.1f}'
 
 
-@pytest.mark.parametrize(('loss', 'kind'), [('BCEJoint', Sigmoid), ('CEJoint', Softmax)])
+@pytest.mark.parametrize(
+    ('loss', 'kind'),
+    [
+        ("dict(type='BCEJoint')", Sigmoid),
+        ("dict(type='CEJoint')", Softmax),
+        ("[dict(type='BalancedBCE'), dict(type='BCEJoint')]", Sigmoid),  # of two experts
+    ],
+)
 def test_the_loss_of_the_config_decides_what_a_confidence_is(loss, kind, tmp_path):
     one = run('a', tmp_path, full=True)
     assert probabilities(one) is None  # no folder
     one.folder.mkdir()
-    (one.folder / 'c.py').write_text(f"model = dict(head=dict(joint=dict(type='{loss}')))")
+    (one.folder / 'c.py').write_text(f'model = dict(head=dict(joint={loss}))')
     torch.save(
         {'state_dict': {'w': torch.zeros(1)}, 'meta': {'iter': 1}}, one.folder / 'epoch_1.pth'
     )
