@@ -137,7 +137,7 @@ def rivals_table(splits: tuple[Column, ...], harness: Harness | None = None) -> 
             Column('seconds', 'run.seconds', 0),
             Column('parameters', 'run.parameters', 0),
         ),
-        Drawing('dots', tuple(column.measure for column in splits)),
+        Drawing('dots', tuple(column.measure for column in (splits[-1], *splits[:-1]))),
         notes=(
             'The last epoch, without test-time augmentation. What a second stage or an adjustment '
             'begins from stands before its +; its seconds are its own.',
