@@ -49,6 +49,8 @@ class RunStateHook(Hook):
         model, loader = bare_model(runner), runner.train_dataloader
         counts = loader.dataset.metainfo['class_counts']
         model.head.set_class_counts(counts)
+        if finetune_epochs(runner):
+            model.head.check_finetune()
         if runner.val_loop is not None:
             _check_same_counts(counts, runner.val_dataloader.dataset.metainfo)
         if runner.optim_wrapper._accumulative_counts > 1:
@@ -75,7 +77,7 @@ class RunStateHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
         _reseed(runner.seed, 'step', runner.iter)
         preprocessor = bare_model(runner).data_preprocessor
-        epochs = runner.max_epochs - getattr(runner.train_loop, 'finetune_epochs', 0)
+        epochs = runner.max_epochs - finetune_epochs(runner)
         preprocessor.clock = Clock(runner.seed, runner.epoch, runner.iter, epochs)
         if get_world_size() > 1:
             sizes = getattr(runner.train_dataloader.batch_sampler, 'sizes', None)
@@ -86,6 +88,11 @@ class RunStateHook(Hook):
             return
         for buffer in bare_model(runner).buffers():
             broadcast(buffer, src=0)
+
+
+def finetune_epochs(runner: Runner) -> int:
+    """The length of the second stage, ``train_cfg.finetune_epochs``; 0: there is none."""
+    return getattr(runner.train_loop, 'finetune_epochs', 0)
 
 
 def _reseed(seed: int, *moment: str | int) -> None:

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from bce3s.engine.lazy_sgd import LazySGD
-from bce3s.engine.run_state import bare_model
+from bce3s.engine.run_state import bare_model, finetune_epochs
 from bce3s.errors import BCE3SError
 from bce3s.randomness import derived_seed
 from bce3s.registry import DATA_SAMPLERS, HOOKS
@@ -284,11 +284,6 @@ def _built(sampler: dict, runner: Runner) -> NaturalSampler:
             "batch_sampler.type='GlobalBatchSampler' and sampler.type='NaturalSampler'."
         )
     return DATA_SAMPLERS.build({**sampler, 'dataset': former.dataset, 'seed': former.seed})
-
-
-def finetune_epochs(runner: Runner) -> int:
-    """The length of the second stage, ``train_cfg.finetune_epochs``; 0: there is none."""
-    return getattr(runner.train_loop, 'finetune_epochs', 0)
 
 
 def _groups(runner: Runner) -> list[dict]:

@@ -202,7 +202,19 @@ class TripartiteHead(nn.Module):
         optimiser of its own.
 
         Raises:
-            BCE3SError: the class counts are not known, from which the weights follow.
+            BCE3SError: see :meth:`check_finetune`.
+        """
+        self.check_finetune()
+        self.finetuning = True
+        self.requires_grad_(False)
+        self.classifier.finetune()
+
+    def check_finetune(self) -> None:
+        """Raise what :meth:`finetune` would: when a run begins, not after its first stage.
+
+        Raises:
+            BCE3SError: the class counts are not known, from which the weights follow; or the
+                classifier has nothing to train.
         """
         if self.beta is not None and not self.class_counts.any():
             raise BCE3SError(
@@ -215,9 +227,6 @@ class TripartiteHead(nn.Module):
                 f'{type(self.classifier).__name__} is fixed: leave the second stage out, '
                 'train_cfg.finetune_epochs=0.'
             )
-        self.finetuning = True
-        self.requires_grad_(False)
-        self.classifier.finetune()
 
     def set_class_counts(self, counts: Sequence[int]) -> None:
         """Tell how many training samples each of the K classes has; whatever module of the head

@@ -46,8 +46,9 @@ def test_nothing_of_it_is_trained_but_saved():
     fresh.load_state_dict(head.state_dict())
     assert torch.equal(fresh.classifier.weight, head.classifier.weight)
     head.set_class_counts([1] * 10)
-    with pytest.raises(BCE3SError, match='ETFClassifier is fixed'):
-        head.finetune()
+    for enter in (head.check_finetune, head.finetune):
+        with pytest.raises(BCE3SError, match='ETFClassifier is fixed'):
+            enter()
 
 
 def test_the_rotation_is_learnt_and_the_angles_stay():
