@@ -52,6 +52,7 @@ MODELS = _child(
     'mmpretrain.models',
     'bce3s.registered',
     'bce3s.models.backbones.cifar_resnet',
+    'bce3s.models.backbones.mae_vit',
     'bce3s.models.classifier',
     'bce3s.models.data_parallel',
     'bce3s.models.preprocessor',

@@ -92,7 +92,9 @@ class RunDirectory:
         """
         head = self.config.get('model', {}).get('head', {})
         second = self.config.get('train_cfg', {}).get('finetune_epochs') and head.get('finetune')
-        kind = (second or head.get('joint', {})).get('type')
+        joint = second or head.get('joint') or {}
+        joint = joint[0] if isinstance(joint, list | tuple) else joint  # of several experts
+        kind = joint.get('type')
         if kind is None:
             raise BCE3SError(
                 f'The model of {self.folder} has no head with a joint branch, such as '

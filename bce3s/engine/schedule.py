@@ -247,9 +247,10 @@ class TwoStageHook(CosineLRHook):
             if isinstance(optimizer, LazySGD):
                 optimizer.flush()  # what it owes the rows still has momentum
             optimizer.state.clear()
-            # or the log would repeat them
-            for name in ('contrastive', 'uniformity', 'decay', 'centers'):
-                runner.message_hub.log_scalars.pop(f'train/loss_{name}', None)
+            logged = runner.message_hub.log_scalars
+            for name in [name for name in logged if name.startswith('train/loss_')]:
+                if name != 'train/loss_joint':
+                    del logged[name]  # or the log would repeat it
             runner.logger.info(f'Second stage: the classifier alone for {counted(stage, "epoch")}.')
         rate = self.lr * cosine_factor(epoch, stage, self.shift)
         whole = runner.optim_wrapper.optimizer.defaults['lr']

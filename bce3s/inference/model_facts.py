@@ -202,7 +202,7 @@ def _network(run: RunDirectory, model: nn.Module) -> dict[str, Any]:
         parameters=sum(p.numel() for p in values),
         head=type(model.head).__name__,
         losses={
-            name: type(loss).__name__
+            name: ', '.join(type(part).__name__ for part in getattr(model.head, f'{name}s', [loss]))
             for name in ('joint', 'contrastive', 'uniformity')
             if (loss := getattr(model.head, name, None)) is not None
         },

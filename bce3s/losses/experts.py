@@ -66,11 +66,11 @@ def expert_divergence(logits: Tensor, temperature: Tensor | float = 1.0) -> Tens
     >>> expert_divergence(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     tensor(0.2402)
     """
-    temperature = torch.as_tensor(temperature, dtype=logits.dtype, device=logits.device)
+    size = temperature.mean() if isinstance(temperature, Tensor) else temperature
     mean = (logits.detach().mean(0) / temperature).log_softmax(-1)
     each = (logits / temperature).log_softmax(-1)
     divergences = F.kl_div(each, mean.expand_as(each), reduction='none', log_target=True)
-    return temperature.mean().square() * divergences.sum((0, -1))
+    return size**2 * divergences.sum((0, -1))
 
 
 def class_temperatures(counts: Sequence[int] | Tensor, spread: float) -> Tensor:

@@ -53,6 +53,6 @@ def simsiam(predictions: Tensor, projections: Tensor) -> Tensor:
         (...): a value in [-2, 2] for each sample.
 
     >>> simsiam(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[0.0, 1.0], [3.0, 0.0]]))
-    tensor(-0.)
+    tensor(-2.)
     """
     return -F.cosine_similarity(predictions, projections.flip(0).detach(), dim=-1).sum(0)

@@ -83,7 +83,8 @@ class RotatedETFClassifier(ETFClassifier):
     classes are fixed, their directions are not. OUR READING: neither loss nor scale of the paper
     could be looked up. R is ``torch.nn.utils.parametrizations.orthogonal`` (the matrix exponential
     of a skew-symmetric matrix, times where it starts); let its parameter, ``rotation``, not decay,
-    or R is drawn back to the start. ``weight`` are the m_j, :meth:`rows` gives R m_j.
+    or R is drawn back to the start, and give it a lower rate: it turns all classes at once.
+    ``weight`` are the m_j, :meth:`rows` gives R m_j.
 
     Args:
         in_channels, num_classes, normalize_feature, scale: as of :class:`ETFClassifier`.
@@ -94,7 +95,7 @@ class RotatedETFClassifier(ETFClassifier):
         in_channels: int,
         num_classes: int,
         normalize_feature: bool = True,
-        scale: float = 30.0,
+        scale: float = 16.0,
     ) -> None:
         super().__init__(in_channels, num_classes, normalize_feature, scale)
         rotation = nn.Linear(in_channels, in_channels, bias=False)

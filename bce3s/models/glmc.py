@@ -33,8 +33,8 @@ class GLMCHead(TripartiteHead):
     Args:
         num_classes: K.
         in_channels: d.
-        joint: of b; :class:`CEJoint`, or with ``p=0`` a balanced softmax, as the paper has it on
-            ImageNet-LT; it must have ``rows``.
+        joint: of b; :class:`CEJoint`, or with ``p=0`` :class:`LogitAdjustedCE`, as the paper has it
+            on ImageNet-LT ("+ BS"); it must have ``rows``.
         p: of the weights v; 1.2 on CIFAR-100-LT, 1 on ImageNet-LT and iNaturalist.
         gamma: 4 to 10 as published.
         finetune, beta, classifier: see :class:`TripartiteHead`; both classifiers are alike.
@@ -48,7 +48,7 @@ class GLMCHead(TripartiteHead):
         self,
         num_classes: int,
         in_channels: int,
-        joint: Loss | None = None,
+        joint: Loss,
         p: float = 1.2,
         gamma: float = 4.0,
         finetune: Loss | None = None,
@@ -59,8 +59,8 @@ class GLMCHead(TripartiteHead):
         super().__init__(
             num_classes,
             in_channels,
-            joint=joint or CEJoint(),
-            finetune=finetune or CEJoint(),
+            joint=joint,
+            finetune=finetune,
             beta=beta,
             classifier=classifier,
         )

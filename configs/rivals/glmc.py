@@ -35,6 +35,7 @@ model = dict(
         type='GLMCHead',
         num_classes=100,
         in_channels=64,
+        joint=dict(type='CEJoint'),
         p=1.2,
         gamma=4.0,
         classifier=dict(type='LinearClassifier', normalize_weight=False),

@@ -42,7 +42,7 @@ class Draws(Hook):
         self.rates.append([group['lr'] for group in runner.optim_wrapper.optimizer.param_groups])
 
 
-def on_digits(name, work_dir, first, second, **changes):
+def on_digits(name, work_dir, first, second, change=None, **changes):
     """The config as it is, with digits in place of CIFAR-100-LT and a small network."""
     cfg = load_config(str(ROOT / f'configs/rivals/{name}.py'), [])
     for loader, split in ((cfg.train_dataloader, 'train'), (cfg.val_dataloader, 'test')):
@@ -61,6 +61,8 @@ def on_digits(name, work_dir, first, second, **changes):
     cfg.work_dir, cfg.experiment_name = str(work_dir), f'second{next(COUNTER)}'
     cfg.visualizer = dict(type='Visualizer', name=cfg.experiment_name)
     cfg.update(changes)
+    if change is not None:
+        change(cfg)
     runner = QuietRunner.from_cfg(cfg)
     runner.register_hook(draws := Draws())
     runner.train()

@@ -56,6 +56,17 @@ HEADS = {
         classifier=dict(type='LinearClassifier', normalize_feature=True, scale=4.0),
     ),
 }
+HEADS['NC-DRW'] = dict(  # from the second epoch on
+    joint=dict(type='LDAM', scale=4.0),
+    classifier=SCALED,
+    reweight=dict(type='EffectiveNumberWeights', beta=0.9, start=0.5),
+    centers=dict(compactness=0.1),
+)
+HEADS['rotated ETF'] = dict(
+    joint=dict(type='DotRegression'),
+    classifier=dict(type='RotatedETFClassifier', scale=1.0),
+    reweight=dict(type='BatchBalancedWeights'),
+)
 GLMC = dict(
     mixup=dict(mix=dict(type='PairedMixUp')),
     cutmix=dict(mix=dict(type='PairedCutMix', correct_lambda=False)),
@@ -66,7 +77,7 @@ SIMCLR = dict(
     second=dict(augment=[dict(type='BatchResizedCrop')]),
 )
 RIVALS = {
-    'GLMC': (dict(type='GLMCHead', projection_dim=16), GLMC),
+    'GLMC': (dict(type='GLMCHead', joint=dict(type='CEJoint'), projection_dim=16), GLMC),
     'ProCo': (dict(type='ProCoHead', joint=dict(type='CEJoint'), hidden=16), SIMCLR),
     'BCL': (dict(type='BCLHead', joint=dict(type='CEJoint'), projection_dim=16), SIMCLR),
     'experts': (

@@ -70,3 +70,18 @@ def test_the_rotation_is_learnt_and_the_angles_stay():
     start.load_state_dict(classifier.state_dict())
     torch.testing.assert_close(start(x), classifier(x))
     torch.testing.assert_close(classifier.rows(torch.tensor([3, 1]))[0], weight[[3, 1]])
+
+
+def test_gradient_of_the_rotation():
+    torch.manual_seed(0)
+    classifier = RotatedETFClassifier(5, 4, scale=2.0).double()
+    x, labels = torch.randn(6, 5, dtype=torch.float64), torch.arange(6) % 4
+    (name, start), *_ = classifier.named_parameters()
+    turned = start + 0.3 * torch.randn_like(start)  # away from the identity
+
+    def loss(turned, x):
+        logits = torch.func.functional_call(classifier, {name: turned}, (x,))
+        return CEJoint()(logits, labels)
+
+    inputs = (turned.detach().requires_grad_(), x.requires_grad_())
+    assert torch.autograd.gradcheck(loss, inputs)

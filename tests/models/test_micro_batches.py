@@ -39,7 +39,7 @@ def whole(variant):
 DIVISIBLE = [variant for variant in HEADS if variant not in WHOLE]
 ALL = [(variant, parts) for variant in DIVISIBLE for parts in (2, 3, 4)]
 FAST = [('bce3s', 4), ('two stages', 3), ('sampled', 3), ('CE TSL', 2), ('decay', 3), ('mixed', 4)]
-FAST += [('GLMC', 3), ('experts', 3)]
+FAST += [('NC-DRW', 3), ('rotated ETF', 2), ('GLMC', 3), ('experts', 3)]
 
 
 @pytest.mark.parametrize(

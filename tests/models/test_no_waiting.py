@@ -14,6 +14,7 @@ from torch import nn
 
 from bce3s.config import load_config
 from bce3s.models import classifier
+from bce3s.randomness import Clock
 from bce3s.registry import MODELS
 
 CONFIGS = (
@@ -22,6 +23,12 @@ CONFIGS = (
     'bce3s/ablation/cifar100lt_if100_ce_tsl.py',
     'baselines/cifar100lt_if100_ce_r32.py',
     'icml/classification/cifar10_r18_sgd_da2.py',
+    'rivals/glmc.py',
+    'rivals/proco.py',
+    'rivals/bcl.py',
+    'rivals/ride.py',
+    'rivals/ldam_drw.py',
+    'rivals/nc_drw.py',
 )
 B = 4
 
@@ -31,6 +38,7 @@ def built(config):
     with DefaultScope.overwrite_default_scope('bce3s'):
         model = MODELS.build(cfg.model)
     model.head.set_class_counts([5] * model.head.num_classes)
+    model.data_preprocessor.clock = Clock(epoch=9, epochs=10)
     return model.train()
 
 

@@ -66,7 +66,7 @@ def glmc_targets(**changes):
 
 @pytest.mark.parametrize('epoch', [0, 7])
 def test_glmc(epoch):
-    head = build(GLMCHead, p=0.7, gamma=3.0, projection_dim=5)
+    head = build(GLMCHead, joint=CEJoint(), p=0.7, gamma=3.0, projection_dim=5)
     x, targets = feats(2 * B), glmc_targets(clock=Clock(0, epoch, 1, 10))
     losses = head.loss(x, targets)
     assert list(losses) == ['loss_joint', 'loss_similarity']
@@ -91,9 +91,9 @@ def test_glmc(epoch):
 
 def test_glmc_says_what_it_misses():
     with pytest.raises(BCE3SError, match='compares two views'):
-        build(GLMCHead).loss(feats(B), make_targets(['origin'], [1.0]))
+        build(GLMCHead, joint=CEJoint()).loss(feats(B), make_targets(['origin'], [1.0]))
     with pytest.raises(BCE3SError, match='needs its length'):
-        build(GLMCHead).loss(feats(2 * B), glmc_targets(clock=Clock()))
+        build(GLMCHead, joint=CEJoint()).loss(feats(2 * B), glmc_targets(clock=Clock()))
 
 
 # ------------------------------------------------------------------------------- ProCo

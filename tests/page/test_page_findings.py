@@ -183,6 +183,7 @@ BCE, CE = dict(joint=dict(type='BCEJoint')), dict(joint=dict(type='CEJoint'))
         (BCE | dict(finetune=CE['joint']), 10, Softmax),  # what the second stage has made of it
         (BCE | dict(finetune=CE['joint']), 0, Sigmoid),
         (BCE, 10, Sigmoid),
+        (dict(joint=[dict(type='BalancedBCE'), BCE['joint']]), 0, Sigmoid),  # of two experts
     ],
 )
 def test_the_loss_of_the_config_decides_what_a_confidence_is(head, second, kind, tmp_path):

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bce3s.plotting import LOSS_COLOURS
+from bce3s.plotting import COLOURS, LOSS_COLOURS
 from reproduction.collect import Collected, CollectedRow
 
 # Distinguishable with any colour vision, and in grey by their markers.
@@ -53,7 +53,8 @@ def draw_dots(collected: Collected) -> Figure:
     measures = collected.table.drawing.measures
     lines: dict[str, list[CollectedRow]] = {}  # rows that differ in the loss alone share one
     for row in collected.rows:
-        lines.setdefault(collected.name_of(row), []).append(row)
+        if row.done or row.row.printed:
+            lines.setdefault(collected.name_of(row), []).append(row)
     figure = _figure(4.6 * len(measures) + 2.2, 0.36 * len(lines) + 1.9)
     (grid,) = figure.subplots(1, len(measures), squeeze=False, sharey=True)
     names = {column.measure: column.name for column in collected.table.columns}
@@ -72,14 +73,17 @@ def draw_dots(collected: Collected) -> Figure:
         style = dict(color=colour, marker=marker, linestyle='')
         ours = f'{loss} ours, {collected.table.selections[0]}'.strip()
         handles.append(Line2D([], [], label=ours, **style))
-        style['markerfacecolor'] = 'none'
-        handles.append(Line2D([], [], label=f'{loss} published'.strip(), **style))
+        if any(row.row.printed for row in collected.rows if row.loss == loss):
+            style['markerfacecolor'] = 'none'
+            handles.append(Line2D([], [], label=f'{loss} published'.strip(), **style))
     figure.legend(handles=handles, loc='outside lower left', ncols=4, frameon=False)
     return figure
 
 
 def _dot(axes: Axes, collected: Collected, row: CollectedRow, measure: str, height: float) -> None:
     colour, marker = LOSSES.get(row.loss, OTHER)
+    if row.loss not in LOSSES:
+        colour = COLOURS.get(measure.split('.')[1], colour)
     published = row.row.published.get(measure)
     if published is not None:
         axes.plot(published, height, marker, markerfacecolor='none', color=colour, markersize=7)

@@ -150,7 +150,7 @@ class Pool:
             job.take_note(seconds=job.note.get('seconds', 0.0) + time.monotonic() - begun)
         if job.state == DONE:
             self._end(job, FINISHED, '')
-        elif status == 0 and not halted and job.next_tool != was:
+        elif status == 0 and not halted and job.state == CUT and job.next_tool != was:
             self._begin(job)  # what follows the training
         elif halted:
             saved = job.last_checkpoint

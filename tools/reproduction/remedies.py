@@ -75,7 +75,7 @@ def remedies_table(splits: tuple[Column, ...]) -> Table:
             Column('cos others', 'contrastive.cos_other'),
             Column('rank', 'contrastive.rank', 1),
         ),
-        Drawing('dots', tuple(column.measure for column in splits)),
+        Drawing('dots', tuple(column.measure for column in (splits[-1], *splits[:-1]))),
         notes=(
             'share: of the gradient that reaches the features; rank: effective rank of the bank; '
             'both, and the cosines with the bank, are means over the last epoch.',

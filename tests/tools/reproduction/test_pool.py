@@ -4,6 +4,7 @@ import os
 import signal
 from dataclasses import replace
 
+import fakes
 import pytest
 from fakes import BCE, CE, Child, checkpoint, job, put, report
 
@@ -175,3 +176,12 @@ def test_adjustments_that_leave_nothing_have_failed(tmp_path, begin):
     outcomes, begun = begin([run], status=2)
     assert (outcomes, len(begun)) == ([FAILED], 1)
     assert begun[0][1][0] == 'posthoc.py'
+
+
+def test_a_run_that_trained_another_config_is_kept_and_said(tmp_path, begin, monkeypatch):
+    """As when its folder had a config of its own, which --resume takes."""
+    run = job(tmp_path)
+    monkeypatch.setattr(fakes, 'report', lambda job, epoch: report(job, epoch, sha='another'))
+    outcomes, begun = begin([run])
+    assert (outcomes, len(begun)) == ([FAILED], 1)
+    assert run.state == CHANGED
