@@ -87,6 +87,9 @@ def test_a_classifier_that_normalises_its_weights(bce3s):
     assert found['score'] == 'sigmoid'
     assert 'changes nothing' in found['notes'][0]
     rows = {row['method']: row for row in found['rows']}
+    assert list(rows)[1:5] == [
+        f'{kind} adjustment{value}' for kind in ('Logit', 'Log-odds') for value in (', tau 1', '')
+    ]
     same = ('all', 'many', 'medium', 'few', 'ece', 'nll')
     assert all(rows['As trained'][key] == rows['tau-normalisation'][key] for key in same)
 

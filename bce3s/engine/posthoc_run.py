@@ -72,10 +72,12 @@ def posthoc(
         return figures(logits, measured.labels, *rest, probabilities)
 
     normalization = TauNormalization(measured.weight, measured.bias)
-    priors = [LogitAdjustment, LogOddsAdjustment][: 1 + (probabilities.name == 'sigmoid')]
-    adjustments = [prior(counts, *taus) for prior in priors for taus in ([[1.0]], [])]
-    adjustments.append(MultiplicativeAdjustment(counts))
-    methods = (*adjustments, normalization, Temperature(probabilities))
+    adjusted = [LogitAdjustment(counts, [1.0]), LogitAdjustment(counts)]
+    if probabilities.name == 'sigmoid':
+        adjusted += [LogOddsAdjustment(counts, [1.0]), LogOddsAdjustment(counts)]
+    else:  # where logits are mostly below 0, as those of sigmoids, it would favour the common ones
+        adjusted.append(MultiplicativeAdjustment(counts))
+    methods = (*adjusted, normalization, Temperature(probabilities))
     rows = []
     scores = [o and Scores.of(o.logits, o.labels) for o in (measured, tuning)]
     for row in posthoc_rows(*scores, methods, describe):

@@ -77,7 +77,7 @@ def state(path):
 def stage_1(tmp_path_factory):
     """Of ``ce.py``, from which all rows begin."""
     folder = tmp_path_factory.mktemp('second') / 'ce'
-    return once('rivals-stage-1', folder, lambda to: on_digits('ce', to, 4, 0)) / 'epoch_4.pth'
+    return once('rivals-stage-1', folder, lambda to: on_digits('ce', to, 2, 0)) / 'epoch_2.pth'
 
 
 @pytest.mark.parametrize('name', ROWS)
