@@ -58,6 +58,7 @@ SAMPLED = head(
 CLASSIFIER = dict(type='LinearClassifier', normalize_weight=False, bias_mean=1.0)
 DECAY = dict(weight=0.03, feature=0.002, bias=0.05)
 WITHIN = dict(batch_mix=dict(type='MixUpOrCutMix', prob=0.8), label_smoothing=0.1)
+SIMCLR = dict(views=dict(origin=dict(), first=dict(), second=dict()))
 VARIANTS = {
     'BCE3S': variant(head('BCE')),
     'two stages': variant(head('BCE')),
@@ -106,6 +107,12 @@ VARIANTS = {
     'tiny last batch, sampled': variant(SAMPLED, samples=N_TINY),
     'tiny last batch, mixed within': variant(
         dict(joint=dict(type='CEJoint')), views=WITHIN, batches=ALONE, samples=N_TINY
+    ),
+    'tiny last batch, BCL': variant(
+        dict(type='BCLHead', joint=dict(type='CEJoint')), SIMCLR, batches=ALONE, samples=N_TINY
+    ),
+    'tiny last batch, ProCo': variant(
+        dict(type='ProCoHead', joint=dict(type='CEJoint')), SIMCLR, batches=ALONE, samples=N_TINY
     ),
 }
 
@@ -177,6 +184,9 @@ def train(name, ranks=1):
             optim.optimizer.state.clear()
         network.train()
         model.backbone.eval()
+        for module in model.head.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.eval()
         for i, indices in enumerate(batches):
             preprocessor = model.data_preprocessor
             preprocessor.clock = Clock(1, epoch, epoch * len(batches) + i)
