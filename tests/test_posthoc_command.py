@@ -15,6 +15,7 @@ from bce3s.engine.outputs import run_outputs
 from bce3s.engine.posthoc_run import posthoc
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.evaluation.posthoc import LogitAdjustment, Scores
+from bce3s.registry import MODELS
 from bce3s.run_commands import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,6 +91,16 @@ def test_a_classifier_that_normalises_its_weights(bce3s):
     assert all(rows['As trained'][key] == rows['tau-normalisation'][key] for key in same)
 
 
+@pytest.mark.parametrize('loss', ['CEJoint', 'LogitAdjustedCE'])
+def test_what_the_loss_has_done_is_not_done_twice_in_silence(ce, loss, monkeypatch):
+    run = RunDirectory.open(ce)
+    run_outputs(run, 'val'), run_outputs(run, 'train')  # kept, of this network
+    monkeypatch.setattr(RunDirectory, 'loss', MODELS.get(loss))
+    assert [note[:22] for note in posthoc(run)['notes']] == ['The loss of this run h'] * (
+        loss == 'LogitAdjustedCE'
+    )
+
+
 def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool):
     """The config as it is, but for images that are held out of the training files."""
     folder = tmp_path / 'run'
@@ -107,7 +118,7 @@ def test_with_validation_data_parameters_are_chosen_on_them(ce, tmp_path, tool):
     assert (saved['tuned_on'], saved['measured_on']) == ('val', 'test')
     assert saved['cross_fitted'] is False
     assert saved['thresholds'] == dict(many=60, few=40)  # of the evaluator of the test images
-    assert [len(row['values']) for row in saved['rows']] == [0, 1, 1, 1, 1, 0, 0]
+    assert [len(row['values']) for row in saved['rows']] == [0, 1, 1, 1, 1, 1, 0, 0]
     assert 'chosen on the val set alone' in (tmp_path / 'out/posthoc.md').read_text()
     run = RunDirectory.open(folder)
     outputs = run_outputs(run, 'val')

@@ -1,5 +1,6 @@
 """Every config of configs/rivals: a step of training, and what all of them have in common."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,18 @@ def test_it_keeps_to_the_harness(path):
     assert cfg.train_cfg.max_epochs - cfg.train_cfg.get('finetune_epochs', 0) == 200
     assert not cfg.model.flip_tta
     assert f'`{path.name}`' in (path.parent / 'README.md').read_text()
+
+
+def test_the_options_in_the_list():
+    """AutoAugment and Cutout; another factor; other data; the published network."""
+    text = (ROOT / 'configs/rivals/README.md').read_text()
+    (augment,) = re.findall(r'"(model\.data_preprocessor\.augment=\S+)"', text)
+    cfg = load_config(str(ROOT / 'configs/rivals/bal_bce.py'), [augment])
+    kinds = [each['type'] for each in cfg.model.data_preprocessor.augment]
+    assert kinds == ['BatchPadCrop', 'BatchFlip', 'BatchAutoAugment', 'BatchCutout']
+    others = [line.split() for line in re.findall(r'`((?:train_dataloader)[^`]+)`', text)]
+    assert [len(options) for options in others] == [1, 3]
+    for options in others:
+        load_config(str(ROOT / 'configs/rivals/ce.py'), options)
+    ((leaf, option),) = re.findall(r'train\.py (configs/bce3s/\S+) --cfg-options (\S+)', text)
+    assert load_config(str(ROOT / leaf), [option]).model.head.joint.type == 'BalancedBCE'

@@ -17,6 +17,7 @@ from bce3s.errors import BCE3SError
 from bce3s.evaluation.posthoc import (
     LogitAdjustment,
     LogOddsAdjustment,
+    MultiplicativeAdjustment,
     Scores,
     TauNormalization,
     Temperature,
@@ -25,7 +26,12 @@ from bce3s.evaluation.posthoc import (
     posthoc_rows,
 )
 from bce3s.evaluation.retrieval import nearest_class_mean
+from bce3s.losses import BalancedBCE, LogitAdjustedCE
 
+TWICE = (
+    'The loss of this run has the prior in its logits already: to adjust them once more is to do '
+    'it twice.'
+)
 SAME_NORMS = (
     'The weights of this classifier all have the same length, so that tau-normalisation changes '
     'nothing.'
@@ -68,6 +74,7 @@ def posthoc(
     normalization = TauNormalization(measured.weight, measured.bias)
     priors = [LogitAdjustment, LogOddsAdjustment][: 1 + (probabilities.name == 'sigmoid')]
     adjustments = [prior(counts, *taus) for prior in priors for taus in ([[1.0]], [])]
+    adjustments.append(MultiplicativeAdjustment(counts))
     methods = (*adjustments, normalization, Temperature(probabilities))
     rows = []
     scores = [o and Scores.of(o.logits, o.labels) for o in (measured, tuning)]
@@ -87,7 +94,11 @@ def posthoc(
         'class_counts': counts,
         'thresholds': {'many': limits.many, 'few': limits.few},
         'rows': rows,
-        'notes': notes + [SAME_NORMS] * normalization.changes_nothing,
+        'notes': [
+            *notes,
+            *[TWICE] * (run.loss in (LogitAdjustedCE, BalancedBCE)),
+            *[SAME_NORMS] * normalization.changes_nothing,
+        ],
         'versions': versions(),
     }
 

@@ -83,9 +83,9 @@ class RunDirectory:
             return load_model(self.config, self.checkpoint)
 
     @property
-    def probabilities(self) -> Probabilities:
-        """What its logits mean: sigmoids where the joint branch, or the second stage if there is
-        one, is trained with BCE (``sigmoid`` of the loss says so), else softmax.
+    def loss(self) -> Any:
+        """What gave the logits their meaning: the class of the joint branch's loss, or of the
+        second stage's if there is one.
 
         Raises:
             BCE3SError: the config has no joint branch.
@@ -101,8 +101,16 @@ class RunDirectory:
                 'TripartiteHead, so that nothing says what its scores are.'
             )
         init_default_scope(self.config.get('default_scope', 'bce3s'))
-        loss = MODELS.get(kind) if isinstance(kind, str) else kind
-        return Sigmoid() if getattr(loss, 'sigmoid', False) else Softmax()
+        return MODELS.get(kind) if isinstance(kind, str) else kind
+
+    @property
+    def probabilities(self) -> Probabilities:
+        """What its logits mean: sigmoids where the loss says so (``sigmoid``), else softmax.
+
+        Raises:
+            BCE3SError: the config has no joint branch.
+        """
+        return Sigmoid() if getattr(self.loss, 'sigmoid', False) else Softmax()
 
     @property
     def splits(self) -> list[str]:

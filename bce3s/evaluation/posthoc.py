@@ -10,6 +10,9 @@ r"""What can be mended after the training, on the scores alone, with one number 
   others, so that its logit holds the log-ODDS of :math:`\pi_j` (Bal-BCE of LiVT, Xu et al., CVPR
   2023, has them in the loss); with :math:`\tau = 1` it becomes that of a class of the size 1 / K,
   the others keeping their shares among themselves.
+* **Multiplicative adjustment** (Hasegawa and Sato, "Exploring Weight Balancing on Long-Tailed
+  Recognition Problem", ICLR 2024): :math:`z_j \pi_j^{-\tau}`, here with :math:`\pi_j` divided by
+  its geometric mean, which changes no prediction. A logit below 0 of a rare class falls.
 * **tau-normalisation** (Kang et al., "Decoupling Representation and Classifier", ICLR 2020):
   :math:`(z_j - b_j) (g / \|w_j\|)^\tau + b_j`, where :math:`z_j - b_j = w_j x`. The paper drops the
   bias; here it stays, and the geometric mean g of the norms keeps the scores on its scale. Where
@@ -128,6 +131,19 @@ class LogitAdjustment(TauMethod):
 
     def apply(self, logits: Tensor, value: float) -> Tensor:
         return logits - value * self.prior.to(logits.device)
+
+
+class MultiplicativeAdjustment(LogitAdjustment):
+    r""":math:`z_j (\pi_j / g)^{-\tau}`, g the geometric mean of the priors.
+
+    Args:
+        class_counts, taus: of :class:`LogitAdjustment`.
+    """
+
+    name = 'Multiplicative adjustment'
+
+    def apply(self, logits: Tensor, value: float) -> Tensor:
+        return logits * (-value * self.prior.to(logits.device)).exp()
 
 
 class LogOddsAdjustment(LogitAdjustment):

@@ -14,6 +14,7 @@ EXPLANATION = (
     'Percent; All, Many, Medium and Few are means of per-class accuracies. Logit adjustment: '
     'z_j - tau log pi_j, less the mean of log pi (Menon et al., ICLR 2021). Log-odds adjustment: '
     'z_j - tau log(pi_j / (1 - pi_j)), of sigmoids (as in Bal-BCE of LiVT, CVPR 2023). '
+    'Multiplicative adjustment: z_j pi_j^-tau (Hasegawa and Sato, ICLR 2024). '
     'tau-normalisation: w_j / |w_j|^tau, with the biases kept (Kang et al., ICLR 2020). Where tau '
     'is not given it is that of 0, 0.05, ..., 3 with the highest All. Temperature: z_j / T with '
     'the largest likelihood (Guo et al., ICML 2017); it changes no prediction. Nearest class mean: '

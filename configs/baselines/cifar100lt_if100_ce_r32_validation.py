@@ -10,14 +10,14 @@ Not measured yet.
 
 _base_ = '../rivals/ce.py'
 
-train_dataloader = dict(dataset=dict(val_per_class=50, n_max=450))
-val_dataloader = dict(dataset=dict(val_per_class=50))
+train_dataloader = dict(dataset=dict(val_per_class=50))
+val_dataloader = dict(dataset=dict(split='val'))
 test_dataloader = dict(
     batch_size=500,
     num_workers=0,
     collate_fn=dict(type='passthrough'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='CIFAR100LT', split='test', val_per_class=None),
+    dataset=dict(type='CIFAR100LT', split='test'),
 )
 test_cfg = dict()
 test_evaluator = dict(type='LongTailedMetric')

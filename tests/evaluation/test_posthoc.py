@@ -15,6 +15,7 @@ from bce3s.evaluation.posthoc import (
     HOTTEST,
     LogitAdjustment,
     LogOddsAdjustment,
+    MultiplicativeAdjustment,
     Scores,
     TauNormalization,
     Temperature,
@@ -64,6 +65,18 @@ def test_log_odds_are_subtracted_and_those_of_equal_classes_added(tau):
     torch.testing.assert_close(same, logits, rtol=0, atol=1e-12)
     with pytest.raises(BCE3SError, match='there is one class only'):
         LogOddsAdjustment([7])
+
+
+@pytest.mark.parametrize('tau', [0.0, 0.3, 1.0])
+def test_a_multiplicative_adjustment_predicts_as_the_papers(tau):
+    logits, expected = model()[3], model()[3].clone()
+    for j, count in enumerate(COUNTS):
+        expected[:, j] *= (count / sum(COUNTS)) ** -tau
+    found = MultiplicativeAdjustment(COUNTS).apply(logits, tau)
+    ratio = found / expected
+    torch.testing.assert_close(ratio, ratio[:1, :1].expand_as(ratio))
+    assert ratio[0, 0] > 0
+    assert torch.equal(found, logits) == (tau == 0)
 
 
 def two_features(counts, per_class, seed):

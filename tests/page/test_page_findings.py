@@ -169,19 +169,29 @@ def test_ece_by_split_over_all_images(tmp_path):
     assert row[5] == f'{expected_calibration_error(sure[few], right[few]):.1f}'
 
 
+BCE, CE = dict(joint=dict(type='BCEJoint')), dict(joint=dict(type='CEJoint'))
+
+
 @pytest.mark.parametrize(
-    ('loss', 'kind'),
+    ('head', 'second', 'kind'),
     [
-        ("dict(type='BCEJoint')", Sigmoid),
-        ("dict(type='CEJoint')", Softmax),
-        ("[dict(type='BalancedBCE'), dict(type='BCEJoint')]", Sigmoid),  # of two experts
+        (BCE, 0, Sigmoid),
+        (CE, 0, Softmax),
+        (dict(joint=dict(type='BalancedBCE')), 0, Sigmoid),
+        (dict(joint=dict(type='FocalBCE')), 0, Sigmoid),
+        (dict(joint=dict(type='FocalCE')), 0, Softmax),
+        (BCE | dict(finetune=CE['joint']), 10, Softmax),  # what the second stage has made of it
+        (BCE | dict(finetune=CE['joint']), 0, Sigmoid),
+        (BCE, 10, Sigmoid),
+        (dict(joint=[dict(type='BalancedBCE'), BCE['joint']]), 0, Sigmoid),  # of two experts
     ],
 )
-def test_the_loss_of_the_config_decides_what_a_confidence_is(loss, kind, tmp_path):
+def test_the_loss_of_the_config_decides_what_a_confidence_is(head, second, kind, tmp_path):
     one = run('a', tmp_path, full=True)
     assert probabilities(one) is None  # no folder
     one.folder.mkdir()
-    (one.folder / 'c.py').write_text(f'model = dict(head=dict(joint={loss}))')
+    text = f'model = dict(head={head})\ntrain_cfg = dict(finetune_epochs={second})\n'
+    (one.folder / 'c.py').write_text(text)
     torch.save(
         {'state_dict': {'w': torch.zeros(1)}, 'meta': {'iter': 1}}, one.folder / 'epoch_1.pth'
     )

@@ -25,7 +25,7 @@ FIRST_STAGE = {
     'bce3s': 'bce3s_one_stage',
     'glmc_maxnorm': 'glmc',
 }
-SECOND_EPOCHS = 10
+SECOND_EPOCHS = {'los': 20}  # of the second stage; 10 of the others
 # What posthoc.json has of a run besides the run as trained, of which first stages it is shown.
 POSTHOC = {
     'Logit adjustment, tau 1': ('ce',),
@@ -187,7 +187,7 @@ def _rows(harness: Harness) -> Iterator[Row]:
                 if stem in of:
                     yield row(cell, f'{name} + {adjustment}', adjustment)
         else:
-            changes = {**harness.overrides, 'train_cfg.max_epochs': SECOND_EPOCHS}
+            changes = {**harness.overrides, 'train_cfg.max_epochs': SECOND_EPOCHS.get(stem, 10)}
             key, after = _key(harness, f'{first}+{stem}'), _key(harness, first)
             told = name if name.startswith(names[first]) else f'{names[first]} + {name}'
             yield row(Cell(key, config, changes, after), told)

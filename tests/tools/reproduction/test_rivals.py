@@ -50,6 +50,8 @@ def test_the_harness_fits_every_config(harness, tmp_path):
             assert one.follow_ups == (('open_set',) * harness.unknown + ('posthoc',))
             assert Harness.of(harness.table) == harness
             assert (one.base is not None) == ('+' in one.cell.key)
+            if one.base is not None:  # the second stage alone
+                assert one.max_epochs == one.config.train_cfg.finetune_epochs
 
 
 def test_a_second_stage_brings_its_first(tmp_path):
