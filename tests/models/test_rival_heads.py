@@ -1,4 +1,4 @@
-"""The heads of rivals: what they compute against loops, and that runs are divisible."""
+"""The heads of rivals: what they compute against loops, that they learn, and that they go on."""
 
 from __future__ import annotations
 
@@ -324,28 +324,7 @@ def test_it_learns(name):
     assert hits.double().mean() > 0.6
 
 
-# ------------------------------------------------------------------------------- divisible runs
-
-
-def whole_runs(variants):
-    runs = {}
-    for variant in variants:
-        model = exact_runs.make_model(variant)
-        runs[variant] = dict(losses=exact_runs.train(model, variant), state=model.state_dict())
-    return runs
-
-
-@pytest.mark.parametrize(
-    'variants', [('BCL',), pytest.param(tuple(exact_runs.RIVALS), marks=pytest.mark.slow)]
-)
-def test_two_ranks_take_the_steps_of_one(variants, tmp_path):
-    whole = whole_runs(variants)
-    first, second = exact_runs.on_ranks(2, partial(whole_runs, variants), tmp_path)
-    for variant in variants:
-        expected, a, b = whole[variant], first[variant], second[variant]
-        exact_runs.same_losses(expected['losses'], a['losses'], b['losses'])
-        exact_runs.same_state(expected['state'], a['state'])
-        assert all(torch.equal(v, b['state'][k]) for k, v in a['state'].items())
+# ------------------------------------------------------------------------------- resumed runs
 
 
 @pytest.mark.parametrize('variant', exact_runs.RIVALS)
