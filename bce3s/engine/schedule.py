@@ -191,6 +191,7 @@ class TwoStageHook(CosineLRHook):
         super().__init__(shift, warmup_epochs)
         self.lr, self.weight_decay, self.freeze_norm = float(lr), float(weight_decay), freeze_norm
         self.sampler, self.new_classifier = sampler, new_classifier
+        self._second_sampler: NaturalSampler | None = None
         self._loaded_stage = 1
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -225,6 +226,8 @@ class TwoStageHook(CosineLRHook):
                 'features: give it a checkpoint of a first stage, --cfg-options load_from=PATH.'
             )
         self._warn_of_rate_0(runner, 'second stage', finetune_epochs(runner))
+        if self.sampler is not None and first < runner.max_epochs:
+            self._second_sampler = _built(self.sampler, runner)  # now: what is wrong is told now
 
     def before_train_epoch(self, runner: Runner) -> None:
         epoch = runner.epoch - self.epochs(runner)
@@ -234,8 +237,9 @@ class TwoStageHook(CosineLRHook):
         model, stage = bare_model(runner), finetune_epochs(runner)
         if not model.finetuning:
             model.finetune_classifier(self.freeze_norm)
-            if self.sampler is not None:
-                _change_sampler(runner, self.sampler)
+            if self._second_sampler is not None:
+                runner.train_dataloader.batch_sampler.sampler = self._second_sampler
+                self._second_sampler.set_epoch(runner.epoch)
         if self.new_classifier and second_stage_begins(runner):
             _renew(model.head.classifier, derived_seed(runner.seed, 'new classifier'))
         if epoch == 0:
@@ -271,18 +275,15 @@ def _renew(classifier: nn.Module, seed: int) -> None:
     classifier.load_state_dict(fresh.state_dict())
 
 
-def _change_sampler(runner: Runner, sampler: dict) -> None:
-    batches = runner.train_dataloader.batch_sampler
-    former = getattr(batches, 'sampler', None)
+def _built(sampler: dict, runner: Runner) -> NaturalSampler:
+    former = getattr(runner.train_dataloader.batch_sampler, 'sampler', None)
     if not isinstance(former, NaturalSampler):
         raise BCE3SError(
             'TwoStageHook: the second stage has a sampler of its own, which takes the place of a '
             f'sampler of this project, not of {type(former).__name__}: set train_dataloader.'
             "batch_sampler.type='GlobalBatchSampler' and sampler.type='NaturalSampler'."
         )
-    common = dict(dataset=former.dataset, seed=former.seed)
-    batches.sampler = DATA_SAMPLERS.build({**sampler, **common})
-    batches.sampler.set_epoch(runner.epoch)
+    return DATA_SAMPLERS.build({**sampler, 'dataset': former.dataset, 'seed': former.seed})
 
 
 def finetune_epochs(runner: Runner) -> int:

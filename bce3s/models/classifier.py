@@ -74,6 +74,13 @@ class LongTailedClassifier(ImageClassifier):
                 'With label_smoothing no target is 0, so soft_negatives=False would leave the '
                 'joint loss without any negative: set model.head.joint.soft_negatives=True.'
             )
+        views = ('origin', *(mix.name for mix in self.data_preprocessor.finetune_mix))
+        if views != (wanted := getattr(self.head, 'finetune_views', views)):
+            raise BCE3SError(
+                f'The second stage of {type(self.head).__name__} needs the views {wanted}, but '
+                f"'finetune_mix' of the data_preprocessor gives {views}: set it to "
+                "[dict(type='PairedPartner')]."
+            )
         if not isinstance(micro_batches, int) or micro_batches < 1:
             raise BCE3SError(
                 'LongTailedClassifier: micro_batches must be a whole number of parts of the batch, '

@@ -31,6 +31,8 @@ class H2THead(TripartiteHead):
         BCE3SError: rho outside [0, 1].
     """
 
+    finetune_views = ('origin', 'partner')  # of the second stage
+
     def __init__(self, *args, rho: float = 0.25, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if not 0 <= rho <= 1:
@@ -48,7 +50,7 @@ class H2THead(TripartiteHead):
         Raises:
             BCE3SError: the partners are not there.
         """
-        if targets.views != ('origin', 'partner'):
+        if targets.views != self.finetune_views:
             raise BCE3SError(
                 f'H2THead fuses features of images and partners, but the views are {targets.views}:'
                 " set model.data_preprocessor.finetune_mix=[dict(type='PairedPartner')]."

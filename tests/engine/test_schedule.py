@@ -309,10 +309,10 @@ def test_a_sampler_of_somebody_else_is_not_replaced():
     runner = make_runner(4, epoch=2)
     theirs = torch.utils.data.RandomSampler(range(10))
     runner.train_dataloader = SimpleNamespace(batch_sampler=SimpleNamespace(sampler=theirs))
-    hook = TwoStageHook(2, sampler=dict(type='PowerSampler', q=1))
-    hook.before_train(runner)
+    sampler = dict(type='PowerSampler', q=1)
     with pytest.raises(BCE3SError, match='not of RandomSampler: set train_dataloader'):
-        hook.before_train_epoch(runner)
+        TwoStageHook(2, sampler=sampler).before_train(runner)
+    TwoStageHook(0, sampler=sampler).before_train(runner)  # there is no second stage
 
 
 def test_a_new_classifier_is_a_function_of_the_seed():

@@ -18,14 +18,14 @@ B, K = 12, 10
 MEAN, STD = (0.305,), (0.376,)
 
 
-def build(mix=True, **kwargs):
+def build(mix=True, head='TripartiteHead', **kwargs):
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('bce3s'):
         model = LongTailedClassifier(
             backbone=dict(type='CIFARResNet', depth=20, in_channels=1),
             neck=dict(type='GlobalAveragePooling'),
             head=dict(
-                type='TripartiteHead',
+                type=head,
                 num_classes=K,
                 in_channels=64,
                 joint=dict(type='BCEJoint', resample=0.8),
@@ -308,6 +308,11 @@ def test_the_precision_is_the_models_under_an_autocast_of_the_caller(precision):
 def test_what_compile_takes():
     with pytest.raises(BCE3SError, match="compile must be True, False or a dict, not 'yes'"):
         build(compile='yes')
+
+
+def test_views_that_the_second_stage_lacks_are_told_at_once():
+    with pytest.raises(BCE3SError, match=r'H2THead needs the views .*set it to \[dict'):
+        build(head='H2THead')
 
 
 @pytest.mark.parametrize('freeze_norm', [True, False])

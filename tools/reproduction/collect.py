@@ -68,12 +68,12 @@ class Collected:
         return f'{done} of {every} runs'
 
     def name_of(self, row: CollectedRow) -> str:
-        """The labels of a row without its loss, and without those that all rows share."""
+        """The labels of a row without loss, published figure and what all rows share."""
         labels = [other.row.labels for other in self.rows]
         told = [
             f'{key} {value}' if value.replace('.', '').isdigit() else value
             for key, value in row.row.labels.items()
-            if key != 'loss' and any(other[key] != value for other in labels)
+            if key not in ('loss', 'published') and any(other[key] != value for other in labels)
         ]
         return ', '.join(told) or 'all'
 

@@ -141,11 +141,11 @@ def rivals_table(splits: tuple[Column, ...], harness: Harness | None = None) -> 
         notes=(
             'The last epoch, without test-time augmentation. What a second stage or an adjustment '
             'begins from stands before its +; its seconds are its own.',
-            'Adjustments after training choose their one number on a half of the test images and '
-            'are measured on the other, both ways; nothing else has seen a test image.',
+            'tau-normalisation takes the tau that is best on one half of the test images and is '
+            'measured on the other, both ways; nothing else has seen a test image.',
             'ECE: expected calibration error, percent, 15 bins.',
             *((OPEN,) if harness.unknown else ()),
-            _conditions(),
+            *_conditions(harness),
         ),
     )
 
@@ -170,33 +170,45 @@ def methods() -> dict[str, str]:
 
 
 def _rows(harness: Harness) -> Iterator[Row]:
-    names, printed = methods(), {}
-    if (harness.data, harness.factor) == ('cifar100lt', 100):
-        printed = {labels['method']: numbers for labels, numbers in read_published('rivals')}
+    """What begins from a method's last epoch stands below it."""
+    names, printed = methods(), _published(harness)
 
     def row(cell: Cell, name: str, posthoc: str = '') -> Row:
         method = cell.key.split('/')[-1] + (f' + {posthoc}' if posthoc else '')
-        return Row(cell, {'method': name}, printed.get(method, {}), posthoc)
+        labels = {'method': name, 'published': printed.get(method, '-')}
+        return Row(cell, labels, posthoc=posthoc)
 
     for stem, name in names.items():
-        config, first = f'configs/rivals/{stem}.py', FIRST_STAGE.get(stem)
-        if first is None:
-            cell = Cell(_key(harness, stem), config, harness.overrides)
-            yield row(cell, name)
-            for adjustment, of in POSTHOC.items():
-                if stem in of:
-                    yield row(cell, f'{name} + {adjustment}', adjustment)
-        else:
-            changes = {**harness.overrides, 'train_cfg.max_epochs': SECOND_EPOCHS.get(stem, 10)}
-            key, after = _key(harness, f'{first}+{stem}'), _key(harness, first)
-            told = name if name.startswith(names[first]) else f'{names[first]} + {name}'
-            yield row(Cell(key, config, changes, after), told)
+        if stem in FIRST_STAGE:
+            continue
+        cell = Cell(_key(harness, stem), f'configs/rivals/{stem}.py', harness.overrides)
+        yield row(cell, name)
+        for adjustment, of in POSTHOC.items():
+            if stem in of:
+                yield row(cell, f'{name} + {adjustment}', adjustment)
+        for second in (second for second, first in FIRST_STAGE.items() if first == stem):
+            changes = {**harness.overrides, 'train_cfg.max_epochs': SECOND_EPOCHS.get(second, 10)}
+            config, key = f'configs/rivals/{second}.py', _key(harness, f'{stem}+{second}')
+            whole = names[second].startswith(name)
+            told = names[second] if whole else f'{name} + {names[second]}'
+            yield row(Cell(key, config, changes, cell.key), told)
 
 
-def _conditions() -> str:
+def _conditions(harness: Harness) -> Iterator[str]:
     """Of what is published, none of it under this harness."""
-    told = [f'{labels["method"]}: {labels["conditions"]}' for labels, _ in read_published('rivals')]
-    return f'Published figures are of other conditions. {"; ".join(told)}.'
+    if _published(harness):
+        told = [
+            f'{labels["method"]}: {labels["conditions"]}' for labels, _ in read_published('rivals')
+        ]
+        yield f'Published figures are of other conditions. {"; ".join(told)}.'
+
+
+def _published(harness: Harness) -> dict[str, str]:
+    """All of a method, as printed."""
+    if (harness.data, harness.factor, harness.unknown) != ('cifar100lt', 100, False):
+        return {}
+    rows = read_published('rivals')
+    return {labels['method']: printed['report.all'] for labels, printed in rows}
 
 
 def _key(harness: Harness, method: str) -> str:

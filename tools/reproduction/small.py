@@ -102,8 +102,8 @@ SMALL = Scale(
     'Small scale: ResNet-8 with half of its 16, 32, 64 channels in the place of the published '
     'network, few epochs, larger rates. 2,000 training images of MNIST, which also stand for '
     'CIFAR-10 where neural collapse is shown; ten classes of CIFAR-100 for the classification on '
-    'CIFAR-10. CIFAR-100-LT with one view, crops and flips; where the contrastive branch is '
-    'studied with three views, and ResNet-8 of full width at half the resolution from its stem '
-    'on. The config beside each run, and the JSON file of this table, have every change.',
+    'CIFAR-10. CIFAR-100-LT with one view, crops and flips. For the contrastive branch and the '
+    'rivals ResNet-8 of full width, at half the resolution from its stem on. The config beside '
+    'each run, and the JSON file of this table, have every change.',
 )
 SCALES = {'full': Scale(), 'small': SMALL}
