@@ -23,15 +23,25 @@ def all_gather(tensor: Tensor) -> list[Tensor]:
     return gathered
 
 
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, tensor: Tensor) -> Tensor:
+        return torch.stack(all_gather(tensor))
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        grad = grad.clone(memory_format=torch.contiguous_format)  # autograd may share the memory
+        distributed.all_reduce(grad)
+        return grad[rank_and_world_size()[0]]
+
+
 def all_gather_with_gradient(tensor: Tensor) -> list[Tensor]:
     """As :func:`all_gather`; in the backward pass each rank gets the sum of all ranks' gradients by
     its tensor.
     """
     if rank_and_world_size()[1] == 1:
         return [tensor]
-    from torch.distributed.nn import functional  # not in every build of PyTorch
-
-    return list(functional.all_gather(tensor.contiguous()))
+    return list(_Gather.apply(tensor))
 
 
 def all_mean(tensor: Tensor) -> Tensor:

@@ -23,10 +23,10 @@ class GLMCHead(TripartiteHead):
     2305.08661). Two views of each sample, augmented one by one and mixed with one partner, by MixUp
     and by CutMix, go to two linear classifiers of one feature. a learns their soft labels t with
     cross-entropy, b the re-weighted ``v_k t_k`` (:func:`power_weights`), each summed over the
-    views. ``alpha = 1 - (e / E)^2`` of epoch e = 0 .. E - 1, as in
-    BBN (Zhou et al., CVPR 2020), moves from a to b, which alone predicts and is trained further
-    in a second stage (:meth:`finetune`). L_similarity is :func:`simsiam` of projections z (Linear
-    d-D) and predictions (Linear D-D of z) of the views.
+    views. ``alpha = 1 - (e / E)^2`` of epoch e = 0 .. E - 1, as in BBN (Zhou et al., CVPR 2020),
+    moves from a to b, which alone predicts and is trained further in a second stage
+    (:meth:`finetune`). L_similarity is :func:`simsiam` of projections z (Linear d-D) and
+    predictions (Linear D-D of z) of the views.
 
     Losses: ``loss_joint`` (the first two terms) and ``loss_similarity``.
 

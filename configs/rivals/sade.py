@@ -5,6 +5,8 @@ Recognition (NeurIPS 2022, arXiv 2107.09249): cross-entropy; with the log prior 
 twice the reversed one taken away, too. Their mean predicts; the aggregation at test time, which
 needs the test images, is not here.
 
+On CIFAR-10-LT its authors take experts of the full width and half the rate.
+
 Published: a figure that could be read in a source there is none.
 Not measured yet.
 

@@ -58,6 +58,10 @@ SAMPLED = head(
 CLASSIFIER = dict(type='LinearClassifier', normalize_weight=False, bias_mean=1.0)
 DECAY = dict(weight=0.03, feature=0.002, bias=0.05)
 WITHIN = dict(batch_mix=dict(type='MixUpOrCutMix', prob=0.8), label_smoothing=0.1)
+GLMC = dict(
+    views=dict(mixup=dict(mix=dict(type='PairedMixUp')), cutmix=dict(mix=dict(type='PairedCutMix')))
+)
+SIMCLR = dict(views=dict(origin=dict(), first=dict(), second=dict()))
 VARIANTS = {
     'BCE3S': variant(head('BCE')),
     'two stages': variant(head('BCE')),
@@ -107,6 +111,23 @@ VARIANTS = {
     'tiny last batch, mixed within': variant(
         dict(joint=dict(type='CEJoint')), views=WITHIN, batches=ALONE, samples=N_TINY
     ),
+    'GLMC': variant(dict(type='GLMCHead', joint=dict(type='CEJoint')), GLMC),
+    'experts': variant(
+        dict(
+            type='ExpertsHead',
+            joint=[dict(type='CEJoint'), dict(type='LogitAdjustedCE')],
+            weights=dict(diversity=-0.2),
+            classifier=dict(type='ExpertsClassifier', experts=2),
+        ),
+        views={},
+        batches=ALONE,
+    ),
+    'tiny last batch, BCL': variant(
+        dict(type='BCLHead', joint=dict(type='CEJoint')), SIMCLR, batches=ALONE, samples=N_TINY
+    ),
+    'tiny last batch, ProCo': variant(
+        dict(type='ProCoHead', joint=dict(type='CEJoint')), SIMCLR, batches=ALONE, samples=N_TINY
+    ),
 }
 
 
@@ -121,6 +142,9 @@ def make_data(samples):
 
 def make_model(name, data):
     chosen, more = VARIANTS[name], 50 if 'sampled' in name else 0  # classes to leave out
+    head = dict(type='TripartiteHead', projection_dim=16) | chosen.head
+    if head['type'] == 'ExpertsHead':
+        del head['projection_dim']
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('bce3s'):
         model = LongTailedClassifier(
@@ -129,9 +153,8 @@ def make_model(name, data):
             head=dict(
                 num_classes=K + more,
                 in_channels=32,
-                projection_dim=16,
                 beta=0.9,
-                **dict(type='TripartiteHead') | chosen.head,
+                **head,
             ),
             data_preprocessor=dict(
                 type='LongTailedPreprocessor',
@@ -177,9 +200,12 @@ def train(name, ranks=1):
             optim.optimizer.state.clear()
         network.train()
         model.backbone.eval()
+        for module in model.head.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.eval()
         for i, indices in enumerate(batches):
             preprocessor = model.data_preprocessor
-            preprocessor.clock = Clock(1, epoch, epoch * len(batches) + i)
+            preprocessor.clock = Clock(1, epoch, epoch * len(batches) + i, EPOCHS)
             known = epoch or chosen.samples == N_TINY
             preprocessor.sizes = batches.sizes(i) if known else None  # None: the ranks ask
             samples = dict(labels=data.labels[indices], indices=torch.tensor(indices))

@@ -26,6 +26,10 @@ QUICK = (
     'CE TSL, class-balanced',
     'mixed within, q = 0.7',
     'tiny last batch, sampled',
+    'tiny last batch, BCL',
+)
+TERMS = dict(
+    GLMCHead='similarity', ExpertsHead='diversity', BCLHead='contrastive', ProCoHead='contrastive'
 )
 BRANCHES = ('joint', 'contrastive', 'uniformity', 'decay')
 one = cache(train)
@@ -83,10 +87,14 @@ def test_the_runs_did_something(name):
     start = make_model(name, make_data(chosen.samples)).state_dict()
     moved = {key for key, value in run['state'].items() if not torch.equal(value, start[key])}
     assert {'backbone.stem.weight', 'head.classifier.weight'} <= moved
-    assert ('head.projector.0.bias' in moved) == ('contrastive' in chosen.head)
+    kind = chosen.head.get('type')
+    compares = kind in ('BCLHead', 'ProCoHead') or 'contrastive' in chosen.head
+    assert ('head.projector.0.bias' in moved) == compares
     assert not any('running' in key for key in moved)
     first, last = run['losses'][4 * SECOND_STAGE - 1], run['losses'][-1]
-    assert set(first) == {'loss', *(f'loss_{key}' for key in chosen.head if key in BRANCHES)}
+    branches = {key for key in chosen.head if key in BRANCHES}
+    branches |= {TERMS[kind]} if kind in TERMS else set()
+    assert set(first) == {'loss', *(f'loss_{key}' for key in branches)}
     assert set(last) == ({'loss', 'loss_joint'} if name.endswith('two stages') else set(first))
     assert all(torch.tensor([*log.values()]).isfinite().all() for log in run['losses'])
     if 'contrastive' in chosen.head:
