@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bce3s.config import read_config
 from bce3s.errors import BCE3SError
 from reproduction.cells import Cell, Column, Drawing, Row, Table
 from reproduction.jobs import ROOT
@@ -26,12 +27,14 @@ FIRST_STAGE = {
     'glmc_maxnorm': 'glmc',
 }
 SECOND_EPOCHS = {'los': 20}  # of the second stage; 10 of the others
+MAX_NORM = ('weight_balancing', 'glmc_maxnorm')  # rate and decay follow the number of classes
 # What posthoc.json has of a run besides the run as trained, of which first stages it is shown.
 POSTHOC = {
     'Logit adjustment, tau 1': ('ce',),
     'Log-odds adjustment, tau 1': ('bce',),
     'tau-normalisation': ('ce',),
     'Nearest class mean, cosine': ('ce',),
+    'Multiplicative adjustment': ('etf_decay',),
 }
 OPEN = (
     'AUROC: test images of the known classes against those of the classes left out, by the largest '
@@ -141,8 +144,9 @@ def rivals_table(splits: tuple[Column, ...], harness: Harness | None = None) -> 
         notes=(
             'The last epoch, without test-time augmentation. What a second stage or an adjustment '
             'begins from stands before its +; its seconds are its own.',
-            'tau-normalisation takes the tau that is best on one half of the test images and is '
-            'measured on the other, both ways; nothing else has seen a test image.',
+            'tau-normalisation and the multiplicative adjustment take the tau that is best on one half '
+            'of the test images and are measured on the other, both ways; nothing else has seen a test '
+            'image.',
             'ECE: expected calibration error, percent, 15 bins.',
             *((OPEN,) if harness.unknown else ()),
             *_conditions(harness),
@@ -181,17 +185,41 @@ def _rows(harness: Harness) -> Iterator[Row]:
     for stem, name in names.items():
         if stem in FIRST_STAGE:
             continue
-        cell = Cell(_key(harness, stem), f'configs/rivals/{stem}.py', harness.overrides)
+        shared = _fitted(harness, f'configs/rivals/{stem}.py')
+        if shared is None:
+            continue
+        cell = Cell(_key(harness, stem), f'configs/rivals/{stem}.py', shared)
         yield row(cell, name)
         for adjustment, of in POSTHOC.items():
             if stem in of:
                 yield row(cell, f'{name} + {adjustment}', adjustment)
         for second in (second for second, first in FIRST_STAGE.items() if first == stem):
-            changes = {**harness.overrides, 'train_cfg.max_epochs': SECOND_EPOCHS.get(second, 10)}
+            changes = {**shared, 'train_cfg.max_epochs': SECOND_EPOCHS.get(second, 10)}
+            if second in MAX_NORM:
+                classes = shared.get('model.head.num_classes', 100)
+                changes['default_hooks.schedule.lr'] = 0.02 / classes
+                changes['default_hooks.schedule.weight_decay'] = 0.1 * classes
             config, key = f'configs/rivals/{second}.py', _key(harness, f'{stem}+{second}')
             whole = names[second].startswith(name)
             told = names[second] if whole else f'{name} + {names[second]}'
             yield row(Cell(key, config, changes, cell.key), told)
+
+
+def _fitted(harness: Harness, config: str) -> dict[str, Any] | None:
+    """What the harness changes in a config: a network's features meet a lift before the head, and a
+    method keeps views of its own. None: the method has a network of its own, of one width only.
+    """
+    if harness.backbone in ('r32', 'r20'):
+        return harness.overrides
+    changes, model = harness.overrides, read_config(str(ROOT / config)).model
+    if model.backbone.type == 'ExpertsCIFARResNet':
+        return None
+    if (model.get('neck') or {}).get('type') == 'LinearNeck':
+        changes['model.neck.in_channels'] = changes.pop('model.head.in_channels')
+    if model.data_preprocessor.get('views') or model.data_preprocessor.get('batch_mix'):
+        changes.pop('model.data_preprocessor.mix', None)
+        changes.pop('train_dataloader.batch_sampler.type', None)
+    return changes
 
 
 def _conditions(harness: Harness) -> Iterator[str]:

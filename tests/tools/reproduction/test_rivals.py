@@ -4,9 +4,11 @@ import csv
 from pathlib import Path
 
 import pytest
+import torch
 from fakes import CE, TABLE, job, put, report
 
 from bce3s.errors import BCE3SError
+from bce3s.registry import MODELS
 from reproduction import rivals
 from reproduction.cells import Column, Scale
 from reproduction.collect import collect
@@ -14,7 +16,7 @@ from reproduction.jobs import jobs_of
 from reproduction.published import read_published
 from reproduction.render import markdown
 from reproduction.results import RESULTS, record, recorded
-from reproduction.rivals import FIRST_STAGE, FOLDER, Harness, methods
+from reproduction.rivals import BACKBONES, FIRST_STAGE, FOLDER, Harness, methods
 from reproduction.small import SCALES
 from reproduction.tables import find_table
 
@@ -23,6 +25,7 @@ HARNESSES = [
     Harness(augment='auto', factor=50),
     Harness(data='cifar10lt', backbone='r20'),
     Harness(backbone='r34', augment='auto', unknown=True),
+    Harness(backbone='r32x4'),
 ]
 
 
@@ -53,6 +56,20 @@ def test_the_harness_fits_every_config(harness, tmp_path):
             assert (one.base is not None) == ('+' in one.cell.key)
             if one.base is not None:  # the second stage alone
                 assert one.max_epochs == one.config.train_cfg.finetune_epochs
+
+
+@pytest.mark.parametrize('backbone', [*BACKBONES])
+def test_the_network_fits_every_method(backbone, tmp_path):
+    jobs = jobs_of([find_table(Harness(backbone=backbone).table)], Scale(), 1, tmp_path)
+    for one in jobs:
+        if one.base is not None:
+            continue
+        model = MODELS.build(one.config.model).eval()
+        images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+        with torch.no_grad():
+            (feats,) = model.extract_feat(model.data_preprocessor.normalize(images))
+            scores = model.head(feats)
+        assert scores.shape == (2, 100), one.name
 
 
 def test_a_second_stage_brings_its_first(tmp_path):
