@@ -31,7 +31,7 @@ def _mixed(loss: nn.Module, logits: Tensor, targets: Targets, weights: Tensor | 
     ``lam loss(z, y) + (1 - lam) loss(z, partner)``.
     """
     if weights is not None or targets.label_smoothing:
-        what = 'label_smoothing needs' if weights is None else 'weights of the classes need'
+        what = 'label_smoothing needs' if weights is None else 'weights of the classes (beta) need'
         raise BCE3SError(
             f'{type(loss).__name__} gives one number a batch, but {what} one a sample: '
             'derive it from bce3s.losses.CEJoint and write its rows.'

@@ -170,7 +170,7 @@ def test_a_loss_of_any_library_is_mixed_as_mixup_does(kind):
     theirs, ours = build(joint=Foreign()), build(joint=CEJoint())
     torch.testing.assert_close(total(theirs, x, targets), total(ours, x, targets))
     theirs.finetune()
-    with pytest.raises(BCE3SError, match='Foreign gives one number a batch, but the second stage'):
+    with pytest.raises(BCE3SError, match='Foreign gives one number a batch, but weights of'):
         theirs.loss(feats(B), Targets.plain(torch.tensor([0, 1, 2, 3]), Clock()))
 
 

@@ -145,8 +145,8 @@ def rivals_table(splits: tuple[Column, ...], harness: Harness | None = None) -> 
             'The last epoch, without test-time augmentation. What a second stage or an adjustment '
             'begins from stands before its +; its seconds are its own.',
             'tau-normalisation and the multiplicative adjustment take the tau that is best on one '
-            'half of the test images and are measured on the other, both ways; nothing else has seen '
-            'a test image.',
+            'half of the test images and are measured on the other, both ways; nothing else has '
+            'seen a test image.',
             'ECE: expected calibration error, percent, 15 bins.',
             *((OPEN,) if harness.unknown else ()),
             *_conditions(harness),
