@@ -108,23 +108,23 @@ class Pool:
         stage will not be done any more fails.
         """
         for job in list(waiting):
+            if job.base in self.running or job.base in waiting:
+                continue
+            waiting.remove(job)
             if job.base is None or job.base.state == DONE:
-                waiting.remove(job)
                 return job
-            if job.base not in self.running and job.base not in waiting:
-                waiting.remove(job)
-                self._end(job, FAILED, f'its first stage, {job.base.name}, is not done')
+            self._end(job, FAILED, f'its first stage, {job.base.name}, is not done')
         return None
 
     def _begin(self, job: Job) -> None:
-        if not job.trained:
-            job.write_config(f'{job.cell.key}. {self.heading}'.strip())
         if job.state not in (CUT, DONE):  # checkpoints go first, the note, with the digest, last
             for path in checkpoints_in(job.folder):
                 path.unlink()
             for name in ('report.json', 'measures.json', LOG, NOTE):
                 (job.folder / name).unlink(missing_ok=True)
-        job.take_note(digest=job.digest, commit=commit())
+        if not job.trained:  # what follows a training says nothing of how that was made
+            job.write_config(f'{job.cell.key}. {self.heading}'.strip())
+            job.take_note(digest=job.digest, commit=commit())
         arguments = job.arguments
         print(f'{job.name}: python tools/{shlex.join(arguments)}', flush=True)
         child = start(arguments, job.folder / LOG, self.threads)

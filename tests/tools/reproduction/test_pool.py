@@ -88,11 +88,14 @@ def test_a_changed_config_is_trained_again_on_demand_only(tmp_path, begin, capsy
     outcomes, begun = begin([run])
     assert (outcomes, begun) == ([CHANGED], [])
     assert '--overwrite deletes it' in capsys.readouterr().out
+    config = run.folder.parent / 'config.py'
+    config.write_text('of the other run')
     # one that dies at once leaves nothing of the old run, whose weights would be resumed
     outcomes, _ = begin([run], Pool(overwrite=True), status=1)
     assert outcomes == [FAILED]
     assert run.state == NEW
     assert not [*run.folder.glob('*.pth'), *run.folder.glob('*e[st].json')]
+    assert "'max_epochs': 4" in config.read_text()
 
 
 def test_a_failure_is_said_and_stops_nothing(tmp_path, begin, capsys):
