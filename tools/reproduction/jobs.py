@@ -128,7 +128,7 @@ class Job:
             return NEW
         if report.get('config_sha256', self.note.get('digest')) not in (None, self.digest):
             return CHANGED
-        if self.trained and self.next_tool is None:
+        if self.next_tool is None:
             return DONE
         return CUT if saved or self.trained else NEW
 
@@ -137,19 +137,22 @@ class Job:
         report = self.report
         return bool(report.get('max_epochs')) and report['epoch'] >= report['max_epochs']
 
-    def _after(self, name: str) -> dict[str, Any]:
-        """The file of a follow-up; empty where it is not there, or older than the report."""
-        path = self.folder / FOLLOW_UPS[name][2]
-        report = self.folder / 'report.json'
+    def _made(self, name: str) -> Path | None:
+        """The file of a follow-up; None where it is not there, or older than the report."""
+        path, report = self.folder / FOLLOW_UPS[name][2], self.folder / 'report.json'
         made = path.exists() and path.stat().st_mtime >= report.stat().st_mtime
-        return _read(path) if made else {}
+        return path if made else None
+
+    def _after(self, name: str) -> dict[str, Any]:
+        path = self._made(name)
+        return _read(path) if path else {}
 
     @property
     def next_tool(self) -> str | None:
         """The file, below ``tools/``, of the next command; None: everything is done."""
         if not self.trained:
             return 'train.py'
-        return next((FOLLOW_UPS[n][0] for n in self.follow_ups if not self._after(n)), None)
+        return next((FOLLOW_UPS[n][0] for n in self.follow_ups if not self._made(n)), None)
 
     @property
     def arguments(self) -> list[str]:

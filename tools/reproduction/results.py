@@ -53,11 +53,11 @@ def record(collected: Collected, path: Path) -> None:
 
 def recorded(table: Table, scale: Scale, path: Path) -> Collected:
     """The table of what the file has."""
-    rows = []
+    records, rows = _read(path), []
     for row in table.rows:
         cell = scale.cell(row.cell)
         wanted = (scale.name, row.cell.key, row.posthoc)
-        found = [r for r in _read(path) if tuple(r[name] for name in KEY[:3]) == wanted]
+        found = [r for r in records if tuple(r[name] for name in KEY[:3]) == wanted]
         done = tuple(Record(r) for r in sorted(found, key=lambda r: int(r['seed'])))
         if cell is not None:
             rows.append(CollectedRow(row, cell, done, done))

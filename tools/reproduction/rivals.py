@@ -40,8 +40,7 @@ OPEN = (
     'AUROC: test images of the known classes against those of the classes left out, by the largest '
     'logit; mean over the known classes.'
 )
-CLASSES = {'cifar100lt': 100, 'cifar10lt': 10}
-DATA = {'cifar100lt': 'CIFAR100LT', 'cifar10lt': 'CIFAR10LT'}
+DATA = {'cifar100lt': ('CIFAR100LT', 100), 'cifar10lt': ('CIFAR10LT', 10)}  # type, classes
 AUGMENT = [
     {'type': 'BatchPadCrop', 'padding': 4},
     {'type': 'BatchFlip'},
@@ -99,23 +98,26 @@ class Harness:
     @classmethod
     def of(cls, table: str) -> Harness | None:
         """By the name of its table; None if it is not one of these."""
-        named = re.fullmatch(r'rivals_([a-z0-9]+)_if(\d+)_(\w+)_(plain|auto)(_open)?', table)
-        if table == 'rivals' or named is None:
-            return cls() if table == 'rivals' else None
+        if table == 'rivals':
+            return cls()
+        parts = '|'.join(DATA), r'[1-9]\d*', '|'.join(BACKBONES)
+        named = re.fullmatch('rivals_({})_if({})_({})_(plain|auto)(_open)?'.format(*parts), table)
+        if named is None:
+            return None
         data, factor, backbone, augment, unknown = named.groups()
         return cls(data, int(factor), backbone, augment, unknown is not None)
 
     @property
     def overrides(self) -> dict[str, Any]:
-        changes = dict(BACKBONES[self.backbone])
+        changes, (kind, classes) = dict(BACKBONES[self.backbone]), DATA[self.data]
         if self.factor != 100:
             changes['train_dataloader.dataset.imbalance_factor'] = self.factor
         if self.data != 'cifar100lt':
             for loader in ('train', 'val'):
-                changes[f'{loader}_dataloader.dataset.type'] = DATA[self.data]
-            changes['model.head.num_classes'] = CLASSES[self.data]
+                changes[f'{loader}_dataloader.dataset.type'] = kind
+            changes['model.head.num_classes'] = classes
         if self.unknown:
-            known = [k for k in range(CLASSES[self.data]) if k % 5 != 4]
+            known = [k for k in range(classes) if k % 5 != 4]
             changes['train_dataloader.dataset.keep_classes'] = known
             changes['model.head.num_classes'] = len(known)
         if self.augment == 'auto':

@@ -54,20 +54,21 @@ LONG_TAILED = {
         {'type': 'BatchFlip'},
     ],
 }
-# A quarter of the resolution's work; crops and flips, mixed as published.
-REMEDIES = {
+HALF_RESOLUTION = {  # a quarter of the work
     'model.backbone.depth': 8,
     'model.backbone.stem_stride': 2,
-    'model.flip_tta': False,
     'train_dataloader.dataset.verify': False,
+}
+# Crops and flips, mixed as published.
+REMEDIES = {
+    **HALF_RESOLUTION,
+    'model.flip_tta': False,
     **_run(20, 64, 0.1, checkpoint=1),
     'train_cfg.val_interval': 10,
     'model.data_preprocessor.augment': LONG_TAILED['model.data_preprocessor.augment'],
 }
 RIVALS = {
-    'model.backbone.depth': 8,
-    'model.backbone.stem_stride': 2,
-    'train_dataloader.dataset.verify': False,
+    **HALF_RESOLUTION,
     'train_cfg.max_epochs': 40,
     'train_cfg.val_interval': 20,
     'default_hooks.checkpoint.interval': 5,

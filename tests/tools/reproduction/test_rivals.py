@@ -72,6 +72,12 @@ def test_the_network_fits_every_method(backbone, tmp_path):
         assert scores.shape == (2, 100), one.name
 
 
+@pytest.mark.parametrize('name', ['rivals_x_if100_r32_plain', 'rivals_cifar10lt_if0_r32_plain'])
+def test_a_harness_that_is_none_is_an_unknown_table(name):
+    with pytest.raises(BCE3SError, match=f"There is no table '{name}'"):
+        find_table(name)
+
+
 def test_a_second_stage_brings_its_first(tmp_path):
     name, first = next(iter(FIRST_STAGE.items()))
     jobs = jobs_of([find_table('rivals')], Scale(), 2, tmp_path, [f'*+{name}'])
