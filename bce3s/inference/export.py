@@ -60,8 +60,7 @@ class ExportedNetwork(nn.Module):
                 f'The model has the preprocessor {type(preprocessor).__name__}; what is exported '
                 'is the normalisation of LongTailedPreprocessor.'
             )
-        self.pad, self.normalize_feature = preprocessor.pad, classifier.normalize_feature
-        self.experts = getattr(classifier, 'experts', 1)
+        self.pad, self.embed = preprocessor.pad, classifier.embed
         self.register_buffer('mean', preprocessor.mean.detach().clone())
         self.register_buffer('std', preprocessor.std.detach().clone())
         self.backbone = copy.deepcopy(model.backbone).to(memory_format=torch.contiguous_format)
@@ -81,11 +80,7 @@ class ExportedNetwork(nn.Module):
         if self.neck is not None:
             x = self.neck(x)
         x = x[-1] if isinstance(x, tuple | list) else x
-        if self.normalize_feature and self.experts > 1:
-            x = F.normalize(x.unflatten(-1, (self.experts, -1)), dim=-1).flatten(-2)
-        elif self.normalize_feature:
-            x = F.normalize(x, dim=-1)
-        return self.linear(x)
+        return self.linear(self.embed(x))
 
 
 def float32_model(run: RunDirectory) -> tuple[nn.Module, dict[str, Any]]:

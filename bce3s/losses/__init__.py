@@ -24,10 +24,11 @@ from .functional import (
     label_distribution_margins,
     log_prior,
     multilabel_bce,
+    power_weights,
     soft_cross_entropy,
     soft_labels,
 )
-from .glmc import power_weights, simsiam
+from .glmc import simsiam
 from .joint import BCEJoint, CEJoint
 from .ldam import LDAM
 from .resampling import resample_classes, sample_classes

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bce3s.errors import BCE3SError
+from bce3s.losses.functional import batch_counts
 
 
 class CenterTerms(nn.Module):
@@ -56,8 +57,7 @@ class CenterTerms(nn.Module):
         """Features (B, d), their labels (B,) and those of the global batch (N,) -> (B,), of which
         the mean over the global batch is ``lambda_1 L_1``.
         """
-        ones = torch.ones(len(all_labels), dtype=features.dtype, device=features.device)
-        counts = ones.new_zeros(len(self.centers)).index_add(0, all_labels, ones)
+        counts = batch_counts(all_labels, len(self.centers), features.dtype)
         squares = (features - self.centers[labels]).square().sum(-1)
         share = len(all_labels) / (len(self.centers) * counts[labels])
         return self.compactness * share * squares

@@ -185,6 +185,29 @@ def class_balanced_weights(counts: Sequence[int] | Tensor, beta: float) -> Tenso
     return weights * (len(weights) / weights.sum())
 
 
+def power_weights(counts: Sequence[int] | Tensor, p: float) -> Tensor:
+    """``v_k = n_k^-p / mean_j n_j^-p``, which sum to K.
+
+    GLMC multiplies soft labels by them, ``v_k t_k``, and does not normalise the products.
+
+    Args:
+        counts: (K,) training samples of each class, at least 1.
+        p: 0 weighs every class alike, 1 by the inverse of its frequency.
+
+    Returns:
+        (K,) float64.
+
+    Raises:
+        BCE3SError: a class without a training sample.
+
+    >>> power_weights([100, 10, 1], 1.0)
+    tensor([0.0270, 0.2703, 2.7027], dtype=torch.float64)
+    """
+    counts = _counts(counts, 'power_weights', 'its weight is infinite')
+    weights = counts**-p
+    return weights / weights.mean()
+
+
 def log_prior(counts: Sequence[int] | Tensor) -> Tensor:
     """``log pi_k``, ``pi_k = n_k / sum_j n_j``.
 
@@ -252,3 +275,11 @@ def _counts(counts: Sequence[int] | Tensor, function: str, otherwise: str) -> Te
             'or give it a sample.'
         )
     return counts
+
+
+def batch_counts(labels: Tensor, num_classes: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Integer labels (N,) -> (K,), how often each class is among them; on their device, without
+    making the host wait.
+    """
+    ones = torch.ones(len(labels), dtype=dtype, device=labels.device)
+    return ones.new_zeros(num_classes).index_add(0, labels, ones)

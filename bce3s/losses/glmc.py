@@ -1,43 +1,9 @@
-"""Parts of GLMC, Global and Local Mixture Consistency Cumulative Learning (CVPR 2023)."""
+"""The similarity of two views in GLMC (CVPR 2023)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from bce3s.errors import BCE3SError
-
-
-def power_weights(counts: Sequence[int] | Tensor, p: float) -> Tensor:
-    """``v_k = n_k^-p / mean_j n_j^-p``, which sum to K.
-
-    GLMC multiplies soft labels by them, ``v_k t_k``, and does not normalise the products.
-
-    Args:
-        counts: (K,) training samples of each class, at least 1.
-        p: 0 weighs every class alike, 1 by the inverse of its frequency.
-
-    Returns:
-        (K,) float64.
-
-    Raises:
-        BCE3SError: a class without a training sample.
-
-    >>> power_weights([100, 10, 1], 1.0)
-    tensor([0.0270, 0.2703, 2.7027], dtype=torch.float64)
-    """
-    counts = torch.as_tensor(counts).double()
-    if (counts < 1).any():
-        empty = (counts < 1).nonzero()[0].item()
-        raise BCE3SError(
-            f'power_weights: class {empty} has no training sample, so its weight is infinite; '
-            'remove the class or give it a sample.'
-        )
-    weights = counts**-p
-    return weights / weights.mean()
 
 
 def simsiam(predictions: Tensor, projections: Tensor) -> Tensor:

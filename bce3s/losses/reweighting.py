@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bce3s.errors import BCE3SError
 from bce3s.losses.counted import Counts
-from bce3s.losses.functional import class_balanced_weights
+from bce3s.losses.functional import batch_counts, class_balanced_weights
 from bce3s.randomness import Clock
 
 
@@ -98,7 +98,6 @@ class BatchBalancedWeights(nn.Module):
 
     def forward(self, labels: Tensor, num_classes: int, clock: Clock) -> Tensor:
         """Labels (N,) of the global batch -> (K,), 0 of classes that it does not have."""
-        ones = torch.ones(len(labels), device=labels.device)
-        counts = ones.new_zeros(num_classes).index_add(0, labels, ones)
+        counts = batch_counts(labels, num_classes)
         present = counts > 0
         return present * (len(labels) / present.sum()) / counts.clamp(min=1)

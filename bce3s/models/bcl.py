@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bce3s.errors import BCE3SError
 from bce3s.losses.bcl import balanced_contrastive
-from bce3s.models.branches import joint_loss, whole_batch
-from bce3s.models.head import Loss, TripartiteHead
+from bce3s.models.further_views import FurtherViewsHead, projector
+from bce3s.models.head import Loss
 from bce3s.models.targets import Targets
 
 
-class BCLHead(TripartiteHead):
+class BCLHead(FurtherViewsHead):
     """``L = a joint(z, y) + b L_BCL(f, y)``.
 
     Zhu et al., Balanced Contrastive Learning for Long-Tailed Visual Recognition (CVPR 2022, arXiv
@@ -39,7 +38,7 @@ class BCLHead(TripartiteHead):
         projection_dim: D.
 
     Raises:
-        BCE3SError: a batch of fewer than three views, or one that is sent in parts; a tau that is
+        BCE3SError: a batch of one view only, or one that is sent in parts; a tau that is
             not positive.
     """
 
@@ -55,35 +54,14 @@ class BCLHead(TripartiteHead):
         classifier: nn.Module | Mapping | None = None,
         projection_dim: int = 128,
     ) -> None:
-        super().__init__(
-            num_classes,
-            in_channels,
-            joint=joint,
-            finetune=finetune,
-            beta=beta,
-            classifier=classifier,
-        )
-        if not tau > 0:
-            raise BCE3SError(f'BCLHead: tau must be positive, not {tau}.')
-        self.weights, self.tau = dict(joint=1.0, contrastive=0.35) | dict(weights or {}), tau
-        self.projector = _projector(in_channels, projection_dim)
-        self.prototype_projector = _projector(in_channels, projection_dim)
+        weights = dict(joint=1.0, contrastive=0.35) | dict(weights or {})
+        super().__init__(num_classes, in_channels, joint, weights, tau, finetune, beta, classifier)
+        self.projector = projector(in_channels, in_channels, projection_dim)
+        self.prototype_projector = projector(in_channels, in_channels, projection_dim)
 
-    def _loss(self, feats: Tensor, targets: Targets) -> dict[str, Tensor]:
-        if self.finetuning:
-            return super()._loss(feats, targets)
-        whole_batch(self, targets, views=2)
-        soft = targets.soft(self.num_classes, feats.dtype)
-        logits = self.classifier(targets.per_view(feats)[:1])
-        joint = joint_loss(self.joint, logits, soft[:1], targets.of_views(0, 1))
-        # all views, as published: the statistics of BatchNorm are theirs
-        z = F.normalize(targets.per_view(self.projector(feats))[1:], dim=-1)  # (V, B, D)
+    def contrast(self, projections: Tensor, soft: Tensor, targets: Targets) -> Tensor:
         prototypes = F.normalize(self.prototype_projector(self.classifier.weight), dim=-1)
-        contrastive = targets.share.mean(self._contrast(z, prototypes, targets).mean(0))
-        return dict(
-            loss_joint=self.weights['joint'] * joint,
-            loss_contrastive=self.weights['contrastive'] * contrastive,
-        )
+        return targets.share.mean(self._contrast(projections, prototypes, targets).mean(0))
 
     def _contrast(self, z: Tensor, prototypes: Tensor, targets: Targets) -> Tensor:
         """Projections (V, B, D) of this process and prototypes (K, D) -> (V, B)."""
@@ -100,12 +78,3 @@ class BCLHead(TripartiteHead):
             self.tau,
         )
         return values.view(views, -1)
-
-
-def _projector(in_channels: int, dim: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(in_channels, in_channels),
-        nn.BatchNorm1d(in_channels),
-        nn.ReLU(inplace=True),
-        nn.Linear(in_channels, dim),
-    )

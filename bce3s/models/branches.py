@@ -64,20 +64,3 @@ def contrastive_loss(
     z, soft = (torch.stack([views[v] for v in chosen]) for views in (projections, soft))
     value = targets.share.mean(loss.rows(z, soft, *memory)).sum()
     return value if targets.clock.epoch >= loss.start_epoch else 0 * value
-
-
-def whole_batch(head: nn.Module, targets: Targets, views: int) -> None:
-    """Refuse a batch of fewer ``views``, or one that goes through the network in parts, for a head
-    that looks at the projections of all samples at once.
-    """
-    name = type(head).__name__
-    if len(targets.views) < views:
-        raise BCE3SError(
-            f'{name} needs {views} views of each sample at least, but got {targets.views}: set '
-            'model.data_preprocessor.views as the config of the method in configs/rivals has it.'
-        )
-    if targets.part != (0, 1):
-        raise BCE3SError(
-            f'{name} compares the samples of a whole batch, which cannot go through the network in '
-            'parts: set model.micro_batches=1.'
-        )

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from bce3s.errors import BCE3SError
 from bce3s.losses.experts import class_temperatures, expert_divergence
 from bce3s.models.branches import joint_loss
-from bce3s.models.head import Loss, TripartiteHead, _built
+from bce3s.models.head import Loss, TripartiteHead, built
 from bce3s.models.linear_classifier import LinearClassifier
 from bce3s.models.targets import Targets
 
@@ -129,7 +129,7 @@ class ExpertsHead(TripartiteHead):
         beta: float | None = 0.99999,
         classifier: nn.Module | Mapping | None = None,
     ) -> None:
-        losses = [_built(loss) for loss in (joint if isinstance(joint, Sequence) else [joint])]
+        losses = [built(loss) for loss in (joint if isinstance(joint, Sequence) else [joint])]
         super().__init__(
             num_classes,
             in_channels,

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bce3s.errors import BCE3SError
-from bce3s.losses.glmc import power_weights, simsiam
+from bce3s.losses.functional import power_weights
+from bce3s.losses.glmc import simsiam
 from bce3s.losses.joint import CEJoint
 from bce3s.models.branches import joint_loss
 from bce3s.models.head import Loss, TripartiteHead

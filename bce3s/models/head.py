@@ -87,11 +87,11 @@ class TripartiteHead(nn.Module):
             )
         shape = dict(in_channels=in_channels, num_classes=num_classes)
         if isinstance(classifier, Mapping):
-            classifier = _built(dict(classifier, **shape))
+            classifier = built(dict(classifier, **shape))
         self.classifier = classifier or LinearClassifier(**shape)
-        self.joint, self.second_joint = _built(joint), _built(finetune or joint)
-        self.contrastive, self.uniformity = _built(contrastive), _built(uniformity)
-        self.reweight = _built(reweight)
+        self.joint, self.second_joint = built(joint), built(finetune or joint)
+        self.contrastive, self.uniformity = built(contrastive), built(uniformity)
+        self.reweight = built(reweight)
         self.decay = None if decay is None else FeatureDecay(**decay)
         self.centers = None if centers is None else CenterTerms(**shape, **centers)
         self._check_scale()
@@ -275,7 +275,7 @@ class TripartiteHead(nn.Module):
         return feats.to(self.classifier.weight.dtype)
 
 
-def _built(module: Loss | None) -> nn.Module | None:
+def built(module: Loss | None) -> nn.Module | None:
     if not isinstance(module, Mapping):
         return module
     from bce3s.registry import MODELS  # for configs only: MMEngine is not needed otherwise

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bce3s.errors import BCE3SError
 from bce3s.losses.functional import soft_labels
 from bce3s.losses.vmf import vmf_logits
-from bce3s.models.branches import joint_loss, whole_batch
-from bce3s.models.head import Loss, TripartiteHead
+from bce3s.models.branches import joint_loss
+from bce3s.models.further_views import FurtherViewsHead, projector
+from bce3s.models.head import Loss
 from bce3s.models.targets import Targets
 
 
@@ -57,7 +57,7 @@ class ClassMeans(nn.Module):
         return torch.where(counts > 0, sums / counts.clamp(min=1), self.unseen)
 
 
-class ProCoHead(TripartiteHead):
+class ProCoHead(FurtherViewsHead):
     """``L = joint(z, y) + weight mean_v joint(g(f_v), y)``.
 
     Du et al., Probabilistic Contrastive Learning for Long-Tailed Visual Recognition (TPAMI 2024,
@@ -100,38 +100,13 @@ class ProCoHead(TripartiteHead):
         classifier: nn.Module | Mapping | None = None,
         projection_dim: int = 128,
     ) -> None:
-        super().__init__(
-            num_classes,
-            in_channels,
-            joint=joint,
-            finetune=finetune,
-            beta=beta,
-            classifier=classifier,
-        )
-        if not tau > 0:
-            raise BCE3SError(f'ProCoHead: tau must be positive, not {tau}.')
-        self.tau, self.weight = tau, weight
-        self.projector = nn.Sequential(
-            nn.Linear(in_channels, hidden),
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(inplace=True),
-            nn.Linear(hidden, projection_dim),
-        )
+        weights = dict(joint=1.0, contrastive=weight)
+        super().__init__(num_classes, in_channels, joint, weights, tau, finetune, beta, classifier)
+        self.projector = projector(in_channels, hidden, projection_dim)
         self.means = ClassMeans(num_classes, projection_dim)
 
-    def _loss(self, feats: Tensor, targets: Targets) -> dict[str, Tensor]:
-        if self.finetuning:
-            return super()._loss(feats, targets)
-        whole_batch(self, targets, views=2)
-        soft = targets.soft(self.num_classes, feats.dtype)
-        plain, further = targets.of_views(0, 1), targets.of_views(1)
-        logits = self.classifier(targets.per_view(feats)[:1])
-        # all views, as published: the statistics of BatchNorm are theirs
-        projections = F.normalize(targets.per_view(self.projector(feats))[1:], dim=-1)
+    def contrast(self, projections: Tensor, soft: Tensor, targets: Targets) -> Tensor:
         gathered = targets.share.gather(projections.detach().transpose(0, 1)).transpose(0, 1)
         self.means.update(gathered, targets.all_labels, targets.clock.epoch)
-        compared = vmf_logits(projections, self.means(), self.tau).to(feats.dtype)
-        return dict(
-            loss_joint=joint_loss(self.joint, logits, soft[:1], plain),
-            loss_contrastive=self.weight * joint_loss(self.joint, compared, soft[1:], further),
-        )
+        compared = vmf_logits(projections, self.means(), self.tau).to(projections.dtype)
+        return joint_loss(self.joint, compared, soft, targets.of_views(1))
