@@ -31,7 +31,7 @@ def simplex_etf(num_classes: int, dim: int) -> Tensor:
             f'A simplex of {num_classes} classes needs features of at least {num_classes - 1} '
             f'numbers (and two classes at least), but these have {dim}: lift them with '
             "model.neck=dict(type='LinearNeck', in_channels=..., out_channels=..., gap_dim=2), as "
-            'configs/rivals/etf_dr.py does.'
+            'configs/_base_/rivals_r32_lifted.py does.'
         )
     size = num_classes - 1
     ones = torch.ones(num_classes, 1, dtype=torch.float64)

@@ -8,20 +8,11 @@ Not measured yet.
     python tools/train.py configs/rivals/etf_decay.py
 """
 
-_base_ = '../_base_/rivals_r32.py'
+_base_ = '../_base_/rivals_r32_lifted.py'
 
 model = dict(
-    # the true ResNet-32 has 64 features, a simplex of 100 classes needs 99: lifted to 128
-    neck=dict(
-        _delete_=True,
-        type='LinearNeck',
-        in_channels=64,
-        out_channels=128,
-        gap_dim=2,
-        norm_cfg=None,
-    ),
+    neck=dict(norm_cfg=None),
     head=dict(
-        in_channels=128,
         classifier=dict(_delete_=True, type='ETFClassifier', normalize_feature=False),
         decay=dict(feature=2 * 0.01 / 128),  # lambda/2, of the sum over a batch of 128
     ),

@@ -8,20 +8,10 @@ Not measured yet.
     python tools/train.py configs/rivals/etf_dr.py
 """
 
-_base_ = '../_base_/rivals_r32.py'
+_base_ = '../_base_/rivals_r32_lifted.py'
 
 model = dict(
-    # the true ResNet-32 has 64 features, a simplex of 100 classes needs 99: lifted to 128
-    neck=dict(
-        _delete_=True,
-        type='LinearNeck',
-        in_channels=64,
-        out_channels=128,
-        gap_dim=2,
-        norm_cfg=dict(type='BN1d'),
-    ),
     head=dict(
-        in_channels=128,
         joint=dict(type='DotRegression'),
         classifier=dict(_delete_=True, type='ETFClassifier'),
         reweight=dict(type='BatchBalancedWeights'),
