@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from bce3s.errors import BCE3SError
 from bce3s.models.backbones.timm_backbone import facts_of_name
 from bce3s.own_data.settings import Facts, Settings, choose
 
@@ -34,8 +33,6 @@ def choose_frozen(
     Raises:
         BCE3SError: an unknown network, or a number below 1.
     """
-    if fixed.get('network') is not None:
-        raise BCE3SError('own_data.network: with own_data.backbone there is no other network.')
     size = fixed.get('size')
     network = facts_of_name(name, size)
     if size is None and facts.device == 'cpu' and not network['fixed']:
