@@ -100,9 +100,7 @@ def _measured(run: PageRun) -> Measured:
     outputs = run.outputs
     counts, limits = outputs.class_counts, run.thresholds
     extremes = Extremes.of(outputs.logits, outputs.labels)
-    rejection = run.report.get('rejection') or {}
-    if 'uniform' not in rejection:  # of an earlier version
-        rejection = measure_rejection(extremes, counts, limits, outputs.split)
+    rejection = rejection_of(run, extremes)
     unknown = None if run.unknown is None else run.unknown.logits.max(axis=1)
     if unknown is None or not np.isfinite(unknown).all():
         return Measured(rejection, extremes.largest, None, None, None)
@@ -110,6 +108,16 @@ def _measured(run: PageRun) -> Measured:
     measures = evaluate_open_set(extremes.largest, right, outputs.labels, unknown, counts, limits)
     best = run.unknown.logits.argmax(axis=1)
     return Measured(rejection, extremes.largest, unknown, best, measures)
+
+
+def rejection_of(run: PageRun, extremes: Extremes | None = None) -> dict[str, Any]:
+    """As ``report.json`` has it; computed where the report is older."""
+    found = run.report.get('rejection') or {}
+    if 'uniform' in found:  # an earlier version wrote other figures
+        return found
+    outputs = run.outputs
+    extremes = extremes or Extremes.of(outputs.logits, outputs.labels)
+    return measure_rejection(extremes, outputs.class_counts, run.thresholds, outputs.split)
 
 
 # ------------------------------------------------------------------------------------------ curves
