@@ -18,7 +18,7 @@ from bce3s.config import apply_options, check_keys, explain, explained, load_con
 from bce3s.datasets.workers import not_fetched, worker_death
 from bce3s.errors import BCE3SError
 from bce3s.files import DISK_ERRORS, checkpoints_in, exclusive, hush_writers, reason
-from bce3s.packaged import OWN_IMAGES
+from bce3s.packaged import OWN_IMAGES, OWN_IMAGES_FROZEN
 from bce3s.processes import (
     abandon_processes,
     adopt_environment,
@@ -63,6 +63,22 @@ def parser(tool: str) -> argparse.ArgumentParser:
     if tool == 'train':
         p.description, p.epilog = 'Train a config, validate it and write its report.', TRAIN
         p.add_argument('config', help='config file; or a folder, or list, of your own images')
+        p.add_argument(
+            '--backbone',
+            metavar='NAME',
+            help='of your own images: a pretrained network of timm, on whose features the head is '
+            'trained, in minutes',
+        )
+        p.add_argument(
+            '--weights',
+            metavar='FILE',
+            help='its weights; or pretrained, from the Hub (the default)',
+        )
+        p.add_argument(
+            '--tune',
+            metavar='WHAT=N',
+            help='train a part of it, too: lora=8, adapter=16 or blocks=2',
+        )
         p.add_argument('--work-dir', help='where everything is written (work_dirs/<config name>)')
         p.add_argument(
             '--resume',
@@ -128,8 +144,13 @@ def train_config(args: argparse.Namespace) -> Config:
             f'There is no folder of images, list or config {args.config}. Check the path.'
         )
     if images:
-        args.cfg_options = [f'data_root={args.config}', *args.cfg_options]
-        args.config = str(OWN_IMAGES)
+        args.cfg_options = [f'data_root={args.config}', *_network(args), *args.cfg_options]
+        args.config = str(OWN_IMAGES_FROZEN if args.backbone else OWN_IMAGES)
+    elif args.backbone or args.weights or args.tune:
+        raise BCE3SError(
+            f'--backbone, --weights and --tune are for a folder or list of images; {args.config} '
+            'is a config, which says its network itself (own_data.backbone of my_folder_frozen.py).'
+        )
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     default = cfg.get('work_dir') or Path('work_dirs', Path(args.config).stem)
     work_dir = str(args.work_dir or default)
@@ -159,6 +180,29 @@ def train_config(args: argparse.Namespace) -> Config:
         cfg.setdefault('randomness', {})
         cfg.randomness.seed = args.seed
     return cfg
+
+
+def _network(args: argparse.Namespace) -> list[str]:
+    """Options of a pretrained network for own images; sets ``args.backbone`` if one is here."""
+    if not args.backbone:
+        if args.weights or args.tune:
+            raise BCE3SError('--weights and --tune: say of which network, --backbone NAME of timm.')
+        from bce3s.models.backbones.timm_backbone import cached_weights
+        from bce3s.own_data.frozen import DEFAULT
+
+        own = any(option.startswith('own_data.') for option in args.cfg_options)
+        if own or args.resume is not None or not cached_weights(DEFAULT):
+            return []
+        args.backbone = DEFAULT
+    options = [f'own_data.backbone={args.backbone}']
+    if args.weights:
+        options.append(f'own_data.weights={args.weights}')
+    if args.tune:
+        what, equals, number = args.tune.partition('=')
+        if not equals or not number.isdigit():
+            raise BCE3SError(f'--tune {args.tune}: give lora=8, adapter=16 or blocks=2.')
+        options.append(f"own_data.train={{'{what}': {number}}}")
+    return options
 
 
 def with_own_data(

@@ -13,6 +13,7 @@ def _folder(name: str) -> Path:
 CONFIGS = _folder('configs')
 DATA_LISTS = _folder('data_lists')
 OWN_IMAGES = CONFIGS / 'bce3s' / 'my_folder.py'
+OWN_IMAGES_FROZEN = CONFIGS / 'bce3s' / 'my_folder_frozen.py'
 
 
 def config_file(name: str) -> str:

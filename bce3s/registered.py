@@ -29,7 +29,7 @@ PLAIN = {
         whole_batches.FashionMNISTLT,
         whole_batches.MNISTLT,
     ),
-    FUNCTIONS: (whole_batches.passthrough,),
+    FUNCTIONS: (whole_batches.collated, whole_batches.passthrough),
     TRANSFORMS: (
         augmentation.BatchAutoAugment,
         augmentation.BatchColorJitter,

@@ -53,6 +53,8 @@ MODELS = _child(
     'bce3s.registered',
     'bce3s.models.backbones.cifar_resnet',
     'bce3s.models.backbones.mae_vit',
+    'bce3s.models.backbones.timm_backbone',
+    'bce3s.models.centred',
     'bce3s.models.classifier',
     'bce3s.models.data_parallel',
     'bce3s.models.preprocessor',

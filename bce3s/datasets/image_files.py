@@ -7,7 +7,8 @@ tensors of one size reaches the training device, where it is normalised.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from os.path import normpath
@@ -29,6 +30,7 @@ from bce3s.datasets.checks import (
 )
 from bce3s.datasets.decoding import read_centre, read_random_crop
 from bce3s.datasets.pixels import WHITE, Colours
+from bce3s.datasets.vectors import HasVectors
 from bce3s.errors import BCE3SError
 from bce3s.randomness import derived_seed
 from bce3s.samplers import Draws
@@ -64,7 +66,7 @@ class Images:
         return hashlib.sha1('\0'.join(self.paths).encode(errors='surrogateescape')).hexdigest()
 
 
-class ImageFiles(Dataset):
+class ImageFiles(HasVectors, Dataset):
     """Images of known paths and labels, decoded when they are asked for.
 
     In training a random crop (8 to 100 % of the area, 3/4 to 4/3 in shape) is resized to ``size``
@@ -140,6 +142,7 @@ class ImageFiles(Dataset):
         self.metainfo = metainfo if bits is None else metainfo | dict(bits=bits)
         self.training, self.random_crop = training, random_crop
         self.size, self.resize, self.unreadable = size, resize, unreadable
+        self._skipped = torch.zeros(len(self.paths), dtype=torch.bool)  # where there are vectors
         _check_split(images, train, check, duplicates, unreadable == 'skip')
 
     def unaugmented(self) -> ImageFiles:
@@ -155,16 +158,61 @@ class ImageFiles(Dataset):
         """inputs (3, size, size) uint8; labels and indices: 0-dim int64; with ``'skip'`` also
         skipped: 0-dim bool.
         """
+        if self.vectors is not None:
+            batch = self._of_vectors([int(index)])
+            samples = {key: value[0] for key, value in batch['data_samples'].items()}
+            return dict(inputs=batch['inputs'][0], data_samples=samples)
         return self._item(int(index), int(torch.randint(1 << 62, ())) if self.training else 0)
 
-    def __getitems__(self, indices: list[int]) -> list[dict]:
-        """The items of a batch, cropped at random as its :class:`Draws` say."""
+    def __getitems__(self, indices: list[int]) -> list[dict] | dict:
+        """The items of a batch, cropped at random as its :class:`Draws` say; the batch itself where
+        it has vectors.
+        """
+        if self.vectors is not None:
+            return self._of_vectors(indices)
         if not isinstance(indices, Draws):
             return [self[index] for index in indices]
         seed, epoch = indices.seed, indices.epoch
         seeds = [derived_seed(seed, 'image', epoch, place) for place in indices.places]
         return [self._item(*drawn) for drawn in zip(indices, seeds, strict=True)]
 
+    # ----------------------------------------------------------------------------- to be embedded
+    @property
+    def pixel_settings(self) -> tuple:
+        return 'file', self.size, self.resize, self.colours.bits, tuple(self.colours.ground)
+
+    def content_keys(self) -> list[bytes]:
+        return [_digest(path) for path in self.paths]
+
+    def pixels(self, index: int, view: str) -> Tensor:
+        path = self.paths[index]
+        if view.startswith('crop'):
+            seed = int.from_bytes(hashlib.sha256(view.encode() + _digest(path)).digest()[:7])
+            return read_random_crop(path, self.size, seed, self.colours)
+        image = read_centre(path, self.size, self.resize, self.colours)
+        return image.flip(-1) if view == 'flip' else image
+
+    def set_vectors(self, vectors: Tensor, failed: Mapping[int, str]) -> None:
+        """In training the next one of its class stands in for an image that could not be read."""
+        if failed and self.unreadable == 'stop':
+            raise BCE3SError(next(iter(failed.values())))
+        for index in failed:
+            self._skipped[index] = True
+            if self.training:
+                others = (other for other in self._next_of_class(index) if other not in failed)
+                if (other := next(others, None)) is None:
+                    raise BCE3SError(self._none_of_class(index))
+                vectors[index] = vectors[other]
+        self.vectors = vectors
+
+    def _of_vectors(self, indices: Sequence[int]) -> dict:
+        rows = torch.as_tensor(indices)
+        samples = dict(labels=self.labels[rows], indices=rows)
+        if self.unreadable == 'skip':
+            samples['skipped'] = self._skipped[rows]
+        return dict(inputs=self.vectors_of(indices), data_samples=samples)
+
+    # --------------------------------------------------------------------------------- to be read
     def _item(self, index: int, seed: int) -> dict:
         skipped = False
         try:
@@ -192,8 +240,11 @@ class ImageFiles(Dataset):
                 return self._read(index, seed)
             except BCE3SError:
                 continue
+        raise BCE3SError(self._none_of_class(drawn))
+
+    def _none_of_class(self, drawn: int) -> str:
         label = int(self.labels[drawn])
-        raise BCE3SError(
+        return (
             f'No training image of class {label} ({self.metainfo["classes"][label]}) can be read, '
             f'neither {printable(self.paths[drawn])} nor another one: replace them.'
         )
@@ -202,6 +253,15 @@ class ImageFiles(Dataset):
         alike = (self.labels == self.labels[drawn]).nonzero()[:, 0].tolist()
         at = alike.index(drawn)
         yield from alike[at + 1 :] + alike[:at]
+
+
+def _digest(path: str) -> bytes:
+    """Of a file's bytes; where it cannot be read, of its path."""
+    try:
+        with open(path, 'rb') as file:
+            return hashlib.file_digest(file, 'sha256').digest()
+    except OSError:
+        return hashlib.sha256(b'not read ' + os.fsencode(path)).digest()
 
 
 # --------------------------------------------------------------------------- before the first step

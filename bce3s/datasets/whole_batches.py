@@ -4,12 +4,17 @@ arguments that configs have.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils.data import default_collate
 
 from bce3s.datasets import in_memory
+from bce3s.datasets.vectors import HasVectors
 from bce3s.errors import BCE3SError
 
 
@@ -18,7 +23,14 @@ def passthrough(batch: Any) -> Any:
     return batch
 
 
-class WholeBatches:
+def collated(batch: Any) -> Any:
+    """The collate function of data sets whose ``__getitems__`` returns a batch at times, and at
+    others its samples.
+    """
+    return default_collate(batch) if isinstance(batch, list) else batch
+
+
+class WholeBatches(HasVectors):
     """A data set in memory whose batch is one gather.
 
     Args:
@@ -31,16 +43,40 @@ class WholeBatches:
             name = type(self).__name__
             raise BCE3SError(f"{name}: split is {split!r}; use 'train', 'val' or 'test'")
         super().__init__(train=split != 'test', validation=split == 'val', **options)
+        self.training = split == 'train'
+
+    def unaugmented(self) -> WholeBatches:
+        """The same images, of which nothing is drawn."""
+        plain = copy(self)
+        plain.training = False
+        return plain
 
     def __getitem__(self, index: int) -> dict:
-        """inputs (C, H, W) uint8; labels and indices: 0-dim int64."""
+        """inputs (C, H, W) uint8, or (d,) where it has vectors; labels and indices: 0-dim int64."""
         return self.__getitems__(index)
 
     def __getitems__(self, indices: Sequence[int] | int) -> dict:
-        """inputs (B, C, H, W) uint8; labels, indices (B,) int64."""
+        """inputs (B, C, H, W) uint8, or (B, d) where it has vectors; labels, indices (B,) int64."""
         index = torch.as_tensor(indices)
         samples = dict(labels=self.labels[index], indices=index)
-        return dict(inputs=self.images[index], data_samples=samples)
+        inputs = self.images[index] if self.vectors is None else self.vectors_of(indices)
+        return dict(inputs=inputs, data_samples=samples)
+
+    # ----------------------------------------------------------------------------- to be embedded
+    pixel_settings = ('in memory',)
+
+    def content_keys(self) -> list[bytes]:
+        shape = repr(tuple(self.images.shape[1:])).encode()
+        return [hashlib.sha256(shape + image.tobytes()).digest() for image in self.images.numpy()]
+
+    def pixels(self, index: int, view: str) -> Tensor:
+        if view.startswith('crop'):
+            raise BCE3SError(
+                f'{type(self).__name__} has no view {view!r}: of a data set in memory there are '
+                "'origin' and 'flip'."
+            )
+        image = self.images[index]
+        return image.flip(-1) if view == 'flip' else image
 
 
 class Obtained(WholeBatches):

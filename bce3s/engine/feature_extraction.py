@@ -5,12 +5,13 @@ augments.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
+from bce3s.datasets.whole_batches import collated
 from bce3s.errors import BCE3SError
 
 
@@ -22,11 +23,6 @@ class Extracted(NamedTuple):
     logits: Tensor
 
 
-def _collate(batch: Any) -> Any:
-    """``__getitems__`` gives a batch, ``__getitem__`` samples to be collated."""
-    return default_collate(batch) if isinstance(batch, list) else batch
-
-
 def _loader(
     dataset: Dataset, batch_size: int, indices: Sequence[int] | None, num_workers: int
 ) -> DataLoader:
@@ -35,7 +31,7 @@ def _loader(
         dataset,
         batch_size=batch_size,
         sampler=range(len(dataset)) if indices is None else list(indices),
-        collate_fn=_collate,
+        collate_fn=collated,
         num_workers=num_workers,
         generator=torch.Generator(),
     )

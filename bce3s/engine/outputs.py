@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 import bce3s
-from bce3s.datasets.checks import file_digest
+from bce3s.datasets.checks import file_digest, in_threads
 from bce3s.datasets.image_files import ImageFiles
 from bce3s.datasets.in_memory import DownloadedLongTailed
+from bce3s.datasets.pixels import pixels_of_file
 from bce3s.engine.feature_extraction import extract
 from bce3s.engine.run_directory import LOADERS, RunDirectory
 from bce3s.errors import BCE3SError
@@ -42,7 +43,7 @@ class Outputs:
             and scaled as the classifier multiplies them.
         split: what the data set calls itself: ``train``, ``val`` or ``test``.
         classes: K names. class_counts: (K,) TRAINING images.
-        images: (N,) paths, of images in files all of which can be read; else None.
+        images: (N,) paths, of images in files; else None.
         note: where the data cannot be read any more and these were kept, a sentence; else empty.
     """
 
@@ -72,7 +73,7 @@ def run_outputs(run: RunDirectory, split: str, batch_size: int = 500) -> Outputs
     path = run.folder / FOLDER / f'{split}.npz'
     key = _network(run, split)
     try:
-        key['data'] = _data(_listed(run, split))
+        key['data'] = _data(listed(run, split))
     except BCE3SError as error:
         if kept := _read(path, key):
             note = f'these are the outputs kept in {path}, for the data cannot be read now: {error}'
@@ -97,7 +98,7 @@ def _network(run: RunDirectory, split: str) -> dict[str, Any]:
     )
 
 
-def _listed(run: RunDirectory, split: str) -> Dataset:
+def listed(run: RunDirectory, split: str) -> Dataset:
     """The data set as it is now; no image in a file is opened, nothing is downloaded.
 
     Raises:
@@ -151,7 +152,6 @@ def _compute(run: RunDirectory, split: str, batch_size: int) -> Outputs:
     weight, bias = (value.detach().cpu().numpy() for value in classifier.linear())
     meta = dataset.metainfo
     counts = [int(n) for n in meta['class_counts']]
-    paths = list(map(str, getattr(dataset, 'paths', ())))
     return Outputs(
         *(value.numpy() for value in (found.features, found.logits, found.labels)),
         weight=weight,
@@ -159,8 +159,27 @@ def _compute(run: RunDirectory, split: str, batch_size: int) -> Outputs:
         split=str(meta.get('split', split)),
         classes=[str(name) for name in meta.get('classes', range(len(counts)))],
         class_counts=counts,
-        images=paths if len(paths) == len(found.labels) else None,
+        images=image_paths(dataset, len(found.labels)),
     )
+
+
+def image_paths(dataset: Dataset, number: int) -> list[str] | None:
+    """The files of ``number`` outputs of a data set, those of images that cannot be read left out;
+    None: its images are in no files, or others can be read now than could then.
+    """
+    paths = list(map(str, getattr(dataset, 'paths', ())))
+    if len(paths) > number:
+        readable = in_threads(_readable, paths, 'looking for images that cannot be read')
+        paths = [path for path, whole in zip(paths, readable, strict=True) if whole]
+    return paths if paths and len(paths) == number else None
+
+
+def _readable(path: str) -> bool:
+    try:
+        pixels_of_file(path, side=1)
+    except BCE3SError:
+        return False
+    return True
 
 
 def _read(path: Path, key: dict[str, Any]) -> Outputs | None:

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from bce3s.engine.run_directory import RunDirectory
     from bce3s.inference.predictor import Predictor
     from bce3s.inference.writing import PredictionFile, Summary
+    from bce3s.page.predictions import PredictionPage
 
 MOST_WORKERS = 8
 EXAMPLES = """examples:
   bce3s predict work_dirs/my_folder photo.jpg
-  bce3s predict work_dirs/my_folder photos/ --out predictions.csv
+  bce3s predict work_dirs/my_folder photos/ --out predictions.csv --page predictions.html
   bce3s predict work_dirs/my_folder 'new/*.jpg' --threshold keep=95
   bce3s predict work_dirs/my_folder list.csv --out predictions.jsonl --threshold none
 """
@@ -60,13 +61,20 @@ def parser() -> argparse.ArgumentParser:
         help='NAME.csv or NAME.jsonl, written as predictions come; an older one is replaced',
     )
     p.add_argument(
+        '--page',
+        type=Path,
+        metavar='FILE',
+        help='NAME.html: the images by class, those of none and the doubtful ones first',
+    )
+    p.add_argument(
         '--threshold',
         type=_threshold,
         default='auto',
         metavar='T',
-        help='which logit the largest one must exceed: uniform (that of the report), keep=95 (that '
-        'which 95 %% of the known validation images exceed), none (reject no image), a number, or '
-        'auto (default: uniform, but none where it rejects more than 20 %% of known images)',
+        help='which logit the largest one must exceed: auto (default: those of the classes that at '
+        'most 5 %% of known images do not, by the validation images), keep=90 (one for all '
+        'classes that 90 %% of them do), uniform (that of the uniform accuracy), a number, or none '
+        '(reject no image)',
     )
     p.add_argument(
         '--top', type=positive(int), default=5, help='classes an image in the file (default: 5)'
@@ -124,6 +132,7 @@ def predict(args: argparse.Namespace) -> None:
     from bce3s.engine.run_directory import RunDirectory
     from bce3s.inference.found_images import expanded, find_images
     from bce3s.inference.writing import PredictionFile
+    from bce3s.page.predictions import PredictionPage
 
     run = RunDirectory.open(args.run, args.checkpoint)
     images = find_images(args.paths, args.data_root, _trained_on(run.config), _note)
@@ -131,12 +140,15 @@ def predict(args: argparse.Namespace) -> None:
     if args.out and args.out.exists() and any(args.out.samefile(path) for path in given):
         raise BCE3SError(f'--out {args.out} would replace what is to be read: name another file.')
     file = PredictionFile(args.out) if args.out else None
+    page = PredictionPage(args.page) if args.page else None
     predictor = _predictor(args, run, len(images))
     with closing(file) if file else nullcontext():
-        summary = _predict(predictor, images, file)
+        summary = _predict(predictor, images, file, page)
     print(summary.text())
     if args.out:
         print(f'\n{args.out}: {counted(summary.images, "row")}')
+    if page is not None:
+        print(f'\n{page.write(predictor)}')
     if summary.errors:
         raise BCE3SError(_unread(summary, args.out))
 
@@ -176,7 +188,12 @@ def _predictor(args: argparse.Namespace, run: RunDirectory, images: int) -> Pred
     return predictor
 
 
-def _predict(predictor: Predictor, images: list[str], file: PredictionFile | None) -> Summary:
+def _predict(
+    predictor: Predictor,
+    images: list[str],
+    file: PredictionFile | None,
+    page: PredictionPage | None,
+) -> Summary:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -193,6 +210,8 @@ def _predict(predictor: Predictor, images: list[str], file: PredictionFile | Non
         while part := list(islice(predictions, predictor.batch_size)):
             if file is not None:
                 file.write(part)
+            if page is not None:
+                page.add(part)
             summary.add(part)
             bar.update(task, advance=len(part), refresh=True)
     return summary

@@ -119,8 +119,13 @@ class LongTailedClassifier(ImageClassifier):
         return tuple(feat.to(inputs.dtype) for feat in feats)
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Images (B, C, H, W) -> features (B, d), the input of the head."""
-        feats = self.extract_feat(inputs)
+        """Images (B, C, H, W) -> features (B, d), the input of the head; of a frozen backbone its
+        own features (B, D) are taken in the images' place.
+        """
+        if inputs.dim() == 2:
+            feats = inputs if self.neck is None else self.neck((inputs,))
+        else:
+            feats = self.extract_feat(inputs)
         return feats if isinstance(feats, Tensor) else feats[-1]
 
     def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:

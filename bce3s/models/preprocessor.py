@@ -115,13 +115,14 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         """``dict(inputs, data_samples)`` of a loader -> the same keys for the model.
 
-        ``inputs`` is uint8 (B, C, H, W), or (2 B, ...) when paired; ``data_samples`` is a dict with
+        ``inputs`` is uint8 (B, C, H, W), or features (B, d) of a frozen network, which are not
+        augmented; (2 B, ...) when paired; ``data_samples`` is a dict with
         ``labels`` (and ``indices``) of the same length. In training ``data_samples`` becomes a
         :class:`Targets`. Where this rank has no sample of a small last batch, the loader's one
         image is a stand-in: it becomes views for the network to see, and no target.
         """
         images = upload(data['inputs'], self.device)
-        if self.pad:
+        if self.pad and images.dim() == 4:
             images = F.pad(images, [self.pad] * 4)
         samples = {k: upload(v, self.device) for k, v in data['data_samples'].items()}
         if not training:
@@ -157,7 +158,9 @@ class LongTailedPreprocessor(BaseDataPreprocessor):
         return dict(inputs=views, data_samples=targets)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """``(image / 255 - mean) / std`` per channel."""
+        """``(image / 255 - mean) / std`` per channel; features (B, d) of a frozen network stay."""
+        if images.dim() == 2:
+            return images
         images = images.expand(-1, len(self.mean), -1, -1)  # grey ones may become coloured
         # in place: two temporaries fewer
         return images.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)

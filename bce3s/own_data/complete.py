@@ -13,6 +13,7 @@ from bce3s.datasets.checks import HOW, bits_used, one_of
 from bce3s.errors import BCE3SError
 from bce3s.own_data.find import ListOptions, find
 from bce3s.own_data.found import FOLDER, FoundImages, quoted, read_splits, write_splits
+from bce3s.own_data.frozen import choose_frozen, fill_frozen
 from bce3s.own_data.pretrained import init_cfg_of
 from bce3s.own_data.settings import CHOICES, NETWORKS, Facts, Settings, choose
 from bce3s.own_data.splits import hold_out, usable
@@ -68,13 +69,20 @@ def complete(
         write_splits(folder, found, facts)
     init_cfg, network = init_cfg_of(options.get('pretrained'))
     fixed = {key: options.get(key) for key in CHOICES}
-    fixed['network'] = fixed['network'] or network
-    settings = choose(facts, fixed, init_cfg is not None)
+    if backbone := options.get('backbone'):
+        settings, timms = choose_frozen(facts, fixed, backbone, options.get('train') is not None)
+    else:
+        fixed['network'] = fixed['network'] or network
+        settings, timms = choose(facts, fixed, init_cfg is not None), None
     bits = bits_used([os.path.join(found.root, path) for path, _ in found.splits['train']])
     ground = options.get('ground')
     colours = ({} if bits is None else dict(bits=bits)) | (
         {} if ground is None else dict(ground=list(ground))
     )
+    if timms:
+        fill_frozen(cfg, timms, settings, facts.classes, options)
+    else:
+        _fill_model(cfg.model, facts, settings)
     fill_in(cfg, found, facts, settings, folder, colours)
     if init_cfg is not None:
         cfg.model.backbone.init_cfg = init_cfg
@@ -186,10 +194,10 @@ def fill_in(
     folder: Path,
     colours: dict[str, Any],
 ) -> None:
-    """Sets what ``settings`` decide; what a config has besides stays. ``colours``: how images
-    become RGB, which follows from the training images, as arguments of the data sets.
+    """Sets what ``settings`` decide of loaders and schedule; what a config has besides stays.
+    ``colours``: how images become RGB, which follows from the training images, as arguments of the
+    data sets.
     """
-    _fill_model(cfg.model, facts, settings)
     _fill_schedule(cfg, settings)
     world = max(1, int(os.environ.get('WORLD_SIZE') or 1))
     images = dict(
@@ -201,6 +209,7 @@ def fill_in(
         random_crop=settings.random_crop,
         **colours,
     )
+    frozen = any(hook.type == 'FrozenFeaturesHook' for hook in cfg.get('custom_hooks') or ())
     test_batch = SIZE_OF_TEST_BATCH['small' if settings.size <= 64 else 'large']
     if 'test' in found.splits:
         cfg.test_dataloader = cfg.val_dataloader.copy()
@@ -208,7 +217,7 @@ def fill_in(
     for split in ('train', 'val', 'test'):
         if (loader := cfg.get(f'{split}_dataloader')) is not None:
             loader.dataset = dict(images, split=split)
-            loader.num_workers = number_of_workers(facts.device)
+            loader.num_workers = 0 if frozen else number_of_workers(facts.device)
             loader.pin_memory = facts.device == 'cuda'
             loader.batch_size = -(-settings.batch_size // world) if split == 'train' else test_batch
     cfg.auto_scale_lr = dict(enable=False, base_batch_size=settings.batch_size)

@@ -133,15 +133,17 @@ def _look(path: str) -> _Look:
     )
 
 
-def small_pixels(path: str, data: bytes) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def small_pixels(
+    path: str, data: bytes, side: int = SIDE
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Upright RGB pixels (h, w, 3) of an image, and its own height and width; ``h`` and ``w`` are
-    up to 8 times smaller for a JPEG, never under twice ``SIDE``.
+    up to 8 times smaller for a JPEG, never under twice ``side``.
 
     Raises:
         BCE3SError: the file cannot be read as an image.
     """
     file = ImageFile(path, data)
-    reduction = reduction_for(min(file.sides), SIDE) if file.fast or file.huge else 1
+    reduction = reduction_for(min(file.sides), side) if file.fast or file.huge else 1
     return np.ascontiguousarray(file.pixels(reduction=reduction)), file.sides
 
 

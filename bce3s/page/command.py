@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bce3s.arguments import add_unknown, run_tool
 from bce3s.errors import BCE3SError
-from bce3s.files import reason, written_whole
+from bce3s.page.writing import KINDS, check_writable, write_page
 
 ONE, SEVERAL = 'report.html', 'comparison.html'
 OWN = 'report.md'  # every run writes its own
@@ -51,7 +50,7 @@ def report(args: argparse.Namespace) -> int:
 
     out = output_path(args.out, args.runs)
     if args.out or out.parent.is_dir():  # a run that is not there is not made
-        _check_writable(out)
+        check_writable(out, '--out')
     failures: list[str] = []
 
     def fail(sentence: str) -> None:
@@ -66,8 +65,8 @@ def report(args: argparse.Namespace) -> int:
     several = f'{len(names)} runs: {", ".join(names)}'
     title = args.title or (names[0] if len(names) == 1 else several)
     sections = make_sections(runs, lambda name: _say(f'section: {name}'), fail)
-    _write(out, html(title, sections))
-    _write(markdown_path(out), markdown(title, sections))
+    print(write_page(out, html(title, sections), '--out'))
+    print(write_page(markdown_path(out), markdown(title, sections), '--out'))
     return 1 if failures else 0
 
 
@@ -86,7 +85,7 @@ def output_path(out: str | None, runs: Sequence[str]) -> Path:
     if out is not None:
         path = Path(out).expanduser()
         path = path / name if path.is_dir() else path
-        if path.suffix.lower() not in ('.html', '.htm'):
+        if path.suffix.lower() not in KINDS:
             raise BCE3SError(f'--out {out}: give a file NAME.html, or a folder that is there.')
         return path
     if len(folders) == 1:
@@ -99,28 +98,3 @@ def markdown_path(page: Path) -> Path:
     """Beside the page; never the ``report.md`` that a run wrote itself."""
     path = page.with_suffix('.md')
     return path.with_name('report_page.md') if path.name == OWN else path
-
-
-def _check_writable(path: Path) -> None:
-    """Makes the folder, before minutes of work."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(path, reason(error)) from None
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise _unwritable(path, 'it is a folder, or in one that cannot be written to')
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all; prints where, and how large."""
-    content = text.encode()
-    try:
-        with written_whole(path, shared=True) as file:
-            file.write(content)
-    except OSError as error:
-        raise _unwritable(path, reason(error)) from None
-    print(f'{path} ({len(content) / 1e6:.2f} MB)')
-
-
-def _unwritable(path: Path, why: str) -> BCE3SError:
-    return BCE3SError(f'{path} cannot be written ({why}): give another --out.')

@@ -16,8 +16,8 @@ from bce3s.evaluation.confusion import (
     row_shares,
     split_flow,
 )
-from bce3s.page.content import Figure, Section, Table
-from bce3s.page.drawing import NAMED, draw_matrix, shortened, thumbnails
+from bce3s.page.content import Figure, Gallery, Section, Table
+from bce3s.page.drawing import NAMED, draw_matrix, shortened
 from bce3s.page.runs import Group, PageRun, left_out, measured
 from bce3s.plotting import COLOURS, new_figure
 from bce3s.tables import mean_std
@@ -51,9 +51,11 @@ def confusion(runs: list[PageRun]) -> Section | None:
     firsts = [(group, matrices[group.runs[0].name]) for group in groups]
     figures = [_heat_figure(*first) for first in firsts]
     figures.append(_flow_figure(groups, flows))
-    figures += filter(None, (_pictures(*first) for first in firsts))
     tables = [_flow_table(groups, flows), *(_frequent(*first) for first in firsts)]
-    return Section('confusion', 'What is taken for what', TEXT, figures, tables, left_out(runs))
+    galleries = [made for first in firsts if (made := _pictures(*first))]
+    return Section(
+        'confusion', 'What is taken for what', TEXT, figures, tables, left_out(runs), galleries
+    )
 
 
 def _matrix(run: PageRun) -> NDArray:
@@ -156,25 +158,26 @@ def _flow_table(groups: list[Group], flows: dict[str, Flow]) -> Table:
 
 
 # --------------------------------------------------------------------------------------- the worst
-def _pictures(group: Group, matrix: NDArray) -> Figure | None:
+def _pictures(group: Group, matrix: NDArray) -> Gallery | None:
     """Images of the most frequent confusions, of each those that the model is surest of; None:
-    there is no confusion, or the images are no files.
+    there is no confusion, or the images are not at hand.
     """
-    outputs = group.outputs
+    outputs, pictures = group.outputs, group.runs[0].pictures
+    if pictures is None:
+        return None
     predicted = outputs.logits.argmax(axis=1)
     found = []
     for worst in frequent_confusions(matrix, PICTURED):
         indices = np.flatnonzero((outputs.labels == worst.true) & (predicted == worst.predicted))
         excess = outputs.logits[indices, worst.predicted] - outputs.logits[indices, worst.true]
         surest = indices[np.argsort(-excess, kind='stable')][:PICTURES]
-        found += [(int(i), worst.true, worst.predicted) for i in surest]
-    if not found or not outputs.images:
-        return None
+        names = outputs.classes[worst.true], f'called {outputs.classes[worst.predicted]}'
+        found += [pictures.picture(i, *names) for i in surest]
     caption = (
-        f'{group.title}: images of the most frequent confusions, of each those that the model is '
-        'surest of; above each its class, below it what it is called.'
+        f'{group.title}: of each of the {PICTURED} most frequent confusions the images that the '
+        'model is surest of.'
     )
-    return thumbnails(group, found, 'Images that are confused', caption)
+    return Gallery('Images that are confused', caption, found) if found else None
 
 
 def _frequent(group: Group, matrix: NDArray) -> Table:

@@ -74,6 +74,32 @@ class Table:
 
 
 @dataclass
+class Picture:
+    """Attributes:
+    name: of its file, from the folder of all; shown on hover.
+    lines: below it, the first one stands out: a class, what it is called.
+    image: a JPEG or PNG file; empty where it cannot be read any more.
+    """
+
+    name: str
+    lines: list[str]
+    image: bytes = b''
+
+
+@dataclass
+class Gallery:
+    """Attributes:
+    title: what these pictures have in common.
+    caption: how they were chosen, and of how many.
+    pictures: not empty.
+    """
+
+    title: str
+    caption: str
+    pictures: list[Picture]
+
+
+@dataclass
 class Section:
     """Attributes:
     key: its anchor. title: its heading.
@@ -87,3 +113,4 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    galleries: list[Gallery] = field(default_factory=list)

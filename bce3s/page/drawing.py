@@ -1,18 +1,15 @@
-"""What the figures of the page share: matrices of classes, and images."""
+"""What the figures of the page share: matrices of classes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bce3s.datasets.long_tailed import SPLITS
-from bce3s.errors import BCE3SError
-from bce3s.page.content import Figure
 from bce3s.page.runs import Group
-from bce3s.plotting import COLOURS, INK, MUTED, new_figure
+from bce3s.plotting import COLOURS, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +18,6 @@ RIGHT, WRONG = '#1795b5', '#e06a1f'
 LONGEST = 14  # characters of a name in a figure
 NAMED = 24  # classes up to which rows and columns are named
 NUMBERED = 12  # classes up to which the cells of a matrix have numbers
-COLUMNS, SIDE = 4, 64  # of thumbnails
 
 
 def shortened(name: str, length: int = LONGEST) -> str:
@@ -102,43 +98,3 @@ def draw_splits(
             axes.annotate(text, place, textcoords='offset points', **look, **at[side])
             if first:
                 lines[side](first - 0.5, color=colour, linewidth=0.7)
-
-
-# ------------------------------------------------------------------------------------------ images
-def thumbnails(
-    group: Group, found: Sequence[tuple[int, int, int]], title: str, caption: str
-) -> Figure:
-    """Images of a run whose images are files, each with its class above it and what it is called
-    below.
-
-    Args:
-        group: whose outputs they are of.
-        found: index of the image, its class, the class that it is called.
-        title, caption: of the figure.
-    """
-    rows = -(-len(found) // COLUMNS)
-    figure, grid = new_figure(4.8, 0.2 + 1.45 * rows, rows, COLUMNS, squeeze=False)
-    names = group.outputs.classes
-    for axes in grid.flat[len(found) :]:
-        axes.axis('off')
-    for axes, (index, true, called) in zip(grid.flat, found, strict=False):
-        picture = _thumbnail(group.outputs.images[index])
-        if picture is None:
-            axes.text(0.5, 0.5, 'gone', ha='center', va='center', color=MUTED)
-        else:
-            axes.imshow(picture)
-        axes.set_title(shortened(names[true]), loc='center')
-        axes.set_xlabel(shortened(names[called]))
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
-    return Figure.of(figure, title, caption)
-
-
-def _thumbnail(path: str) -> NDArray[np.uint8] | None:
-    """(SIDE, SIDE, 3), the centre; None: the file cannot be read any more."""
-    from bce3s.datasets.decoding import read_centre
-
-    try:
-        return read_centre(path, SIDE, SIDE).permute(1, 2, 0).numpy()
-    except BCE3SError:
-        return None

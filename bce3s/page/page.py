@@ -14,9 +14,10 @@ from bce3s.page.calibration import calibration
 from bce3s.page.classes import class_accuracy, class_table
 from bce3s.page.classifier import classifier_angles
 from bce3s.page.confusion import confusion
-from bce3s.page.content import Figure, Section, Table
+from bce3s.page.content import Figure, Picture, Section, Table
 from bce3s.page.curves import collapse, training
 from bce3s.page.embedding import embedding
+from bce3s.page.gallery import gallery
 from bce3s.page.open_set import open_set_curves
 from bce3s.page.provenance import provenance
 from bce3s.page.runs import PageRun
@@ -36,6 +37,7 @@ SECTIONS: tuple[tuple[SectionMaker, str], ...] = (
     (summary, ''),
     (class_accuracy, ''),
     (class_table, ''),
+    (gallery, 'pictures'),
     (confusion, 'what is taken for what'),
     (classifier_angles, 'angles of the classifier'),
     (score_distributions, 'distributions of the scores'),
@@ -128,8 +130,12 @@ def _file(name: str) -> str:
     return resources.files('bce3s.page').joinpath(name).read_text(encoding='utf-8')
 
 
-def _data_uri(figure: Figure) -> str:
-    return f'data:image/svg+xml;base64,{base64.b64encode(figure.svg.encode()).decode()}'
+def _data_uri(shown: Figure | Picture) -> str:
+    if isinstance(shown, Picture):
+        data, kind = shown.image, 'png' if shown.image.startswith(b'\x89PNG') else 'jpeg'
+    else:
+        data, kind = shown.svg.encode(), 'svg+xml'
+    return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
 
 
 def _left_columns(table: Table) -> list[bool]:
@@ -142,14 +148,19 @@ def _left_columns(table: Table) -> list[bool]:
 
 # ---------------------------------------------------------------------------------------- Markdown
 def markdown(title: str, sections: list[Section]) -> str:
-    """Headings, texts, tables and notes, without figures; tables are cut after ``LONGEST`` rows,
-    which is said."""
+    """Headings, texts, tables, the names of pictures and notes, without figures; tables are cut
+    after ``LONGEST`` rows, which is said."""
     parts = [f'# {escaped(title)}']
     for section in sections:
-        if not (section.tables or section.notes or (section.text and not section.figures)):
+        shown = section.tables or section.galleries or section.notes
+        if not (shown or (section.text and not section.figures)):
             continue  # nothing, or a text on figures that are not here
         parts += [f'## {escaped(section.title)}']
         parts += [escaped(part) for part in paragraphs(section.text)]
+        for each in section.galleries:
+            parts.append(escaped(f'{each.title}. {each.caption}'))
+            named = (f'{picture.name}: {", ".join(picture.lines)}' for picture in each.pictures)
+            parts.append('\n'.join(f'- {escaped(line)}' for line in named))
         for table in section.tables:
             rows = [[escaped(cell) for cell in row] for row in table.rows[:LONGEST]]
             header = [escaped(cell) for cell in table.header]

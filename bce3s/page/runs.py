@@ -22,9 +22,12 @@ from bce3s.evaluation.report import read_report
 from bce3s.evaluation.selection import selections
 from bce3s.evaluation.summary import same_but_seed
 from bce3s.page.content import Cell
+from bce3s.page.pictures import Pictures
 from bce3s.plotting import SERIES
 
 if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
     from bce3s.engine.outputs import Outputs
     from bce3s.engine.run_directory import RunDirectory
 
@@ -42,7 +45,9 @@ class PageRun:
         folder: its work dir.
         report: ``report.json``.
         outputs: of the evaluation split; None where data or checkpoint are gone (see ``notes``).
-        unknown: of images of classes that it does not know, labels being those of their own data.
+        unknown: of images of classes that it does not know, labels and names of classes being those
+            of their own data.
+        pictures, unknown_pictures: the images of ``outputs`` and of ``unknown``.
         measures: ``measures.json``, or None.
         notes: what could not be read, and why.
     """
@@ -52,6 +57,8 @@ class PageRun:
     report: dict[str, Any]
     outputs: Outputs | None = None
     unknown: Outputs | None = None
+    pictures: Pictures | None = None
+    unknown_pictures: Pictures | None = None
     measures: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -269,6 +276,7 @@ def _add_outputs(
         )
         return
     run.outputs = outputs
+    _add_pictures(run, directory, loader)
     accuracy = 100 * float((outputs.logits.argmax(axis=1) == outputs.labels).mean())
     if abs(accuracy - run.report['accuracy']) > AGREEMENT:
         run.notes.append(
@@ -282,10 +290,36 @@ def _add_outputs(
     say(f'{run.name}: what it says of the unknown images ({unknown})')
     try:
         with explained(directory.config):
-            run.unknown = _unknown_outputs(directory, loader, unknown, options, outputs)
+            run.unknown, dataset = _unknown_outputs(directory, loader, unknown, options, outputs)
+        run.unknown_pictures = _pictures(run.unknown, dataset)
     except BCE3SError as error:
         run.notes.append(f'{run.name}: no open-set figures: {error}')
         fail(str(error))
+
+
+def _add_pictures(run: PageRun, directory: RunDirectory, loader: str) -> None:
+    """The images of the outputs, or a note on why there are none."""
+    from bce3s.engine.outputs import listed
+
+    try:
+        dataset = None if run.outputs.images else listed(directory, loader)
+        run.pictures = _pictures(run.outputs, dataset)
+        why = 'images have changed since its outputs were kept'
+    except BCE3SError as error:
+        why = str(error)
+    if run.pictures is None:
+        run.notes.append(f'{run.name}: no pictures: {why}')
+
+
+def _pictures(outputs: Outputs, dataset: Dataset | None) -> Pictures | None:
+    from bce3s.engine.unknown_sets import FittedImages
+
+    if outputs.images:
+        return Pictures(outputs.images)
+    if isinstance(dataset, FittedImages):
+        dataset = dataset.dataset
+    fits = not hasattr(dataset, 'paths') and len(dataset) == len(outputs.labels)
+    return Pictures(dataset) if fits else None
 
 
 def _loader(directory: RunDirectory, split: str) -> str:
@@ -303,8 +337,9 @@ def _unknown_outputs(
     unknown: str,
     options: Mapping[str, Any],
     outputs: Outputs,
-) -> Outputs:
+) -> tuple[Outputs, Dataset]:
     from bce3s.engine.feature_extraction import extract
+    from bce3s.engine.outputs import image_paths
     from bce3s.engine.run_directory import LOADERS
     from bce3s.engine.unknown_sets import unknown_dataset
 
@@ -312,7 +347,15 @@ def _unknown_outputs(
     dataset = unknown_dataset(unknown, config, directory.dataset(loader), options)
     model, _ = directory.model()
     features, labels, logits = (values.numpy() for values in extract(model, dataset))
-    return replace(outputs, features=features, labels=labels, logits=logits, images=None)
+    found = replace(
+        outputs,
+        features=features,
+        labels=labels,
+        logits=logits,
+        classes=[str(name) for name in dataset.metainfo['classes']],
+        images=image_paths(dataset, len(labels)),
+    )
+    return found, dataset
 
 
 def _measures(run: PageRun) -> dict[str, Any] | None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 
-from bce3s.datasets.checks import printable
 from bce3s.evaluation.label_suspects import Suspect, label_suspects
-from bce3s.page.content import Section, Table
-from bce3s.page.drawing import thumbnails
+from bce3s.page.content import Gallery, Section, Table
+from bce3s.page.pictures import Pictures
 from bce3s.page.runs import Group, PageRun, measured
+from bce3s.wording import counted
 
 LISTED, DRAWN = 20, 12
 FEWEST = 5  # images of a class, below which nothing is usual for it
@@ -25,19 +22,23 @@ classes with at least five of them."""
 
 def suspects(runs: list[PageRun]) -> Section | None:
     """Of the first seed of each group whose images are files; None: there is none."""
-    figures, tables = [], []
+    galleries, tables = [], []
     for group in measured(runs):
-        found = _found(group) if group.outputs.images else []
+        pictures = group.runs[0].pictures
+        found = _found(group) if pictures is not None and pictures.files else []
         if not found:
             continue
-        triples = [(s.index, s.label, s.other) for s in found[:DRAWN]]
-        caption = (
-            f'{group.title}: the {len(triples)} most doubtful images; above each its label, below '
-            'it what it looks like to the model.'
-        )
-        figures.append(thumbnails(group, triples, 'Doubtful labels', caption))
-        tables.append(_table(group, found))
-    return Section('suspects', 'Labels to look at', TEXT, figures, tables) if tables else None
+        classes = group.outputs.classes
+        shown = [
+            pictures.picture(s.index, classes[s.label], f'looks like {classes[s.other]}')
+            for s in found[:DRAWN]
+        ]
+        caption = f'{group.title}: the {counted(len(shown), "most doubtful image")}.'
+        galleries.append(Gallery('Doubtful labels', caption, shown))
+        tables.append(_table(group, pictures, found))
+    if not tables:
+        return None
+    return Section('suspects', 'Labels to look at', TEXT, tables=tables, galleries=galleries)
 
 
 def _found(group: Group) -> list[Suspect]:
@@ -47,17 +48,12 @@ def _found(group: Group) -> list[Suspect]:
     return [s for s in found if enough[s.label] and enough[s.other]][:LISTED]
 
 
-def _table(group: Group, found: list[Suspect]) -> Table:
-    outputs = group.outputs
-    folder = os.path.commonpath([os.path.dirname(path) for path in outputs.images])
+def _table(group: Group, pictures: Pictures, found: list[Suspect]) -> Table:
+    classes = group.outputs.classes
     rows = [
-        [
-            printable(Path(outputs.images[s.index]).relative_to(folder).as_posix()),
-            outputs.classes[s.label],
-            outputs.classes[s.other],
-            f'{s.margin:.1f}',
-        ]
+        [pictures.name(s.index), classes[s.label], classes[s.other], f'{s.margin:.1f}']
         for s in found
     ]
     header = ['Image', 'Label', 'Looks like', 'Margin']
-    return Table(header, rows, f'{group.title}, images of the {outputs.split} split', left=3)
+    caption = f'{group.title}, images of the {group.outputs.split} split'
+    return Table(header, rows, caption, left=3)

@@ -140,6 +140,20 @@ def test_of_other_images_or_labels_they_are_computed_anew(pictures, tmp_path):
     assert run_outputs(run, 'val').class_counts == [8, 5, 2]
 
 
+def test_the_files_are_those_that_can_be_read(pictures, tmp_path):
+    root = Path(shutil.copytree(pictures[0], tmp_path / 'pictures'))
+    run = RunDirectory.open(shutil.copytree(pictures[1], tmp_path / 'run'))
+    for loader in (run.config.train_dataloader, run.config.val_dataloader):
+        loader.dataset.update(data_root=str(root), unreadable='skip', check='none')
+    whole = run_outputs(run, 'val').images
+    picture = root / 'val/bee/0.png'
+    assert str(picture) in whole
+    picture.write_bytes(picture.read_bytes()[:200])
+    found = run_outputs(run, 'val')
+    assert found.images == [path for path in whole if path != str(picture)]
+    assert len(found.labels) == len(whole) - 1
+
+
 def test_of_other_data_in_memory_they_are_computed_anew(run, monkeypatch):
     first = run_outputs(run, 'val')
     build = RunDirectory.dataset

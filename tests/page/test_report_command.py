@@ -37,7 +37,7 @@ def run(trained, tmp_path):
 @pytest.fixture
 def few_sections(monkeypatch):
     """Without the slow sections, which have tests of their own."""
-    kept = ('summary', 'class_table', 'confusion', 'open_set_curves', 'provenance')
+    kept = ('summary', 'class_table', 'gallery', 'confusion', 'open_set_curves', 'provenance')
     sections = tuple(s for s in page.SECTIONS if s[0].__name__ in kept)
     monkeypatch.setattr(page, 'SECTIONS', sections)
 
@@ -52,10 +52,12 @@ def test_a_run_becomes_a_page_and_keeps_its_own_report(run, capsys):
     assert said.out.splitlines()[0].startswith(f'{run / "report.html"} (0.')
     assert said.out.splitlines()[1].startswith(f'{run / "report_page.md"} (0.')
     assert 'section: class table' in said.err
-    for key in ('summary', 'classes', 'confusion', 'provenance'):
+    for key in ('summary', 'classes', 'pictures', 'confusion', 'provenance'):
         assert f'<section id="{key}"' in text
     assert 'open-set' in text.lower()
     assert 'Open-set curves need' not in text
+    assert text.count('src="data:image/png') > 20  # digits, in memory, known and unknown
+    assert 'Unknown, but accepted' in text
     assert (run / 'report_page.md').read_text().startswith('# eight\n')
     assert {name: (run / name).read_bytes() for name in own} == own
     again = (run / 'report.html').read_bytes()

@@ -1,0 +1,40 @@
+"""Features of a frozen network on a sphere about their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bce3s.registry import MODELS
+
+
+@MODELS.register_module()
+class CentredFeatures(nn.Module):
+    """``x -> length (x - mean) / |x - mean|``; a vector that is the mean becomes 0.
+
+    Features of a pretrained network share a large mean (pooled behind a ReLU all of them are
+    positive), which hides the angles between classes and slows every linear classifier down.
+
+    Args:
+        in_channels: d.
+        length: of what comes out.
+
+    Attributes:
+        mean: (d,), a buffer: 0 until :meth:`set_mean`.
+    """
+
+    def __init__(self, in_channels: int, length: float = 16.0) -> None:
+        super().__init__()
+        self.length = length
+        self.register_buffer('mean', torch.zeros(in_channels))
+
+    def set_mean(self, features: Tensor) -> None:
+        """Of the training features (N, d)."""
+        self.mean.copy_(features.mean(0))
+
+    def forward(self, features: Tensor | Sequence[Tensor]) -> tuple[Tensor]:
+        features = features if isinstance(features, Tensor) else features[-1]
+        return (self.length * F.normalize(features - self.mean, dim=1),)

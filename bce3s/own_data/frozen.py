@@ -1,0 +1,88 @@
+"""Settings for somebody's own images on a pretrained network of timm, frozen or lightly trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from bce3s.errors import BCE3SError
+from bce3s.models.backbones.timm_backbone import facts_of_name
+from bce3s.own_data.settings import Facts, Settings, choose
+
+DEFAULT = 'tf_efficientnet_lite0.in1k'  # where its weights are on this machine
+SMALL = 100  # pixels a side, median, below which nothing is cropped
+STEPS = 1_500  # of the first stage on features, about
+LENGTH = (15, 60)  # epochs of it
+
+
+def choose_frozen(
+    facts: Facts, fixed: dict[str, Any], name: str, tuned: bool
+) -> tuple[Settings, dict[str, Any]]:
+    """The settings, and what timm says of the network
+    (:func:`~bce3s.models.backbones.timm_backbone.facts_of_name`).
+
+    Without a GPU images are embedded at 5/7 of the network's size, 160 in the place of 224, where
+    it takes any: half of the time.
+
+    Args:
+        facts: of the images.
+        fixed: ``size``, ``batch_size``, ``epochs`` of ``own_data``.
+        name: of the network.
+        tuned: whether a part of it is trained, on images.
+
+    Raises:
+        BCE3SError: an unknown network, or a number below 1.
+    """
+    if fixed.get('network') is not None:
+        raise BCE3SError('own_data.network: with own_data.backbone there is no other network.')
+    size = fixed.get('size')
+    network = facts_of_name(name, size)
+    if size is None and facts.device == 'cpu' and not network['fixed']:
+        network['size'] = round(network['size'] * 5 / 7 / 32) * 32
+    base = choose(facts, fixed | dict(size=network['size'], network='resnet18'), True)
+    crop = 1.0 if facts.side < SMALL else network['crop_pct']
+    settings = replace(
+        base, network=name, resize=round(network['size'] / crop), random_crop=tuned, resample=1.0
+    )
+    if tuned:
+        return replace(settings, lr=0.02, finetune_lr=0.02), network
+    batch = fixed.get('batch_size') or (64 if facts.images < 5000 else 256)
+    epochs = fixed.get('epochs') or min(LENGTH[1], max(LENGTH[0], STEPS * batch // facts.images))
+    settings = replace(
+        settings,
+        batch_size=batch,
+        epochs=epochs,
+        finetune_epochs=-(-epochs // 3),
+        lr=0.05,
+        finetune_lr=0.05,
+        beta=0.9999,
+        augment=[],
+    )
+    return settings, network
+
+
+def fill_frozen(
+    cfg: Any, network: Mapping[str, Any], settings: Settings, classes: int, options: Mapping
+) -> None:
+    """Sets backbone, neck and head, and for a network that is trained in part what follows."""
+    model, train = cfg.model, options.get('train')
+    model.backbone = dict(
+        type='TimmBackbone',
+        name=settings.network,
+        weights=options.get('weights'),
+        **({} if train is None else dict(train=train)),
+        **network['options'],
+    )
+    model.data_preprocessor.update(
+        mean=network['mean'], std=network['std'], augment=settings.augment
+    )
+    model.neck.in_channels = network['features']
+    model.head.update(num_classes=classes, in_channels=network['features'])
+    if 'beta' in model.head:
+        model.head.beta = settings.beta
+    if train is not None:  # the network learns at a tenth of the head's rate and hardly decays
+        cfg.custom_hooks = []
+        cfg.optim_wrapper.paramwise_cfg = dict(
+            custom_keys=dict(backbone=dict(lr_mult=0.1, decay_mult=0.002))
+        )
