@@ -13,6 +13,8 @@ DEFAULT = 'tf_efficientnet_lite0.in1k'  # where its weights are on this machine
 SMALL = 100  # pixels a side, median, below which nothing is cropped
 STEPS = 1_500  # of the first stage on features, about
 LENGTH = (15, 60)  # epochs of it
+TUNED = 10  # epochs of the first stage where a part of the network is trained
+OF_HEAD = dict(blocks=0.05, all=0.02)  # the network's rate, as a share of the head's; others 0.2
 
 
 def choose_frozen(
@@ -40,13 +42,22 @@ def choose_frozen(
     base = choose(facts, fixed | dict(size=network['size'], network='resnet18'), True)
     crop = 1.0 if facts.side < SMALL else network['crop_pct']
     settings = replace(
-        base, network=name, resize=round(network['size'] / crop), random_crop=tuned, resample=1.0
+        base,
+        network=name,
+        resize=round(network['size'] / crop),
+        random_crop=tuned and facts.side >= SMALL,
+        resample=1.0,
+        lr=0.05,
+        finetune_lr=0.05,
     )
     if tuned:
-        return replace(settings, lr=0.02, finetune_lr=0.02), network
+        epochs = fixed.get('epochs') or TUNED
+        shifts = dict(type='BatchPadCrop', padding=network['size'] // 8), dict(type='BatchFlip')
+        augment = settings.augment if settings.random_crop else [*shifts]
+        settings = replace(settings, epochs=epochs, augment=augment)
+        return replace(settings, finetune_epochs=-(-epochs // 3)), network
     plan = head_schedule(facts.images, fixed.get('batch_size'), fixed.get('epochs'))
-    fixed_rates = dict(lr=0.05, finetune_lr=0.05, beta=0.9999, augment=[])
-    return replace(settings, **vars(plan), **fixed_rates), network
+    return replace(settings, **vars(plan), beta=0.9999, augment=[]), network
 
 
 @dataclass(frozen=True)
@@ -84,8 +95,10 @@ def fill_frozen(
     model.head.update(num_classes=classes, in_channels=network['features'])
     if 'beta' in model.head:
         model.head.beta = settings.beta
-    if train is not None:  # the network learns at a tenth of the head's rate and hardly decays
+    if train is not None:
         cfg.custom_hooks = []
+        model.neck.momentum = 0.1
+        share = OF_HEAD.get(next(iter(train)) if isinstance(train, Mapping) else train, 0.2)
         cfg.optim_wrapper.paramwise_cfg = dict(
-            custom_keys=dict(backbone=dict(lr_mult=0.1, decay_mult=0.002))
+            custom_keys=dict(backbone=dict(lr_mult=share, decay_mult=0.01))
         )
