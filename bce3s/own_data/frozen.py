@@ -12,6 +12,7 @@ from bce3s.own_data.settings import Facts, Settings, choose
 DEFAULT = 'tf_efficientnet_lite0.in1k'  # where its weights are on this machine
 SMALL = 100  # pixels a side, median, below which nothing is cropped
 STEPS = 1_500  # of the first stage on features, about
+FEW = 5_000  # images, up to which they are embedded mirrored, too
 LENGTH = (15, 60)  # epochs of it
 TUNED = 10  # epochs of the first stage where a part of the network is trained
 OF_HEAD = dict(blocks=0.05, all=0.02)  # the network's rate, as a share of the head's; others 0.2
@@ -71,13 +72,13 @@ class Plan:
 
 def head_schedule(images: int, batch_size: int | None = None, epochs: int | None = None) -> Plan:
     """Of a head on features: about ``STEPS`` steps in the first stage, within ``LENGTH`` epochs."""
-    batch_size = batch_size or (64 if images < 5000 else 256)
+    batch_size = batch_size or (64 if images < FEW else 256)
     epochs = epochs or min(LENGTH[1], max(LENGTH[0], STEPS * batch_size // images))
     return Plan(batch_size, epochs, -(-epochs // 3))
 
 
 def fill_frozen(
-    cfg: Any, network: Mapping[str, Any], settings: Settings, classes: int, options: Mapping
+    cfg: Any, network: Mapping[str, Any], settings: Settings, facts: Facts, options: Mapping
 ) -> None:
     """Sets backbone, neck and head, and for a network that is trained in part what follows."""
     model, train = cfg.model, options.get('train')
@@ -92,10 +93,12 @@ def fill_frozen(
         mean=network['mean'], std=network['std'], augment=settings.augment
     )
     model.neck.in_channels = network['features']
-    model.head.update(num_classes=classes, in_channels=network['features'])
+    model.head.update(num_classes=facts.classes, in_channels=network['features'])
     if 'beta' in model.head:
         model.head.beta = settings.beta
-    if train is not None:
+    if train is None and facts.images < FEW:
+        cfg.custom_hooks[0].views = ['origin', 'flip']
+    elif train is not None:
         cfg.custom_hooks = []
         model.neck.momentum = 0.1
         share = OF_HEAD.get(next(iter(train)) if isinstance(train, Mapping) else train, 0.2)
