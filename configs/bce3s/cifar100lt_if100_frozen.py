@@ -7,9 +7,11 @@ network trained on far more images: LIFT 82 (arXiv 2309.10019).
         --cfg-options model.backbone.weights=FILE
 
 FILE: model.safetensors of timm/tf_efficientnet_lite0.in1k; without the option it is fetched from
-the Hub. Images are resized to 160 x 160 by the network's part of the graph.
+the Hub. Images are resized to 160 x 160 in the model.
 
-Not measured yet.
+Measured (2026-11-28, seed 0, last epoch, no TTA, one CPU core): All 58.59, Many 70.40, Medium
+62.40, Few 40.37; after the first stage 43.67, 77.51, 40.03, 8.43. Embedding 20,835 images took 31
+minutes beside other work, the training 90 seconds.
 """
 
 _base_ = [
