@@ -122,14 +122,36 @@ def _save(image, folder, i, varied):
         image.convert('LA').save(folder / f'{i}.png')
 
 
-def set_rejection(work_dir, threshold=0.5, name='report.json', false=12.5, keep=True, **changes):
-    """Writes a rejection into the report of a run, None: leaves none there; ``changes`` too."""
+def set_rejection(work_dir, threshold=0.5, name='report.json', false=12.5, images=40, **changes):
+    """Writes a rejection into the report of a run, with one threshold for all classes and the same
+    as the uniform one; None: leaves none there; ``changes`` too.
+    """
     path = Path(work_dir) / 'report.json'
     report = json.loads(path.read_text()) | changes
-    rejection = dict(threshold=threshold, chosen_on='test', false_rejection=dict(all=false))
-    before = report.get('rejection') or {}
-    rejection |= {key: before[key] for key in ('measured_on', 'keep') if keep and key in before}
-    report['rejection'] = rejection
+    before, classes = report.get('rejection') or {}, list(range(len(report['classes'])))
+    shares = dict(all=false, many=false, medium=None, few=None, plain=false)
+    effects = dict(
+        false_rejection=shares,
+        false_interval=[0.0, 100.0],
+        at_threshold=shares,
+        accuracy=dict(all=50.0, many=50.0, medium=None, few=None),
+    )
+    group = dict(
+        classes=classes, threshold=threshold, images=images, rank=2, interval=[0.625, 13.125]
+    )
+    report['rejection'] = dict(
+        thresholds=[threshold] * len(classes),
+        rate=5.0,
+        images=images,
+        interval=dict(plain=[0.625, 13.125], all=[0.5, 14.0]),
+        groups=[group],
+        chosen_on='test',
+        measured_on='test',
+        cross_fitted=True,
+        **effects,
+        uniform=dict(threshold=threshold, uniform_accuracy=50.0, **effects),
+        keep=before.get('keep'),
+    )
     if threshold is None:
         del report['rejection']
     (Path(work_dir) / name).parent.mkdir(exist_ok=True)

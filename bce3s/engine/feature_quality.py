@@ -185,11 +185,12 @@ def _open_sets(
             correct, named = preds == labels, at if score == MAX_LOGIT else None
             strange = unknown[score][0]
             figures = evaluate_open_set(values, correct, labels, strange, counts, limits, named)
-            if score == MAX_LOGIT and fitted and fitted['false_rejection']['all'] is not None:
+            uniform = fitted and fitted['uniform']
+            if score == MAX_LOGIT and fitted and uniform['false_rejection']['all'] is not None:
                 figures['at'][CROSS_FITTED] = {
-                    'threshold': fitted['threshold'],
-                    'unknown_accepted': unknown_accepted(strange, fitted['threshold']),
-                    'known_rejected': fitted['false_rejection'],
+                    'threshold': uniform['threshold'],
+                    'unknown_accepted': unknown_accepted(strange, uniform['threshold']),
+                    'known_rejected': uniform['false_rejection'],
                 }
             yield spec, dataset, {'score': score, **figures}
 

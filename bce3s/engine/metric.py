@@ -61,8 +61,8 @@ class LongTailedMetric(BaseMetric):
         return [int(count) for count in counts]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep (index, label, pred, pred with flip TTA or None, own score and largest other one or
-        None, skipped): one entry a sample.
+        """Keep (index, label, pred, pred with flip TTA or None, (own score, largest other one, best
+        class) or None, skipped): one entry a sample.
         """
         skipped = _skipped(data_batch, len(data_samples))
         self.results.extend(
@@ -107,20 +107,23 @@ def _skipped(data_batch: Any, size: int) -> list[bool]:
     return [False] * size if flags is None else flags.tolist()
 
 
-def _extremes(data_samples: Sequence[dict]) -> list[tuple[float, float] | None]:
-    """Of each sample the score of its class and the largest of the others, where it has scores."""
+def _extremes(data_samples: Sequence[dict]) -> list[tuple[float, float, int] | None]:
+    """Of each sample the score of its class, the largest of the others, and the class of the
+    largest, where it has scores.
+    """
     if not data_samples or not all('scores' in sample for sample in data_samples):
         return [None] * len(data_samples)
     scores = torch.stack([sample['scores'] for sample in data_samples])
     # a label of other data is found when all are evaluated
     labels = _ints([sample['label'] for sample in data_samples]).clip(0, scores.shape[1] - 1)
     found = Extremes.of(scores, labels)
-    return list(zip(found.own.tolist(), found.other.tolist(), strict=True))
+    return list(zip(found.own.tolist(), found.other.tolist(), found.best.tolist(), strict=True))
 
 
-def _gathered(pairs: list[tuple[float, float]], labels: list[int]) -> Extremes:
-    own, other = np.array(pairs, dtype=np.float32).reshape(-1, 2).T
-    return Extremes(own, other, _ints(labels))
+def _gathered(found: list[tuple[float, float, int]], labels: list[int]) -> Extremes:
+    own, other, best = zip(*found, strict=True) if found else ((),) * 3
+    scores = (np.array(values, dtype=np.float32) for values in (own, other))
+    return Extremes(*scores, _ints(labels), _ints(best))
 
 
 def _ints(values: list) -> np.ndarray:

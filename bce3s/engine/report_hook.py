@@ -44,8 +44,8 @@ class ReportHook(Hook):
     a resumed run continues it, and an epoch that is validated again replaces its row. A test
     reports its checkpoint: the epoch is the checkpoint's, and the selection ``last``, or
     ``best on <split>`` if the file's name begins with ``best_``. What rejection does is measured at
-    the threshold of the report beside that checkpoint, if it was chosen for the same epoch and
-    classes on another split; otherwise at one of the evaluation data themselves.
+    the thresholds of the report beside that checkpoint, if they were chosen for the same epoch and
+    classes on another split; otherwise at those of the evaluation data themselves.
 
     Args:
         figure_interval: seconds that pass at least between two drawings of ``report.png`` (half a
@@ -108,7 +108,7 @@ class ReportHook(Hook):
         selection: str,
         train: dict[str, Any],
         final: bool,
-        chosen: tuple[str, float] | None = None,
+        chosen: dict[str, Any] | None = None,
     ) -> None:
         data = _data(metric, train, chosen)
         # of a test alone nothing is known about the training
@@ -164,9 +164,9 @@ def _classes(metric: LongTailedMetric) -> list[str]:
 
 def _chosen_before(
     checkpoint: str | None, epoch: int | None, metric: LongTailedMetric
-) -> tuple[str, float] | None:
-    """Split and threshold of the report beside ``checkpoint``, if it is of this network and not
-    chosen on the data that are evaluated now.
+) -> dict[str, Any] | None:
+    """The rejection of the report beside ``checkpoint``, if it is of this network and not chosen on
+    the data that are evaluated now.
     """
     try:
         report = read_report(Path(checkpoint or '').parent)
@@ -174,13 +174,13 @@ def _chosen_before(
         return None
     found = report.get('rejection') or {}
     fits = report.get('epoch') == epoch is not None and report.get('classes') == _classes(metric)
-    if not fits or found.get('threshold') is None or found.get('chosen_on') == _split(metric):
+    if not fits or 'uniform' not in found or found.get('chosen_on') == _split(metric):
         return None
-    return str(found['chosen_on']), float(found['threshold'])
+    return found
 
 
 def _data(
-    metric: LongTailedMetric, train: dict[str, Any], chosen: tuple[str, float] | None
+    metric: LongTailedMetric, train: dict[str, Any], chosen: dict[str, Any] | None
 ) -> dict[str, Any]:
     """``train``: metainfo of the training set, whose subset is the one to be named. ``chosen``:
     see :func:`~bce3s.evaluation.rejection.measure_rejection`.

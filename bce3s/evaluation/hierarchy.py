@@ -64,8 +64,9 @@ def parent_logits(logits: ArrayLike, parents: ArrayLike, sigmoid: bool) -> NDArr
         z = logits[:, parents == parent]
         found[:, parent] = np.logaddexp.reduce(z, axis=1)
         if sigmoid:  # never less, and the same where all are small
-            total = np.maximum(np.logaddexp(0, z).sum(axis=1), np.finfo(float).tiny)
-            any_of_them = total + np.log(-np.expm1(-total))
+            total = np.logaddexp(0, z).sum(axis=1)
+            with np.errstate(divide='ignore'):  # all so small that nothing is left of them
+                any_of_them = total + np.log(-np.expm1(-total))
             found[:, parent] = np.maximum(found[:, parent], any_of_them)
     return found
 

@@ -7,6 +7,7 @@ data (the best epoch) or predicted with a flipped copy (flip TTA) stands beside 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.branch_health import health_sentence
 from bce3s.evaluation.figures import draw_report
-from bce3s.evaluation.rejection import MOST_FALSE, default_threshold
+from bce3s.evaluation.rejection import fewest
 from bce3s.evaluation.selection import LAST, label, other_selections, selections
 from bce3s.files import write_all
 from bce3s.tables import escaped, markdown_table, percent
@@ -117,8 +118,10 @@ def _look_through(report: dict[str, Any]) -> None:
         _ = (part or {}).keys()
     for key in ('false_rejection', 'at_threshold', 'accuracy'):
         _ = (rejection.get(key) or {}).keys()
-    numbers = [rejection.get('threshold') or 0, *(rejection.get('keep') or ())]
-    _ = [float(value) for value in numbers]
+    uniform = rejection.get('uniform') or {}
+    lists = [rejection.get(key) or () for key in ('thresholds', 'keep')]
+    numbers = [uniform.get('threshold'), *lists[0], *lists[1]]
+    _ = [None if value is None else float(value) for value in numbers]
 
 
 # -------------------------------------------------------------------------------------------- texts
@@ -168,46 +171,91 @@ def _skipped(report: dict[str, Any]) -> str:
 
 
 def _rejection(report: dict[str, Any]) -> list[str]:
-    """What "none of these" does to images of known classes; nothing where it is not known."""
+    """What "none of these" does to images of known classes; nothing where it is not known, as of
+    reports of earlier versions.
+    """
     found = report.get('rejection')
-    if found is None:
+    if not found or 'uniform' not in found:
         return []
-    if found['threshold'] is None or found['false_rejection']['all'] is None:
-        text = 'There are too few images that are classified right to choose a threshold on.'
-        return ['## None of these', text]
-    where = (
-        f'It was chosen on these images; the figures are those of each half of them at the '
-        f'threshold that the other half chose (cross-fitted), but for the row of this very '
-        f'threshold: if that differs much, the threshold hangs on few images. It classifies '
-        f'{percent(found["uniform_accuracy"])} % of them (uniform accuracy).'
-        if found['cross_fitted']
-        else f'It was chosen on the {found["chosen_on"]} set and classifies '
-        f'{percent(found["uniform_accuracy"])} % of these images (uniform accuracy).'
-    )
-    text = (
-        'An image is none of the classes if its largest logit is at most the uniform threshold, '
-        f'{found["threshold"]:.4f}. {where} Every image of the {found["measured_on"]} set is of a '
-        'known class, so each rejection is a false one; percent, means of per-class figures.'
-    )
-    if default_threshold(found) is None:
+    uniform = found['uniform']
+    rows = _rejection_rows(f'at most {found["rate"]:g} %', found, found['cross_fitted'])
+    rows += _rejection_rows('uniform', uniform, found['cross_fitted'])
+    text = f'{rejection_sentence(found)} '
+    if uniform['threshold'] is not None:
         text += (
-            f' More than {MOST_FALSE:.0f} % are rejected, so that predictions use this threshold '
-            'only where it is asked for.'
+            f'The uniform threshold, {uniform["threshold"]:.4f}, classifies '
+            f'{percent(uniform["uniform_accuracy"])} % of these images (uniform accuracy); '
+            'predictions use it where it is asked for. '
         )
+    if found['cross_fitted']:
+        text += (
+            'The thresholds were chosen on these images; the figures are those of each half of '
+            'them at the threshold that the other half chose (cross-fitted), but for the rows of '
+            'this very threshold: if those differ much, the threshold hangs on few images. '
+        )
+    text += (
+        f'Every image of the {found["measured_on"]} set is of a known class, so each rejection is '
+        'a false one; percent, means of per-class figures, but for Plain (all images alike).'
+    )
+    if not rows:
+        return ['## None of these', escaped(text)]
+    header = ['Threshold', '', *(name.capitalize() for name in COLUMNS), 'Plain']
+    return ['## None of these', escaped(text), markdown_table(header, rows, left=2)]
+
+
+def rejection_sentence(found: dict[str, Any]) -> str:
+    """Which thresholds the ``rejection`` of a report has, and what they promise."""
+    rate, images = found['rate'], counted(found['images'], f'{found["chosen_on"]} image')
+    if not found['groups']:
+        return (
+            f'No image is called none of the classes: {images} are too few to reject {rate:g} % of '
+            f'the known images at most ({fewest(rate)} are needed).'
+        )
+    (low, high), (least, most) = found['interval']['plain'], found['interval']['all']
+    return (
+        f'An image is none of the classes if its largest logit is at most the threshold of that '
+        f'class, {threshold_range(found["thresholds"])}, chosen on {images} so that at most '
+        f'{rate:g} % of known images like them are rejected, of all alike and as a mean over the '
+        f'classes. Of new ones it will be {low:.1f} to {high:.1f} %, as a mean over the classes '
+        f'{least:.1f} to {most:.1f} % (95 %).{_thresholds_alone(found)}'
+    )
+
+
+def threshold_range(thresholds: Sequence[float | None]) -> str:
+    """Of the classes' thresholds the lowest and the highest, where they differ.
+
+    >>> threshold_range([0.25, 0.25]), threshold_range([-1.5, 0.25])
+    ('0.25', '-1.5 to 0.25')
+    """
+    ends = {f'{t:.4g}': t for t in thresholds if t is not None}
+    low, high = min(ends, key=ends.get), max(ends, key=ends.get)
+    return low if low == high else f'{low} to {high}'
+
+
+def _thresholds_alone(found: dict[str, Any]) -> str:
+    """Which classes have one of their own, if any."""
+    together = [group for group in found['groups'] if len(group['classes']) > 1]
+    alone = len(found['groups']) - len(together)
+    if not alone or not together:
+        return ''
+    some, images = together[0]['classes'], counted(together[0]['images'], 'image')
+    return (
+        f' {counted(alone, "class")} {"has" if alone == 1 else "have"} a threshold alone; the '
+        f'other {len(some)}, which {images} were taken for, have one together.'
+    )
+
+
+def _rejection_rows(name: str, found: dict[str, Any], cross_fitted: bool) -> list[list[str]]:
     lines = {
-        'Falsely rejected at this very threshold': found.get('at_threshold'),
-        'Falsely rejected': found['false_rejection'],
-        'Not rejected and right': found['accuracy'],
+        'falsely rejected at this very threshold': found['at_threshold'] if cross_fitted else None,
+        'falsely rejected': found['false_rejection'],
+        'not rejected and right': found['accuracy'],
     }
-    if not found['cross_fitted']:  # where the first two are the same
-        del lines['Falsely rejected at this very threshold']
-    rows = [
-        [title, *(percent(means[name]) for name in COLUMNS)]
+    return [
+        [name, title, *(percent(means.get(split)) for split in (*COLUMNS, 'plain'))]
         for title, means in lines.items()
-        if means
+        if means and means['all'] is not None
     ]
-    table = markdown_table(['', *(name.capitalize() for name in COLUMNS)], rows)
-    return ['## None of these', escaped(text), table]
 
 
 def _worst_classes(report: dict[str, Any], number: int = 10) -> str:

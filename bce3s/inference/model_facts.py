@@ -19,7 +19,6 @@ from bce3s.engine.report_hook import config_name, versions
 from bce3s.engine.run_directory import LOADERS, RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
-from bce3s.evaluation.rejection import default_threshold
 from bce3s.evaluation.report import read_report
 from bce3s.inference.export import BATCHES, INPUT, OUTPUT, Exported, Metadata
 from bce3s.inference.inputs import InputSpec
@@ -113,7 +112,7 @@ def model_facts(
         splits=split_of(counts, thresholds).tolist(),
         thresholds=dict(many=thresholds.many, few=thresholds.few),
         rejection=(rejection := _rejection(reports, meta)),
-        threshold=default_threshold(rejection or {}),
+        threshold=rejection['thresholds'] if rejection and rejection['groups'] else None,
         network=_network(run, model),
         training=_training(run, report, meta),
         results=_results(report, meta, data),
@@ -125,7 +124,8 @@ def model_facts(
 
 def metadata_of(facts: dict[str, Any]) -> Metadata:
     """What goes into the files themselves, each as JSON: ``classes`` (in the order of the outputs),
-    ``threshold`` (the largest logit of an image of no class; null: there is none), ``input``,
+    ``threshold`` (of each class, at or below which a largest logit is none of them; null: it never
+    is; null instead of the list: no image is), ``input``,
     ``normalisation`` and ``output``.
     """
     keys = ('classes', 'input', 'normalisation', 'output', 'threshold')
@@ -188,7 +188,7 @@ def _same_epoch(report: dict[str, Any], meta: dict[str, Any]) -> bool:
 def _rejection(reports: list[dict[str, Any]], meta: dict[str, Any]) -> dict[str, Any] | None:
     """Of a report of this checkpoint; the threshold of another one is of no use."""
     found = (report.get('rejection') for report in reports if _same_epoch(report, meta))
-    return next((rejection for rejection in found if rejection), None)
+    return next((rejection for rejection in found if 'uniform' in (rejection or {})), None)
 
 
 def _network(run: RunDirectory, model: nn.Module) -> dict[str, Any]:

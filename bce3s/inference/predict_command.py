@@ -71,9 +71,10 @@ def parser() -> argparse.ArgumentParser:
         type=_threshold,
         default='auto',
         metavar='T',
-        help='which logit the largest one must exceed: uniform (that of the report), keep=95 (that '
-        'which 95 %% of the known validation images exceed), none (reject no image), a number, or '
-        'auto (default: uniform, but none where it rejects more than 20 %% of known images)',
+        help='which logit the largest one must exceed: auto (default: those of the classes that at '
+        'most 5 %% of known images do not, by the validation images), keep=90 (one for all '
+        'classes that 90 %% of them do), uniform (that of the uniform accuracy), a number, or none '
+        '(reject no image)',
     )
     p.add_argument(
         '--top', type=positive(int), default=5, help='classes an image in the file (default: 5)'

@@ -28,9 +28,11 @@ class Prediction:
         best: the most likely class, known or not.
         score: of ``best``, in [0, 1]: the sigmoid of its logit where the network was trained with
             BCE, its softmax where it was trained with CE.
-        logit: of ``best``, which is compared with the threshold.
+        logit: of ``best``.
         split: ``many``, ``medium`` or ``few``, by the training images of ``best``.
         top: the most likely classes with their scores, ``best`` first.
+        compared: what is compared with the threshold, higher meaning known: the logit.
+        threshold: of ``best``, which it must exceed for the image to be known; None: it is.
         error: why the image could not be read; then all of the above but ``image`` is empty.
     """
 
@@ -42,15 +44,17 @@ class Prediction:
     logit: float | None = None
     split: str | None = None
     top: tuple[tuple[str, float], ...] = ()
+    compared: float | None = None
+    threshold: float | None = None
     error: str | None = None
 
 
 class Predictor:
     """Says of each image which class it has, or that it has none of them.
 
-    An image is none of these iff its largest logit is at most the threshold. By default that is the
-    uniform one of the run's report, chosen on its validation data, unless it would reject more than
-    a fifth of these: then no image is rejected.
+    An image is none of these iff its largest logit is at most the threshold of that class. By
+    default these are the ones of the run's report that reject at most 5 % of known images, chosen
+    on its validation data; where these are too few to say so, no image is rejected.
 
     >>> predictor = Predictor('work_dirs/digits')  # doctest: +SKIP
     >>> predictor(['a.png', 'b.jpg'])[0].label  # doctest: +SKIP
@@ -59,9 +63,9 @@ class Predictor:
     Args:
         run: work dir of a training run, or what was found in one.
         checkpoint: of a work dir, file to be used instead of its newest valid one.
-        threshold: ``'auto'``, as above; ``'uniform'``; ``'keep=95'``, that which keeps 95 % of the
-            known images; a number that the largest logit must exceed; or None, which accepts
-            every image.
+        threshold: ``'auto'``, as above; ``'keep=90'``, one for all classes that keeps at least 90 %
+            of known images; ``'uniform'``, that of the uniform accuracy; a number that the largest
+            logit must exceed; or None, which accepts every image.
         device: such as ``'cpu'`` or ``'cuda'``; None: a GPU if there is one.
         batch_size: images that go through the network at a time.
         workers: processes that read a list of images; 0: it is read in this one.
@@ -71,7 +75,7 @@ class Predictor:
         run: :class:`RunDirectory`. input: what the network takes, :class:`InputSpec`.
         classes, class_counts, splits: (K,) names, TRAINING images, and ``many``, ``medium`` or
             ``few`` by them.
-        threshold: of the logits, or None. rejection: where it comes from,
+        threshold: of the logits, one or (K,), or None. rejection: where it comes from,
             :class:`~bce3s.inference.threshold.Rejection`.
         score: ``'sigmoid'`` or ``'softmax'``.
         device, model, meta: the network, where it is, and what its checkpoint says of itself.
@@ -110,7 +114,7 @@ class Predictor:
 
     def __repr__(self) -> str:
         how = f' ({self.rejection.how})' if self.rejection.how else ''
-        threshold = 'none' if self.threshold is None else f'{self.threshold:.4g}{how}'
+        threshold = f'{self.rejection}{how if self.threshold is not None else ""}'
         return (
             f'Predictor({str(self.run.folder)!r}, {self.run.checkpoint.name}, '
             f'{len(self.classes)} classes, threshold {threshold}, {self.device})'
@@ -178,7 +182,8 @@ class Predictor:
         scores = scores.sigmoid() if self.score == 'sigmoid' else scores.softmax(1)
         columns = values[:, 0], top, scores.gather(1, top)
         for logit, classes, shares in zip(*(column.tolist() for column in columns), strict=True):
-            known = self.threshold is None or logit > self.threshold
+            threshold = self.rejection.of(classes[0])
+            known = threshold is None or logit > threshold
             names = [self.classes[k] for k in classes]
             yield dict(
                 label=names[0] if known else None,
@@ -186,6 +191,8 @@ class Predictor:
                 best=names[0],
                 score=shares[0],
                 logit=logit,
+                compared=logit,
+                threshold=threshold,
                 split=self.splits[classes[0]],
                 top=tuple(zip(names, shares, strict=True)),
             )

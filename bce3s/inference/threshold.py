@@ -11,8 +11,9 @@ from typing import Any
 
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError
-from bce3s.evaluation.rejection import MOST_FALSE, default_threshold, false_share
-from bce3s.evaluation.report import read_report
+from bce3s.evaluation.rejection import fewest
+from bce3s.evaluation.report import read_report, threshold_range
+from bce3s.wording import counted
 
 AUTO, UNIFORM = 'auto', 'uniform'
 KEEP = re.compile('keep=(100|[1-9]?[0-9])')
@@ -25,19 +26,30 @@ class ThresholdWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Rejection:
-    """When an image is none of the classes: if its largest logit is <= ``threshold``.
+    """When an image is none of the classes: if its largest logit is <= the threshold of that class.
 
     Attributes:
-        threshold: None: no image is rejected.
+        threshold: one for all classes; (K,) of the classes, None: it is always known; or None: no
+            image is rejected.
         about: where it comes from and what it does to known images, without a full stop.
-        how: ``'uniform'`` or ``'keep=95'``; empty for a number or None.
-        measured: what the report says of the uniform threshold; empty where it was not needed.
+        how: ``'auto'``, ``'uniform'`` or ``'keep=95'``; empty for a number or None.
+        measured: what the report says of the threshold; empty where it was not needed.
     """
 
-    threshold: float | None
+    threshold: float | tuple[float | None, ...] | None
     about: str
     how: str = ''
     measured: dict[str, Any] = field(default_factory=dict)
+
+    def of(self, k: int) -> float | None:
+        """The threshold of class ``k``."""
+        return self.threshold[k] if isinstance(self.threshold, tuple) else self.threshold
+
+    def __str__(self) -> str:
+        if self.threshold is None:
+            return 'none'
+        whole = isinstance(self.threshold, tuple)
+        return threshold_range(self.threshold if whole else [self.threshold])
 
 
 def chosen_threshold(run: RunDirectory, asked: Any, epoch: int | None) -> Rejection:
@@ -47,9 +59,10 @@ def chosen_threshold(run: RunDirectory, asked: Any, epoch: int | None) -> Reject
         run: whose report (``report.json``, or ``test/report.json`` of ``tools/test.py``, where that
             is of the checkpoint and the other not) has the thresholds that were chosen on the
             validation data, see :mod:`bce3s.evaluation.rejection`.
-        asked: ``'uniform'``; ``'keep=95'``, that which keeps 95 % of the validation images (a whole
-            number, all images alike); ``'auto'``, the uniform one unless it rejects more than
-            ``MOST_FALSE`` percent of them (means over classes), then none; a number, or None.
+        asked: ``'auto'``, those of the classes that reject at most ``RATE`` percent of new known
+            images; ``'keep=90'``, one for all classes that rejects at most 10 % (a whole number;
+            with either none where the validation images are too few to say so);
+            ``'uniform'``; a number, or None.
         epoch: of the checkpoint, if known. With a threshold of another epoch there is a warning.
 
     Raises:
@@ -68,37 +81,16 @@ def chosen_threshold(run: RunDirectory, asked: Any, epoch: int | None) -> Reject
     report = _report(run, epoch)
     if epoch is not None and report.get('epoch') not in (None, epoch):
         warnings.warn(
-            f'The uniform threshold of {run.folder} was chosen after epoch {report["epoch"]}, '
+            f'The threshold of {run.folder} was chosen after epoch {report["epoch"]}, '
             f'{run.checkpoint.name} is of epoch {epoch}: it may not suit it. {_command(run)} '
             'finds its own.',
             ThresholdWarning,
             stacklevel=3,
         )
     found = report['rejection']
-    data = found.get('chosen_on', 'validation')
-    if keep:
-        return _keeping(run, found, int(keep[1]))
-    if asked == AUTO and default_threshold(found) is None:
-        why = f'the network was right about no image of the {data} data'
-        if found.get('threshold') is not None:
-            why = (
-                f'the uniform threshold would reject {false_share(found):.1f} % of the {data} '
-                f'images, which are of known classes (more than {MOST_FALSE:.0f} %); to have it '
-                "all the same, give the threshold 'uniform', or 'keep=95', or a number"
-            )
-        return Rejection(None, f'No image is rejected, for {why}', measured=found)
-    if found.get('threshold') is None:
-        raise BCE3SError(
-            f'{run.folder} has no uniform threshold: its network was right about no image of the '
-            f'{data} set. Train it for longer, {OTHERWISE}.'
-        )
-    about = (
-        f'no logit above {found["threshold"]:.4g}, the uniform threshold, chosen on the {data} data'
-    )
-    share = false_share(found)
-    if share is not None:
-        about += f', where it rejects {share:.1f} % of the known images (mean over the classes)'
-    return Rejection(float(found['threshold']), about, UNIFORM, found)
+    if asked == UNIFORM:
+        return _uniform(run, found)
+    return _keeping(found, int(keep[1])) if keep else _at_rate(found)
 
 
 def _report(run: RunDirectory, epoch: int | None) -> dict[str, Any]:
@@ -111,13 +103,14 @@ def _report(run: RunDirectory, epoch: int | None) -> dict[str, Any]:
             missing = missing or error
     if not reports:
         raise BCE3SError(
-            f'{missing} It would have the uniform threshold: {_command(run)} finds it, {OTHERWISE}.'
+            f'{missing} It would have the threshold: {_command(run)} finds it, {OTHERWISE}.'
         )
-    having = [report for report in reports if isinstance(report.get('rejection'), dict)]
+    having = [report for report in reports if 'uniform' in (report.get('rejection') or {})]
     if not having:
         raise BCE3SError(
-            f'The report of {run.folder} has no uniform threshold, for it was written by an '
-            f'earlier version: {_command(run)} finds it, {OTHERWISE}.'
+            f'The report of {run.folder} has no threshold for this, for it was written by an '
+            f'earlier version, or the scores were not finite: {_command(run)} finds it, '
+            f'{OTHERWISE}.'
         )
     return next((report for report in having if report.get('epoch') == epoch), having[0])
 
@@ -126,16 +119,52 @@ def _command(run: RunDirectory) -> str:
     return f'python tools/test.py {run.config.filename} {run.checkpoint}'
 
 
-def _keeping(run: RunDirectory, found: dict[str, Any], percent: int) -> Rejection:
-    if len(found.get('keep') or ()) != 101:
-        raise BCE3SError(
-            f'The report of {run.folder} does not say which threshold keeps {percent} % of the '
-            f'known images, for it was written by an earlier version: {_command(run)} finds it, '
-            f'{OTHERWISE}.'
-        )
-    threshold = float(found['keep'][percent])
-    on = found.get('measured_on', 'validation')
+def _at_rate(found: dict[str, Any]) -> Rejection:
+    if not found['groups']:
+        return Rejection(None, _too_few(found, found['rate']), AUTO, found)
+    low, high = found['interval']['plain']
     about = (
-        f'no logit above {threshold:.4g}, the threshold that keeps {percent} % of the {on} images'
+        f'no logit above the threshold of its class ({threshold_range(found["thresholds"])}), '
+        f'chosen on the {found["chosen_on"]} images to reject at most {found["rate"]:g} % of known '
+        f'images; of new ones it will be {low:.1f} to {high:.1f} % (95 %)'
     )
-    return Rejection(threshold, about, f'keep={percent}', found)
+    return Rejection(tuple(found['thresholds']), about, AUTO, found)
+
+
+def _keeping(found: dict[str, Any], percent: int) -> Rejection:
+    how, rate = f'keep={percent}', 100 - percent
+    threshold = found['keep'][percent]
+    if threshold is None:
+        return Rejection(None, _too_few(found, rate), how, found)
+    about = (
+        f'no logit above {threshold:.4g}, chosen on the {found["chosen_on"]} images to keep '
+        f'{percent} % of known images'
+    )
+    return Rejection(float(threshold), about, how, found)
+
+
+def _too_few(found: dict[str, Any], rate: float) -> str:
+    images = counted(found['images'], f'{found["chosen_on"]} image')
+    if not rate:
+        return f'No image is rejected, for no number of images makes sure that none is ({images})'
+    return (
+        f'No image is rejected, for {images} are too few to reject at most {rate:g} % of known '
+        f'images ({fewest(rate)} are needed)'
+    )
+
+
+def _uniform(run: RunDirectory, found: dict[str, Any]) -> Rejection:
+    uniform, on = found['uniform'], found['chosen_on']
+    if uniform['threshold'] is None:
+        raise BCE3SError(
+            f'{run.folder} has no uniform threshold: its network was right about no image of the '
+            f'{on} set. Train it for longer, {OTHERWISE}.'
+        )
+    about = (
+        f'no logit above {uniform["threshold"]:.4g}, the uniform threshold, chosen on the {on} data'
+    )
+    measured = (uniform['false_rejection'] or {}).get('all')
+    share = uniform['at_threshold']['all'] if measured is None else measured
+    if share is not None:
+        about += f', where it rejects {share:.1f} % of the known images (mean over the classes)'
+    return Rejection(float(uniform['threshold']), about, UNIFORM, found)

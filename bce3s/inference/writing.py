@@ -22,7 +22,10 @@ from bce3s.tables import text_table
 from bce3s.wording import counted
 
 NONE = 'none of these'
-COLUMNS = ('image', 'label', 'known', 'best', 'score', 'logit', 'split', 'error')
+COLUMNS = (
+    *('image', 'label', 'known', 'best', 'score', 'logit', 'compared', 'threshold'),
+    *('split', 'error'),
+)
 KINDS = ('.csv', '.jsonl')
 # A spreadsheet runs cells that begin so, and names of files and classes are anybody's (OWASP, "CSV
 # Injection"): they get a ' before them in a CSV.
@@ -49,8 +52,9 @@ class PredictionFile:
     """Predictions, written as they come: what is there when a run is killed ends with a whole row.
 
     CSV: ``COLUMNS``, then the further classes with their scores (``class_2``, ``score_2``, ...);
-    ``label`` is :func:`rejection_label` for an image of which ``known`` is 0. JSON Lines: the
-    fields of :class:`Prediction`; ``label`` is null for none of these.
+    ``label`` is :func:`rejection_label` for an image of which ``known`` is 0, and ``threshold`` is
+    empty where there is none. JSON Lines: the fields of :class:`Prediction`; ``label`` is null for
+    none of these.
 
     Args:
         path: ends in ``.csv`` or ``.jsonl``; an older file keeps its content until :meth:`begin`.
@@ -123,7 +127,8 @@ class PredictionFile:
             blanks = [''] * (len(COLUMNS) - 2)
             return [p.image, *blanks, p.error, *[''] * 2 * (self.top - 1)]
         label = p.label if p.known else self.none
-        scores = f'{p.score:.6g}', f'{p.logit:.6g}'
+        numbers = p.score, p.logit, p.compared, p.threshold
+        scores = ['' if number is None else f'{number:.6g}' for number in numbers]
         others = [cell for name, score in p.top[1:] for cell in (name, f'{score:.6g}')]
         return [p.image, label, int(p.known), p.best, *scores, p.split, '', *others]
 
@@ -168,8 +173,11 @@ class Summary:
         rejection = self.predictor.rejection
         what = '' if rejection.threshold is None else f'"{self.none}": '
         if what and self.predictor.score == 'sigmoid':
-            score = (1 + math.tanh(rejection.threshold / 2)) / 2  # exp would overflow
-            what = f'"{self.none}" (scores up to {score:.3f}): '
+            one = isinstance(rejection.threshold, float)
+            limits = [rejection.threshold] if one else rejection.threshold
+            # exp would overflow
+            scores = [(1 + math.tanh(t / 2)) / 2 for t in limits if t is not None]
+            what = f'"{self.none}" (scores up to {max(scores):.3f}): '
         about = f'Scores are {self.predictor.score} of the logits. {what}{rejection.about}.'
         return f'{printable(table)}\n\n{about}'
 

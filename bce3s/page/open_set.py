@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bce3s.datasets.long_tailed import SPLITS
 from bce3s.evaluation.accuracy import COLUMNS, split_means
 from bce3s.evaluation.open_set import evaluate_open_set
-from bce3s.evaluation.rejection import Extremes, measure_rejection, rejected
+from bce3s.evaluation.rejection import Extremes, as_array, measure_rejection, rejected
 from bce3s.page.content import Figure, Section, Table
 from bce3s.page.runs import Group, PageRun, left_out, measured
 from bce3s.plotting import COLOURS, DASHED, INK, MUTED, new_figure
@@ -18,9 +18,11 @@ from bce3s.tables import mean_std
 
 POINTS = 160  # of a curve
 TEXT = """\
-An image is none of the known classes if its largest logit is at most a threshold, one for all
-classes: that of the uniform accuracy (ICML 2025, Eqs. 43-45), for which no unknown image is needed.
-A known image that is rejected is a false rejection; shares are means over the classes of a split.
+An image is none of the known classes if its largest logit is at most a threshold. Predictions use
+those of the classes that reject at most a stated share of known images (split conformal). The
+figures show the uniform threshold, one for all classes: that of the uniform accuracy (ICML 2025,
+Eqs. 43-45). Neither needs an unknown image. A known image that is rejected is a false rejection;
+shares are means over the classes of a split.
 """
 UNKNOWN = """
 Without any threshold: AUROC is the chance that a known image has a larger logit than an unknown
@@ -34,21 +36,32 @@ class Measured(NamedTuple):
     Attributes:
         rejection: as ``report.json`` has it; computed where the report is older.
         largest: (N,) largest logits of known images. unknown: (M,) of unknown ones, or None.
+        unknown_best: (M,) the classes that they are taken for.
         open_set: of :func:`evaluate_open_set`, or None.
     """
 
     rejection: dict[str, Any]
     largest: NDArray
     unknown: NDArray | None
+    unknown_best: NDArray | None
     open_set: dict[str, Any] | None
 
     @property
     def threshold(self) -> float | None:
-        return self.rejection['threshold']
+        """The uniform one."""
+        return self.rejection['uniform']['threshold']
+
+    @property
+    def unknown_at_rate(self) -> float | None:
+        """Percent of the unknown images, at the thresholds of the classes."""
+        if self.unknown is None:
+            return None
+        at = as_array(self.rejection['thresholds'])[self.unknown_best]
+        return float(100 * rejected(self.unknown, at).mean())
 
     @property
     def unknown_rejected(self) -> float | None:
-        """Percent of the unknown images, at the threshold."""
+        """Percent of the unknown images, at the uniform threshold."""
         if self.unknown is None or self.threshold is None:
             return None
         return float(100 * rejected(self.unknown, self.threshold).mean())
@@ -90,15 +103,16 @@ def _measured(run: PageRun) -> Measured:
     rejection = rejection_of(run, extremes)
     unknown = None if run.unknown is None else run.unknown.logits.max(axis=1)
     if unknown is None or not np.isfinite(unknown).all():
-        return Measured(rejection, extremes.largest, None, None)
+        return Measured(rejection, extremes.largest, None, None, None)
     right = extremes.own > extremes.other
     measures = evaluate_open_set(extremes.largest, right, outputs.labels, unknown, counts, limits)
-    return Measured(rejection, extremes.largest, unknown, measures)
+    best = run.unknown.logits.argmax(axis=1)
+    return Measured(rejection, extremes.largest, unknown, best, measures)
 
 
 def rejection_of(run: PageRun, extremes: Extremes | None = None) -> dict[str, Any]:
     """As ``report.json`` has it; computed where the report is older."""
-    if found := run.report.get('rejection'):
+    if 'uniform' in (found := run.report.get('rejection') or {}):
         return found
     outputs = run.outputs
     extremes = extremes or Extremes.of(outputs.logits, outputs.labels)
@@ -210,19 +224,24 @@ def _open_set_table(groups: list[Group], found: dict[str, Measured]) -> Table:
 
 
 def _rejection_tables(groups: list[Group], found: dict[str, Measured]) -> list[Table]:
-    """What is rejected at the uniform threshold, and what is right nevertheless."""
+    """What is rejected at the thresholds, and what is right nevertheless."""
     false, right = [], []
     for group in groups:
         some = [found[run.name] for run in group.runs]
         chosen = ', '.join(sorted({str(m.rejection['chosen_on']) for m in some}))
-        row = [group.name, chosen, mean_std([m.threshold for m in some], 2)]
-        row += [mean_std([m.rejection['false_rejection'][s] for m in some], 1) for s in COLUMNS]
-        false.append([*row, mean_std([m.unknown_rejected for m in some], 1)])
-        figures = [mean_std([m.rejection['accuracy'][s] for m in some], 1) for s in COLUMNS]
-        right.append([group.name, *figures])
+        at_rate = [m.rejection for m in some], [m.unknown_at_rate for m in some], '-'
+        uniform = [r['uniform'] for r in at_rate[0]], [m.unknown_rejected for m in some]
+        value = mean_std([m.threshold for m in some], 2)
+        rate = f'of the classes, at most {some[0].rejection["rate"]:g} %'
+        for name, (known, unknown, at) in {rate: at_rate, 'uniform': (*uniform, value)}.items():
+            row = [mean_std([one['false_rejection'][s] for one in known], 1) for s in COLUMNS]
+            false.append([group.name, chosen, name, at, *row, mean_std(unknown, 1)])
+            figures = [mean_std([one['accuracy'][s] for one in known], 1) for s in COLUMNS]
+            right.append([group.name, name, *figures])
     columns = [s.capitalize() for s in COLUMNS]
-    caption = 'Rejected at the uniform threshold (%): known images of each split, unknown ones'
+    caption = 'Rejected at the thresholds (%): known images of each split, unknown ones'
+    header = ['Runs', 'Chosen on', 'Threshold', 'Value', *columns, 'Unknown']
     return [
-        Table(['Runs', 'Chosen on', 'Threshold', *columns, 'Unknown'], false, caption, left=2),
-        Table(['Runs', *columns], right, 'Not rejected and classified right (%)'),
+        Table(header, false, caption, left=3),
+        Table(['Runs', 'Threshold', *columns], right, 'Not rejected and right (%)', left=2),
     ]

@@ -34,21 +34,24 @@ def validated(tmp_path, monkeypatch):
 def test_a_validation_chooses_its_own_threshold(validated):
     found = read(validated)['rejection']
     assert (found['chosen_on'], found['measured_on'], found['cross_fitted']) == ('val', 'val', True)
-    assert found['threshold'] == 0.5  # between -1 and 2
-    assert found['uniform_accuracy'] == 100.0
-    assert found['false_rejection']['all'] == 0.0
+    uniform = found['uniform']
+    assert uniform['threshold'] == 0.5  # between -1 and 2
+    assert uniform['uniform_accuracy'] == 100.0
+    assert uniform['false_rejection']['all'] == 0.0
+    assert found['thresholds'] == [None] * 3
     text = (validated / 'report.md').read_text()
     assert '## None of these' in text
-    assert 'Falsely rejected at this very threshold | 0.00' in text
+    assert '| uniform | falsely rejected at this very threshold | 0.00' in text
+    assert 'are too few to reject 5 %' in text
 
 
 def test_a_test_takes_the_threshold_of_the_validation(validated, tmp_path, monkeypatch):
     path = str(validated / 'epoch_2.pth')
     scoring_runner(tmp_path / 'test', monkeypatch, load_from=path).test()
     found = read(tmp_path / 'test')['rejection']
-    assert (found['threshold'], found['chosen_on']) == (0.5, 'val')
+    assert (found['uniform']['threshold'], found['chosen_on']) == (0.5, 'val')
     assert (found['measured_on'], found['cross_fitted']) == ('test', False)
-    assert 'chosen on the val set' in (tmp_path / 'test/report.md').read_text()
+    assert 'val images are too few' in (tmp_path / 'test/report.md').read_text()
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_each_file_says_what_its_outputs_are(exported, name):
         load = torch.jit.load if name == 'torchscript' else torch.export.load
         load(path, **{dict(torchscript='_extra_files', pt2='extra_files')[name]: found})
     found = {key: json.loads(found[key]) for key in keys}
-    assert found.pop('threshold') == facts['rejection']['threshold']
+    assert found.pop('threshold') == facts['rejection']['thresholds']
     assert found == {key: facts[key] for key in found}
     assert found['classes'] == [str(k) for k in range(10)]
 

@@ -130,7 +130,7 @@ def test_model_json_has_what_a_program_needs(digits, facts):
     assert facts['class_counts'] == predictor.class_counts
     assert facts['splits'] == predictor.splits
     assert facts['thresholds'] == dict(many=100, few=20)
-    assert facts['rejection']['threshold'] == predictor.threshold
+    assert tuple(facts['threshold']) == predictor.threshold
     assert facts['output'] == dict(name='logits', dtype='float32', score='sigmoid')
     given = {key: facts['input'][key] for key in ('channels', 'height', 'width', 'dtype', 'layout')}
     assert given == dict(channels=1, height=8, width=8, dtype='uint8', layout='NCHW')
@@ -168,7 +168,7 @@ def test_the_card_of_a_run(digits, facts):
     assert row(results, 'Few')[:4] == ['Few', '4', '200', f'{report["few"]:.2f}']
     assert row(results, 'Many')[2] == '50'
     assert 'Many rests on 50 images only' in results
-    assert f'is at most {facts["rejection"]["threshold"]:.4f} is none' in results
+    assert f'the threshold of that class, {facts["threshold"][0]:.4g}, chosen on 40' in results
     assert '12.50' in row(results.split('## None of these')[1], 'All')
     assert 'from scratch on 405 images' in card
     assert 'The scores were not calibrated' in card
@@ -228,9 +228,9 @@ def test_a_report_of_another_epoch_lends_its_history_but_not_its_threshold(copie
 def test_a_report_of_the_test_tool_on_this_checkpoint_is_used(copied):
     set_rejection(copied, 0.125, name='test/report.json', epoch=1, all=12.34)
     facts = of_run(copied, copied / 'epoch_1.pth')
-    assert facts['rejection']['threshold'] == 0.125
+    assert facts['threshold'] == [0.125] * 10
     assert facts['results']['all'] == 12.34
-    assert of_run(copied)['rejection']['threshold'] != 0.125
+    assert of_run(copied)['threshold'] != [0.125] * 10
 
 
 def test_a_report_of_other_classes_is_not_used(copied):
@@ -288,7 +288,7 @@ def test_no_name_is_markup(facts):
     for found in (facts, facts | dict(results=None)):
         card = re.sub(r'```.+?```', '', format_card(found).split('---\n', 2)[2], flags=re.S)
         assert '\\<script\\>' in card
-        assert not re.search(r'(?<!\\)(<|&|`a|\[x)|\|`', card)
+        assert not re.search(r'(?<!\\)(<|&|`a`|\[x)|\|`', card)
         assert '\n# [' not in card
     assert len([line for line in card.splitlines() if line.startswith('| \\<script')]) == 10
 

@@ -143,7 +143,7 @@ def test_other_thresholds_of_the_splits(copied):
 def test_it_tells_what_it_is(digits, bce):
     text = repr(bce)
     assert str(digits) in text
-    assert 'epoch_2.pth, 10 classes, threshold 0.5 (uniform), ' in text
+    assert 'epoch_2.pth, 10 classes, threshold 0.5 (auto), ' in text
     assert 'threshold -1.5,' in repr(Predictor(digits, threshold=-1.5))
 
 

@@ -113,8 +113,8 @@ def test_no_uniform_threshold_where_nothing_is_right(tmp_path):
     changed(one, logits=wrong)
     assert 'no uniform threshold' in score_distributions([one]).figures[0].caption
     section = open_set_curves([with_unknown(one)])
-    assert section.tables[-2].rows[0][2:] == ['-'] * 6
-    assert section.tables[-1].rows[0][1:] == ['-'] * 4
+    assert section.tables[-2].rows[1][3:] == ['-'] * 6
+    assert section.tables[-1].rows[1][2:] == ['-'] * 4
 
 
 # ---------------------------------------------------------------------------------------- embedding
@@ -216,17 +216,18 @@ def test_a_logit_at_the_threshold_is_rejected_and_the_reports_figures_are_taken(
     one = with_unknown(run('a', tmp_path, full=True))
     largest = np.sort(one.unknown.logits.max(axis=1))
     false = dict(all=1.0, many=2.0, medium=3.0, few=4.0, plain=5.0)
+    effects = dict(false_rejection=false, accuracy=dict(all=6.0, many=7.0, medium=None, few=9.0))
     one.report['rejection'] = dict(
-        threshold=float(largest[29]),
-        chosen_on='val',
-        cross_fitted=False,
-        false_rejection=false,
-        accuracy=dict(all=6.0, many=7.0, medium=None, few=9.0),
+        thresholds=[float(largest[14])] * 10,
+        **dict(rate=5.0, chosen_on='val', cross_fitted=False),
+        **effects,
+        uniform=dict(threshold=float(largest[29]), **effects),
     )
     section = open_set_curves([one])
-    row = table(section, 'uniform threshold').rows[0]
-    assert row == ['a', 'val', f'{largest[29]:.2f}', '1.0', '2.0', '3.0', '4.0', '50.0']
-    assert section.tables[-1].rows[0] == ['a', '6.0', '7.0', '-', '9.0']
+    rows, shares = table(section, 'at the thresholds').rows, ['1.0', '2.0', '3.0', '4.0']
+    assert rows[0] == ['a', 'val', 'of the classes, at most 5 %', '-', *shares, '25.0']
+    assert rows[1] == ['a', 'val', 'uniform', f'{largest[29]:.2f}', *shares, '50.0']
+    assert section.tables[-1].rows[1] == ['a', 'uniform', '6.0', '7.0', '-', '9.0']
 
 
 def test_without_unknown_images_there_is_rejection_only(tmp_path):
