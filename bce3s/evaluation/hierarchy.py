@@ -34,10 +34,13 @@ class Answers(NamedTuple):
         classes: (N,) the class with the largest logit; -1 where it is not sure.
         parents: (N,) where that is so the parent with the largest logit; -1 where it is not sure
             either, and where a class is the answer.
+        logits, thresholds: (N,) of the parent with the largest logit, answer or not.
     """
 
     classes: NDArray[np.int64]
     parents: NDArray[np.int64]
+    logits: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
 
 
 def parent_logits(logits: ArrayLike, parents: ArrayLike, sigmoid: bool) -> NDArray[np.float64]:
@@ -88,8 +91,9 @@ def roll_up(logits: ArrayLike, parents: ArrayLike, thresholds: ArrayLike, sigmoi
     np.maximum.at(highest, parents, limits)
     rows, best, above = np.arange(len(logits)), logits.argmax(axis=1), upper.argmax(axis=1)
     sure = logits[rows, best] > limits[best]
-    broadly = ~sure & (upper[rows, above] > highest[above])
-    return Answers(np.where(sure, best, -1), np.where(broadly, above, -1))
+    values, needed = upper[rows, above], highest[above]
+    broadly = ~sure & (values > needed)
+    return Answers(np.where(sure, best, -1), np.where(broadly, above, -1), values, needed)
 
 
 def parent_accuracy(

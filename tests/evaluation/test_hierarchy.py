@@ -55,7 +55,7 @@ def test_the_answer_is_of_the_deepest_level_that_is_sure(sigmoid, thresholds):
     limits = np.broadcast_to(thresholds, 6)
     answers = roll_up(logits, PARENTS, thresholds, sigmoid)
     levels = set()
-    for row, k, p in zip(logits, *answers, strict=True):
+    for row, k, p, logit, limit in zip(logits, *answers, strict=True):
         best = max(range(6), key=lambda j: row[j])
         upper = parent_logits(row[None], PARENTS, sigmoid)[0]
         above = max(range(3), key=lambda j: upper[j])
@@ -67,6 +67,7 @@ def test_the_answer_is_of_the_deepest_level_that_is_sure(sigmoid, thresholds):
         else:
             expected = -1, -1
         assert (k, p) == expected
+        assert (logit, limit) == (upper[above], highest)
         levels.add((k >= 0, p >= 0))
     assert levels == {(True, False), (False, True), (False, False)}
 
