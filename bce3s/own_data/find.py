@@ -140,7 +140,7 @@ def _from_folder(folder: Path, options: ListOptions) -> FoundImages:
         }
         used[level] = {splits[split] for split in named}
     else:
-        of_class = _nested(inside) if options.nested else inside
+        of_class = _nested(inside, notes) if options.nested else inside
         named = {'train': _of_classes(folder / level, of_class, notes)}
         used[level] = set(inside)
     found = labelled(folder / level, named, notes)
@@ -158,8 +158,13 @@ def _by_folder(images: list[str]) -> dict[str, list[str]]:
     return dict(sorted(found.items()))
 
 
-def _nested(upper: dict[str, list[str]]) -> dict[str, list[str]]:
-    """``PARENT/CLASS`` -> the images below it; without those that lie in no folder of a class."""
+def _nested(upper: dict[str, list[str]], notes: list[str]) -> dict[str, list[str]]:
+    """``PARENT/CLASS`` -> the images below it."""
+    if loose := [image for images in upper.values() for image in images if '/' not in image]:
+        notes.append(
+            f'Passed over, for they are in the folder of a parent, and of no class: '
+            f'{counted(len(loose), "image")}.'
+        )
     return {
         f'{parent}/{name}': images
         for parent, below in upper.items()
@@ -192,13 +197,12 @@ def _once(found: dict, split: str, what: str | Path) -> None:
 def _of_splits(
     splits: dict[str, str], below: dict[str, list[str]], notes: list[str], nested: bool
 ) -> Named:
-    def by_class(name: str) -> dict[str, list[str]]:
-        upper = _by_folder(below[name])
-        return _nested(upper) if nested else upper
-
-    classes, named = by_class(splits['train']), {}
+    found = {name: _by_folder(below[name]) for name in splits.values()}
+    if nested:
+        found = {name: _nested(upper, notes) for name, upper in found.items()}
+    classes, named = found[splits['train']], {}
     for split, name in splits.items():
-        of_class = by_class(name)
+        of_class = found[name]
         only = next(iter(of_class), '')
         if len(of_class) == 1 and only not in classes and only.casefold() in NO_CLASS:
             notes.append(

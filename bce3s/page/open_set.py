@@ -112,7 +112,8 @@ def _measured(run: PageRun) -> Measured:
 
 def rejection_of(run: PageRun, extremes: Extremes | None = None) -> dict[str, Any]:
     """As ``report.json`` has it; computed where the report is older."""
-    if 'uniform' in (found := run.report.get('rejection') or {}):
+    found = run.report.get('rejection') or {}
+    if 'uniform' in found:  # an earlier version wrote other figures
         return found
     outputs = run.outputs
     extremes = extremes or Extremes.of(outputs.logits, outputs.labels)

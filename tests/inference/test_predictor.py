@@ -111,6 +111,40 @@ def test_a_prediction_against_loops(bce):
         assert prediction.label == (prediction.best if prediction.known else None)
 
 
+def test_where_no_class_is_sure_its_parent_may_be(copied, bce):
+    """Odd and even digits; against loops over probabilities."""
+    rows = [f'{k},{"odd" if int(k) % 2 else "even"}' for k in bce.classes]
+    (copied / 'parents.csv').write_text('\n'.join(['class,parent', *rows, '']))
+    images = bce.run.dataset('val').images[:200]
+    limit = float(np.quantile([p.logit for p in bce(images)], 0.6))
+    predictor = Predictor(copied, threshold=limit)
+    kinds = set()
+    for prediction, row in zip(predictor(images), bce.logits(images).tolist(), strict=True):
+        chances = [1 / (1 + math.exp(-z)) for z in row]
+        none = {
+            name: math.prod(1 - chances[k] for k in range(i, 10, 2))
+            for i, name in enumerate(('even', 'odd'))
+        }
+        parent = min(none, key=none.get)
+        logit = math.log((1 - none[parent]) / none[parent])
+        expected = None
+        if max(row) > limit:
+            expected = prediction.best
+        elif logit > limit:
+            expected = parent
+            assert prediction.compared == pytest.approx(logit, abs=1e-3)
+            assert prediction.threshold == limit
+        assert prediction.label == expected
+        assert prediction.known == (expected is not None)
+        assert prediction.broad == (expected in none)
+        kinds.add('class' if expected == prediction.best else expected)
+    assert kinds >= {'class', 'even', None}
+    assert not any(p.broad for p in Predictor(copied, threshold=None)(images[:20]))
+    (copied / 'parents.csv').write_text('class,parent\n1,odd\n')
+    with pytest.raises(BCE3SError, match='9 classes no parent'):
+        Predictor(copied)
+
+
 def test_a_logit_equal_to_the_threshold_is_rejected(digits, bce):
     image = bce.run.dataset('val').images[:1]
     logit = bce(image)[0].logit
