@@ -1,7 +1,7 @@
 r"""Classes that have parents: an answer at the deepest level that is sure.
 
-What a parent scores follows from its children :math:`k \in P`, as a logit, so that the thresholds
-of the classes serve for it too; of a parent with one child it is that of the child.
+What a parent scores follows from its children :math:`k \in P`, as a logit; of a parent with one
+child it is that of the child.
 
 * Softmax: one class is right, and the probability of a parent is the SUM of its children's,
   :math:`z_P = \log \sum_k e^{z_k}`.
@@ -74,26 +74,33 @@ def parent_logits(logits: ArrayLike, parents: ArrayLike, sigmoid: bool) -> NDArr
     return found
 
 
-def roll_up(logits: ArrayLike, parents: ArrayLike, thresholds: ArrayLike, sigmoid: bool) -> Answers:
-    """The class where it is sure, or else the parent, or else neither.
-
-    A class is sure if its logit is above its threshold; a parent, if its own is above the largest
-    threshold of its children.
+def roll_up(
+    logits: ArrayLike,
+    parents: ArrayLike,
+    thresholds: ArrayLike,
+    upper_thresholds: ArrayLike,
+    sigmoid: bool,
+) -> Answers:
+    """The class where it is sure, or else the parent, or else neither: what has the largest logit
+    of its level is sure if that is above its threshold.
 
     Args:
         logits, parents, sigmoid: see :func:`parent_logits`.
         thresholds: (K,) of the classes, or one for all; -inf: always sure.
+        upper_thresholds: (P,) of the parents, or one for all; inf: never sure.
     """
-    logits, parents = np.asarray(logits, dtype=np.float64), np.asarray(parents)
+    logits = np.asarray(logits, dtype=np.float64)
     upper = parent_logits(logits, parents, sigmoid)
-    limits = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), logits.shape[1])
-    highest = np.full(upper.shape[1], -np.inf)
-    np.maximum.at(highest, parents, limits)
+    limits, needed = (
+        np.broadcast_to(np.asarray(given, dtype=np.float64), values.shape[1])
+        for given, values in ((thresholds, logits), (upper_thresholds, upper))
+    )
     rows, best, above = np.arange(len(logits)), logits.argmax(axis=1), upper.argmax(axis=1)
     sure = logits[rows, best] > limits[best]
-    values, needed = upper[rows, above], highest[above]
-    broadly = ~sure & (values > needed)
-    return Answers(np.where(sure, best, -1), np.where(broadly, above, -1), values, needed)
+    values = upper[rows, above]
+    broadly = ~sure & (values > needed[above])
+    answers = np.where(sure, best, -1), np.where(broadly, above, -1)
+    return Answers(*answers, values, needed[above])
 
 
 def parent_accuracy(

@@ -17,6 +17,7 @@ from bce3s.errors import BCE3SError
 from bce3s.evaluation.hierarchy import roll_up
 from bce3s.evaluation.rejection import as_array
 from bce3s.inference.inputs import Batch, InputSpec, Name, batches
+from bce3s.inference.parents import parent_thresholds
 from bce3s.inference.threshold import AUTO, chosen_threshold
 
 
@@ -124,6 +125,10 @@ class Predictor:
         self.parents = read_parents(self.run.folder, self.classes)
         self.rejection = chosen_threshold(self.run, threshold, self.meta.get('epoch'))
         self.threshold = self.rejection.threshold
+        self._upper = None
+        if self.parents is not None and self.threshold is not None:
+            given = self.run, self.rejection, self.parents, self.score == 'sigmoid'
+            self._upper = parent_thresholds(*given)
         self.batch_size, self.workers, self.top = batch_size, workers, min(top, len(self.classes))
 
     def __repr__(self) -> str:
@@ -218,10 +223,11 @@ class Predictor:
 
     def _broad(self, logits: Tensor) -> list[tuple[str, float, float] | None]:
         """For each image its parent, where only that is sure, with its logit and threshold."""
-        if self.parents is None or self.threshold is None:
+        if self._upper is None:
             return [None] * len(logits)
         limits = as_array([self.rejection.of(k) for k in range(len(self.classes))])
-        found = roll_up(logits.numpy(), self.parents.of, limits, self.score == 'sigmoid')
+        levels = self.parents.of, limits, self._upper
+        found = roll_up(logits.numpy(), *levels, self.score == 'sigmoid')
         columns = (column.tolist() for column in (found.parents, found.logits, found.thresholds))
         names = self.parents.names
         return [None if p < 0 else (names[p], z, t) for p, z, t in zip(*columns, strict=True)]

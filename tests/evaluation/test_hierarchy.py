@@ -53,21 +53,21 @@ def test_large_and_small_logits_are_exact():
 def test_the_answer_is_of_the_deepest_level_that_is_sure(sigmoid, thresholds):
     logits, _ = case(1, 200, 1.0)
     limits = np.broadcast_to(thresholds, 6)
-    answers = roll_up(logits, PARENTS, thresholds, sigmoid)
+    highest = np.array([0.9, 0.7, 0.8])
+    answers = roll_up(logits, PARENTS, thresholds, highest, sigmoid)
     levels = set()
     for row, k, p, logit, limit in zip(logits, *answers, strict=True):
         best = max(range(6), key=lambda j: row[j])
         upper = parent_logits(row[None], PARENTS, sigmoid)[0]
         above = max(range(3), key=lambda j: upper[j])
-        highest = max(limits[j] for j in range(6) if PARENTS[j] == above)
         if row[best] > limits[best]:
             expected = best, -1
-        elif upper[above] > highest:
+        elif upper[above] > highest[above]:
             expected = -1, above
         else:
             expected = -1, -1
         assert (k, p) == expected
-        assert (logit, limit) == (upper[above], highest)
+        assert (logit, limit) == (upper[above], highest[above])
         levels.add((k >= 0, p >= 0))
     assert levels == {(True, False), (False, True), (False, False)}
 
