@@ -152,7 +152,7 @@ def train_config(args: argparse.Namespace) -> Config:
             'is a config, which says its network itself (own_data.backbone of my_folder_frozen.py).'
         )
     cfg = load_config(args.config, args.cfg_options, args.data_root)
-    default = cfg.get('work_dir') or Path('work_dirs', Path(args.config).stem)
+    default = cfg.get('work_dir') or Path('work_dirs', path.resolve().stem)
     work_dir = str(args.work_dir or default)
     own, name = Path(work_dir, Path(args.config).name), cfg.filename
     resumed = args.resume is not None or cfg.get('resume')
@@ -191,8 +191,16 @@ def _network(args: argparse.Namespace) -> list[str]:
         from bce3s.own_data.frozen import DEFAULT
 
         own = any(option.startswith('own_data.') for option in args.cfg_options)
-        if own or args.resume is not None or not cached_weights(DEFAULT):
+        if own or args.resume is not None:
             return []
+        if not cached_weights(DEFAULT):
+            print(
+                'A network is trained from scratch, for no weights to start from are at hand: '
+                f'--backbone {DEFAULT} --weights FILE (or pretrained, to fetch them) takes minutes '
+                'and few images.'
+            )
+            return []
+        print(f'The weights of {DEFAULT} are on this machine: the head is trained on its features.')
         args.backbone = DEFAULT
     options = [f'own_data.backbone={args.backbone}']
     if args.weights:

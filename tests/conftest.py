@@ -33,6 +33,7 @@ def _shared_runs(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     base = base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base
     os.environ['BCE3S_TEST_RUNS'] = str(base / 'trained_once')
+    os.environ['BCE3S_CACHE'] = str(base / 'cache')
 
 
 @pytest.fixture(scope='session')

@@ -18,21 +18,13 @@ from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import split_means
 from bce3s.evaluation.open_set import evaluate_open_set, unknown_accepted
 from bce3s.evaluation.rejection import Extremes, measure_rejection
-from bce3s.evaluation.retrieval import (
-    METRICS,
-    evaluate_retrieval,
-    nearest_class_mean,
-    neighbours,
-    searcher,
-)
+from bce3s.evaluation.rejection_scores import MAX_LOGIT, ClassDistances, Images, all_scores
+from bce3s.evaluation.retrieval import METRICS, evaluate_retrieval, nearest_class_mean, searcher
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
 
 NEIGHBOURS = (1, 5, 10, 20)
 
-# The scores of "being known" that are compared.
-MAX_LOGIT = 'largest logit'
-MAX_SOFTMAX = 'largest softmax probability'
-NEAREST = 'cosine to the nearest training feature'
+MAX_SOFTMAX = 'largest softmax probability'  # a score of being known, besides those of all_scores
 CROSS_FITTED = 'uniform (test images)'  # the name of a threshold
 
 
@@ -103,7 +95,9 @@ def feature_quality(
         **_closed_set(train, test, counts, limits, ks),
         'open_set': [
             {'unknown_set': display_name(spec, name), 'unknown': len(dataset), **figures}
-            for spec, dataset, figures in _open_sets(see, others, train, test, counts, limits)
+            for spec, dataset, figures in _open_sets(
+                see, others, train, test, counts, limits, run.probabilities.name == 'sigmoid'
+            )
         ],
         'checkpoint': run.checkpoint.name,
         'epoch': meta.get('epoch'),
@@ -167,23 +161,24 @@ def _open_sets(
     test: Extracted,
     counts: Sequence[int],
     limits: Thresholds,
+    sigmoid: bool,
 ) -> Iterator[tuple[str, Dataset, dict[str, Any]]]:
-    """For each unknown set and each score the figures. A score is held to the predictions of its
-    own: those of the classifier, or the class of the nearest training feature.
-    """
+    """For each unknown set and each score the figures; right is what the classifier has right."""
     if not others:
         return
-    labels, known = test.labels.numpy(), _scores(test, train)
+    distances = ClassDistances.of(train.features, train.labels)
+    of = partial(_scores, train=train, sigmoid=sigmoid, distances=distances)
+    labels, known = test.labels.numpy(), of(test)
+    correct = test.logits.argmax(dim=1).numpy() == labels
     uniform = uniform_accuracy(train.logits, train.labels).threshold
     at = {'zero': 0.0} | ({} if uniform is None else {'uniform': uniform})
     # of the known each half is held to the threshold that the other half chose; the unknown, which
     # no half has seen, to that of both
     fitted = measure_rejection(Extremes.of(test.logits, test.labels), counts, limits, 'test')
     for spec, dataset in others.items():
-        unknown = _scores(see(dataset), train)
-        for score, (values, preds) in known.items():
-            correct, named = preds == labels, at if score == MAX_LOGIT else None
-            strange = unknown[score][0]
+        unknown = of(see(dataset))
+        for score, values in known.items():
+            named, strange = at if score == MAX_LOGIT else None, unknown[score]
             figures = evaluate_open_set(values, correct, labels, strange, counts, limits, named)
             uniform = fitted and fitted['uniform']
             if score == MAX_LOGIT and fitted and uniform['false_rejection']['all'] is not None:
@@ -195,16 +190,12 @@ def _open_sets(
             yield spec, dataset, {'score': score, **figures}
 
 
-def _scores(images: Extracted, train: Extracted) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Of each score its values (N,), higher meaning known, and the classes (N,) it speaks for."""
-    logits = images.logits.double()
-    preds = logits.argmax(dim=1).numpy()
-    blocks = list(neighbours(images.features, train.features, 1))
-    nearest = np.concatenate([block.indices[:, 0] for block in blocks])
-    cosines = np.concatenate([block.scores[:, 0] for block in blocks])
-    return {
-        MAX_LOGIT: (logits.amax(dim=1).numpy(), preds),
-        # The logarithm orders as the probability does, which float64 rounds to 1 at some point.
-        MAX_SOFTMAX: (logits.log_softmax(dim=1).amax(dim=1).numpy(), preds),
-        NEAREST: (cosines, train.labels.numpy()[nearest]),
-    }
+def _scores(
+    images: Extracted, train: Extracted, sigmoid: bool, distances: ClassDistances
+) -> dict[str, np.ndarray]:
+    """Of each score its values (N,), higher meaning known."""
+    given = (Images(one.features, one.logits, one.labels) for one in (images, train))
+    found = all_scores(*given, sigmoid, distances)
+    # The logarithm orders as the probability does, which float64 rounds to 1 at some point.
+    softmax = images.logits.double().log_softmax(dim=1).amax(dim=1).numpy()
+    return {MAX_LOGIT: found.pop(MAX_LOGIT), MAX_SOFTMAX: softmax, **found}

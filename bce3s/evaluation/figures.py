@@ -148,10 +148,12 @@ def _draw_bars(axes: Axes, report: dict[str, Any]) -> None:
 def _draw_curves(axes: Axes, name: str, entries: list[dict[str, Any]]) -> None:
     """TPR over FPR, whose area is the AUROC, or CCR over FPR, whose area is the OSCR."""
     area, label = PANELS[name]
-    for entry, split, dashes in zip(entries, SPLITS, ('-', DASHED, DOTTED), strict=True):
+    colours = [*(COLOURS[split] for split in SPLITS), INK, MUTED]
+    looks = zip(colours, ('-', DASHED, DOTTED, '-', DASHED), strict=True)
+    for entry, (colour, dashes) in zip(entries, looks, strict=True):
         curve, value = entry['curve'], entry[area.lower()]['plain']
         text = f'{entry["score"]}: {value:.1f}'
-        look = dict(color=COLOURS[split], linestyle=dashes, label=text)
+        look = dict(color=colour, linestyle=dashes, label=text)
         axes.plot(curve['fpr'], curve[name], **look)
     if name == 'tpr':  # what scores without information give
         axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, zorder=0)

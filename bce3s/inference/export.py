@@ -21,6 +21,7 @@ from bce3s.config import explained
 from bce3s.engine.run_directory import RunDirectory, load_model
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
+from bce3s.models.backbones.light_tuning import merged
 
 INPUT, OUTPUT = 'images', 'logits'
 TOLERANCE = 1e-4  # of the largest |logit|
@@ -63,7 +64,8 @@ class ExportedNetwork(nn.Module):
         self.pad, self.embed = preprocessor.pad, classifier.embed
         self.register_buffer('mean', preprocessor.mean.detach().clone())
         self.register_buffer('std', preprocessor.std.detach().clone())
-        self.backbone = copy.deepcopy(model.backbone).to(memory_format=torch.contiguous_format)
+        backbone = merged(copy.deepcopy(model.backbone))
+        self.backbone = backbone.to(memory_format=torch.contiguous_format)
         self.neck = copy.deepcopy(getattr(model, 'neck', None))
         weight, bias = (value.detach() for value in classifier.linear())
         self.linear = nn.Linear(weight.shape[1], weight.shape[0])

@@ -193,7 +193,8 @@ def _rejection(reports: list[dict[str, Any]], meta: dict[str, Any]) -> dict[str,
 
 def _network(run: RunDirectory, model: nn.Module) -> dict[str, Any]:
     backbone = run.config.model.backbone
-    depth = f'depth {backbone.depth}' if 'depth' in backbone else backbone.get('arch')
+    named = backbone.get('arch') or backbone.get('name')
+    depth = f'depth {backbone.depth}' if 'depth' in backbone else named
     parts = [part for part in (model.backbone, getattr(model, 'neck', None)) if part is not None]
     values = [p for part in (*parts, model.head.classifier) for p in part.parameters()]
     return dict(
@@ -214,7 +215,7 @@ def _training(
 ) -> dict[str, Any]:
     report, data, config = report or {}, meta.get('dataset_meta') or {}, run.config
     time, cfg = str(meta.get('time') or ''), config.train_cfg if 'train_cfg' in config else {}
-    start = config.get('load_from') or _pretrained(config.model.backbone.get('init_cfg'))
+    start = config.get('load_from') or _pretrained(config.model.backbone)
     return dict(
         dataset=data.get('dataset', report.get('dataset')),
         subset=data.get('subset', report.get('subset')),
@@ -233,7 +234,10 @@ def _training(
     )
 
 
-def _pretrained(init: Any) -> str | None:
+def _pretrained(backbone: Any) -> str | None:
+    if backbone.get('weights'):
+        return backbone.weights
+    init = backbone.get('init_cfg')
     for entry in init if isinstance(init, list | tuple) else [init or {}]:
         if entry.get('type') == 'Pretrained':
             return entry.get('checkpoint')

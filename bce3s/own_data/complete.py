@@ -273,21 +273,29 @@ def described(
     second = f', second stage {settings.finetune_lr:g}' if both else ''
     steps = -(-facts.images // settings.batch_size)
     device = 'a GPU' if facts.device == 'cuda' else 'no GPU'
-    augment = ', '.join(op['type'].removeprefix('Batch') for op in settings.augment)
+    augment = ', '.join(op['type'].removeprefix('Batch') for op in settings.augment) or 'none'
+    way, more = 'from scratch', 'own_data.network=NAME '
+    if cfg.model.backbone.get('init_cfg'):
+        way = 'from pretrained weights'
+    if (network := cfg.model.backbone).type == 'TimmBackbone':
+        trained = network.get('train')
+        way = 'frozen: each image is embedded once' if trained is None else f'trained: {trained}'
+        more = 'own_data.backbone=NAME '
     return '\n'.join(
         [
             f'{found.root}: {counted(facts.classes, "class")}, '
             f'{counted(sum(sums.values()), "image")}, {facts.side} pixels a side (median); '
             f'{parts}{made}',
-            f'  network    {settings.network} at {settings.size} x {settings.size} ({device})',
+            f'  network    {settings.network} at {settings.size} x {settings.size} ({device}), '
+            f'{way}',
             f'  batch      {settings.batch_size}, {counted(steps, "step")} an epoch',
             f'  epochs     {settings.epochs}{both}, {counted(steps * settings.epochs, "step")} in '
             'the first stage',
             f'  rate       {settings.lr:g}{second}; resample {settings.resample:g}, beta '
             f'{settings.beta:g}',
             f'  augment    {augment}',
-            '  change with --cfg-options own_data.epochs=N own_data.size=PIXELS '
-            'own_data.network=NAME own_data.batch_size=N',
+            f'  change with --cfg-options own_data.epochs=N own_data.size=PIXELS {more}'
+            'own_data.batch_size=N',
             *(f'  note: {note}' for note in _notes(found, bits)),
         ]
     )

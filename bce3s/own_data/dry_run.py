@@ -15,7 +15,7 @@ from bce3s.datasets.frequencies import images_of_classes, summary
 from bce3s.datasets.in_memory import DownloadedLongTailed
 from bce3s.engine.run_directory import thresholds_of
 from bce3s.errors import BCE3SError
-from bce3s.own_data.duration import STEPS, estimate, in_words, measured
+from bce3s.own_data.duration import STEPS, estimate, in_words, measured, seconds_frozen
 from bce3s.own_data.found import FoundImages
 from bce3s.own_data.inspection import format_findings, inspect
 from bce3s.registry import DATASETS, MODELS
@@ -81,6 +81,7 @@ def _settings(cfg: Config, model: nn.Module) -> str:
     parameters = sum(p.numel() for p in model.parameters())
     backbone = cfg.model.backbone
     depth = f' of depth {backbone.depth}' if 'depth' in backbone else ''
+    depth = f' {backbone.name}' if backbone.type == 'TimmBackbone' else depth
     batch, optimizer = cfg.train_dataloader.batch_size, cfg.optim_wrapper.optimizer
     schedule = cfg.default_hooks.get('schedule') or dict(type='a constant rate')
     return '\n'.join(
@@ -95,6 +96,9 @@ def _settings(cfg: Config, model: nn.Module) -> str:
 
 def _time(cfg: Config, model: nn.Module, found: FoundImages) -> str:
     """How long the training takes on this machine, estimated from a few steps."""
+    if getattr(model.backbone, 'frozen', False):
+        seconds = in_words(seconds_frozen(cfg, model, found))
+        return f'time       {seconds} here, if nothing else runs and no image was embedded before'
     try:
         pace = measured(cfg, model, found)
     except OutOfMemoryError:

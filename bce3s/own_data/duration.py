@@ -20,6 +20,8 @@ from bce3s.wording import counted
 
 STEPS = 3  # that are timed, after one that is not
 READ = 64  # images that are read at most
+EMBEDDED = 16  # images that a frozen network sees to be timed
+HEAD_STEP = 0.008  # seconds of a step of the head on features, about
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,30 @@ def measured(
     return Pace(read, first, second, test)
 
 
-def _images(cfg: Config, found: FoundImages) -> tuple[torch.Tensor, torch.Tensor]:
+def seconds_frozen(cfg: Config, model: nn.Module, found: FoundImages) -> float:
+    """To embed all images once, by the time that ``EMBEDDED`` of them take, and to train a head of
+    this size on features.
+    """
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    start = time.perf_counter()
+    images, _ = _images(cfg, found, EMBEDDED)
+    read = (time.perf_counter() - start) / len(images)
+    model.to(device).eval()
+    with torch.no_grad():
+        inputs = model.data_preprocessor(dict(inputs=images, data_samples={}))['inputs']
+        model.features(inputs[:2])
+        start = time.perf_counter()
+        model.features(inputs).cpu()
+    each = read + (time.perf_counter() - start) / len(images)
+    number = sum(map(len, found.splits.values()))
+    steps = -(-len(found.splits['train']) // cfg.train_dataloader.batch_size)
+    return number * each + cfg.train_cfg.max_epochs * steps * HEAD_STEP
+
+
+def _images(cfg: Config, found: FoundImages, most: int = READ) -> tuple[torch.Tensor, torch.Tensor]:
     """Some training images, as the training reads them: (n, 3, size, size), (n,)."""
     entries = found.splits['train']
-    entries = entries[:: -(-len(entries) // READ)]
+    entries = entries[:: -(-len(entries) // most)]
     paths, labels = [str(found.root / path) for path, _ in entries], [label for _, label in entries]
     config = cfg.train_dataloader.dataset
     options = {key: config[key] for key in ('size', 'resize', 'random_crop')}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bce3s.errors import BCE3SError
 from bce3s.models.backbones.timm_backbone import facts_of_name
 from bce3s.own_data.settings import Facts, Settings, choose
 
@@ -34,8 +33,6 @@ def choose_frozen(
     Raises:
         BCE3SError: an unknown network, or a number below 1.
     """
-    if fixed.get('network') is not None:
-        raise BCE3SError('own_data.network: with own_data.backbone there is no other network.')
     size = fixed.get('size')
     network = facts_of_name(name, size)
     if size is None and facts.device == 'cpu' and not network['fixed']:
@@ -47,19 +44,25 @@ def choose_frozen(
     )
     if tuned:
         return replace(settings, lr=0.02, finetune_lr=0.02), network
-    batch = fixed.get('batch_size') or (64 if facts.images < 5000 else 256)
-    epochs = fixed.get('epochs') or min(LENGTH[1], max(LENGTH[0], STEPS * batch // facts.images))
-    settings = replace(
-        settings,
-        batch_size=batch,
-        epochs=epochs,
-        finetune_epochs=-(-epochs // 3),
-        lr=0.05,
-        finetune_lr=0.05,
-        beta=0.9999,
-        augment=[],
-    )
-    return settings, network
+    plan = head_schedule(facts.images, fixed.get('batch_size'), fixed.get('epochs'))
+    fixed_rates = dict(lr=0.05, finetune_lr=0.05, beta=0.9999, augment=[])
+    return replace(settings, **vars(plan), **fixed_rates), network
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``batch_size``, and ``epochs`` and ``finetune_epochs`` of the two stages."""
+
+    batch_size: int
+    epochs: int
+    finetune_epochs: int
+
+
+def head_schedule(images: int, batch_size: int | None = None, epochs: int | None = None) -> Plan:
+    """Of a head on features: about ``STEPS`` steps in the first stage, within ``LENGTH`` epochs."""
+    batch_size = batch_size or (64 if images < 5000 else 256)
+    epochs = epochs or min(LENGTH[1], max(LENGTH[0], STEPS * batch_size // images))
+    return Plan(batch_size, epochs, -(-epochs // 3))
 
 
 def fill_frozen(

@@ -156,9 +156,16 @@ def _adapters(net: nn.Module, bottleneck: int) -> None:
 
 
 def merged(net: nn.Module) -> nn.Module:
-    """``net``, in place, with every low-rank update added to its weight for good."""
-    for layer in net.modules():
-        if parametrize.is_parametrized(layer):
-            for name in list(layer.parametrizations):
-                parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
+    """``net``, in place, with every low-rank update added to its weight for good.
+
+    Layers are replaced: what torch's ``remove_parametrizations`` takes from a layer it takes from
+    the layer that this one is a copy of, too.
+    """
+    for parent in list(net.modules()):
+        for name, layer in parent.named_children():
+            if parametrize.is_parametrized(layer, 'weight'):
+                plain = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None)
+                plain.weight = nn.Parameter(layer.weight.detach())
+                plain.bias = layer.bias
+                setattr(parent, name, plain.train(layer.training))
     return net
