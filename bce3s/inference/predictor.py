@@ -11,9 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from bce3s.datasets.long_tailed import split_of
+from bce3s.datasets.parents import read_parents
 from bce3s.engine.run_directory import RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
+from bce3s.evaluation.hierarchy import roll_up
+from bce3s.evaluation.rejection import as_array
 from bce3s.inference.inputs import Batch, InputSpec, Name, batches
+from bce3s.inference.parents import parent_thresholds
 from bce3s.inference.threshold import AUTO, chosen_threshold
 
 
@@ -23,7 +27,8 @@ class Prediction:
 
     Attributes:
         image: its path, or its position among the images given.
-        label: the name of its class; None: it is none of them, or it could not be read.
+        label: the name of its class; of the class's parent, where only that is sure; None: it is
+            none of them, or it could not be read.
         known: whether it is one of the classes.
         best: the most likely class, known or not.
         score: of ``best``, in [0, 1]: the sigmoid of its logit where the network was trained with
@@ -31,7 +36,8 @@ class Prediction:
         logit: of ``best``.
         split: ``many``, ``medium`` or ``few``, by the training images of ``best``.
         top: the most likely classes with their scores, ``best`` first.
-        compared: what is compared with the threshold, higher meaning known: the logit.
+        compared: what is compared with the threshold, higher meaning known: the logit, that of the
+            parent where this is the label, see :mod:`bce3s.evaluation.hierarchy`.
         threshold: of ``best``, which it must exceed for the image to be known; None: it is.
         error: why the image could not be read; then all of the above but ``image`` is empty.
     """
@@ -47,6 +53,11 @@ class Prediction:
     compared: float | None = None
     threshold: float | None = None
     error: str | None = None
+
+    @property
+    def broad(self) -> bool:
+        """Whether the label is that of a parent, for none of the classes is sure."""
+        return self.known and self.label != self.best
 
 
 class Predictor:
@@ -78,11 +89,14 @@ class Predictor:
         threshold: of the logits, one or (K,), or None. rejection: where it comes from,
             :class:`~bce3s.inference.threshold.Rejection`.
         score: ``'sigmoid'`` or ``'softmax'``.
+        parents: of the classes, where the run's folder has a ``parents.csv``, else None,
+            :class:`~bce3s.datasets.parents.Parents`.
         device, model, meta: the network, where it is, and what its checkpoint says of itself.
 
     Raises:
         BCE3SError: no such run, no checkpoint, one that does not fit the config, a report without
-            a threshold, an unknown device, or an argument out of its range.
+            a threshold, parents that do not fit the classes, an unknown device, or an argument out
+            of its range.
     """
 
     def __init__(
@@ -108,8 +122,13 @@ class Predictor:
         self.score = self.run.probabilities.name
         self.classes, self.class_counts = class_facts(self.run, self.model, self.meta)
         self.splits = split_of(self.class_counts, thresholds_of(self.run.config)).tolist()
+        self.parents = read_parents(self.run.folder, self.classes)
         self.rejection = chosen_threshold(self.run, threshold, self.meta.get('epoch'))
         self.threshold = self.rejection.threshold
+        self._upper = None
+        if self.parents is not None and self.threshold is not None:
+            given = self.run, self.rejection, self.parents, self.score == 'sigmoid'
+            self._upper = parent_thresholds(*given)
         self.batch_size, self.workers, self.top = batch_size, workers, min(top, len(self.classes))
 
     def __repr__(self) -> str:
@@ -181,21 +200,37 @@ class Predictor:
         scores = logits.double()
         scores = scores.sigmoid() if self.score == 'sigmoid' else scores.softmax(1)
         columns = values[:, 0], top, scores.gather(1, top)
-        for logit, classes, shares in zip(*(column.tolist() for column in columns), strict=True):
+        rows = zip(*(column.tolist() for column in columns), self._broad(logits), strict=True)
+        for logit, classes, shares, broad in rows:
             threshold = self.rejection.of(classes[0])
             known = threshold is None or logit > threshold
             names = [self.classes[k] for k in classes]
+            label, compared = names[0] if known else None, logit
+            if not known and broad is not None:
+                known = True
+                label, compared, threshold = broad
             yield dict(
-                label=names[0] if known else None,
+                label=label,
                 known=known,
                 best=names[0],
                 score=shares[0],
                 logit=logit,
-                compared=logit,
+                compared=compared,
                 threshold=threshold,
                 split=self.splits[classes[0]],
                 top=tuple(zip(names, shares, strict=True)),
             )
+
+    def _broad(self, logits: Tensor) -> list[tuple[str, float, float] | None]:
+        """For each image its parent, where only that is sure, with its logit and threshold."""
+        if self._upper is None:
+            return [None] * len(logits)
+        limits = as_array([self.rejection.of(k) for k in range(len(self.classes))])
+        levels = self.parents.of, limits, self._upper
+        found = roll_up(logits.numpy(), *levels, self.score == 'sigmoid')
+        columns = (column.tolist() for column in (found.parents, found.logits, found.thresholds))
+        names = self.parents.names
+        return [None if p < 0 else (names[p], z, t) for p, z, t in zip(*columns, strict=True)]
 
 
 def _require_whole(name: str, value: Any, least: int) -> None:

@@ -189,7 +189,8 @@ class Summary:
             if p.error is not None:
                 rows.append([name, 'cannot be read', '-', '-', ''])
                 continue
-            label = p.label if p.known else f'{self.none} (nearest: {p.best})'
+            label = p.label if p.known else self.none
+            label += '' if p.label == p.best else f' (nearest: {p.best})'
             others = ', '.join(f'{other} {score:.3f}' for other, score in p.top[1:3])
             rows.append([name, label, f'{p.score:.3f}', p.split, others])
         return text_table(['image', 'label', 'score', 'split', 'next'], rows, right=(2,))
@@ -198,8 +199,10 @@ class Summary:
         splits = dict(zip(self.predictor.classes, self.predictor.splits, strict=True))
         common = self.classes.most_common()
         rest = common[MOST_CLASSES:]
-        absent = len(splits) - len(common)
-        rows = [(name, splits[name], number) for name, number in common[:MOST_CLASSES]]
+        absent = len(splits.keys() - self.classes.keys())
+        rows = [
+            (name, splits.get(name, 'parent'), number) for name, number in common[:MOST_CLASSES]
+        ]
         if rest:
             name = counted(len(rest), 'further class', 'further classes')
             rows.append((name, '', sum(number for _, number in rest)))

@@ -14,6 +14,7 @@ from bce3s.errors import BCE3SError
 from bce3s.own_data.find import ListOptions, find
 from bce3s.own_data.found import FOLDER, FoundImages, quoted, read_splits, write_splits
 from bce3s.own_data.frozen import choose_frozen, fill_frozen
+from bce3s.own_data.parents import FOLDERS, keep_parents
 from bce3s.own_data.pretrained import init_cfg_of
 from bce3s.own_data.settings import CHOICES, NETWORKS, Facts, Settings, choose
 from bce3s.own_data.splits import hold_out, usable
@@ -67,6 +68,7 @@ def complete(
     rank = os.environ.get('RANK', '0')
     if write and before is None and os.environ.get('LOCAL_RANK', rank) == '0':
         write_splits(folder, found, facts)
+        keep_parents(work_dir, _path(cfg.data_root), found, options.get('parents'))
     init_cfg, network = init_cfg_of(options.get('pretrained'))
     fixed = {key: options.get(key) for key in CHOICES}
     if backbone := options.get('backbone'):
@@ -107,6 +109,11 @@ def _options(own_data: Any) -> dict[str, Any]:
     left = [left] if isinstance(left, str) else left
     if not isinstance(left, list | tuple) or not set(left) <= {'val', 'test'}:
         raise BCE3SError(f'own_data.leave_out={left!r}: give val, test, or both: val,test.')
+    if (parents := own_data.get('parents')) not in (None, FOLDERS):
+        raise BCE3SError(
+            f'own_data.parents={parents!r}: give {FOLDERS}, where pictures lie in '
+            'PARENT/CLASS/IMAGE, or leave it out.'
+        )
     return dict(own_data, leave_out=tuple(left))
 
 
@@ -119,6 +126,7 @@ def list_options(own_data: Any) -> ListOptions:
         images and str(images),
         suffix and str(suffix),
         options['leave_out'],
+        options.get('parents') == FOLDERS,
     )
 
 

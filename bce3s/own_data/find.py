@@ -27,6 +27,7 @@ from bce3s.datasets.lists import (
     list_content,
     read_list,
 )
+from bce3s.datasets.parents import FILE as PARENTS
 from bce3s.datasets.tables import LABEL_COLUMNS, NoLabels, called
 from bce3s.errors import BCE3SError
 from bce3s.own_data.found import SPLIT_NAMES, FoundImages, labelled, quoted
@@ -60,12 +61,14 @@ class ListOptions:
             it is looked for.
         suffix: what follows every path; None: it is looked for.
         leave_out: splits that are there and not to be used.
+        nested: whether a class is a folder in the folder of its parent, and called PARENT/CLASS.
     """
 
     columns: tuple[str, str] | None = None
     images: str | None = None
     suffix: str | None = None
     leave_out: Sequence[str] = ()
+    nested: bool = False
 
 
 def find(
@@ -100,7 +103,7 @@ def find(
         elif _is_metadata(path / WITH_IMAGES):
             found = _from_list(path / WITH_IMAGES, options)
         else:
-            found = _from_folder(path, options.leave_out)
+            found = _from_folder(path, options)
     except OSError as error:
         raise BCE3SError(f'data_root: {path} cannot be listed ({error.strerror}).') from error
     if len(found.classes) < least:
@@ -114,7 +117,7 @@ def find(
 
 
 # ---------------------------------------------------------------------------------------- folders
-def _from_folder(folder: Path, leave_out: Sequence[str]) -> FoundImages:
+def _from_folder(folder: Path, options: ListOptions) -> FoundImages:
     below, notes = look_below(folder), []
     if below.errors:
         raise below.errors[0]
@@ -129,15 +132,16 @@ def _from_folder(folder: Path, leave_out: Sequence[str]) -> FoundImages:
         )
         used[level] = {name}
         inside, level = _by_folder(inside[name]), f'{level}{name}/'
-    splits = {split: name for split, name in splits.items() if split not in leave_out}
+    splits = {split: name for split, name in splits.items() if split not in options.leave_out}
     if splits:
-        named = _of_splits(splits, inside, notes)
+        named = _of_splits(splits, inside, notes, options.nested)
         used |= {
             f'{level}{splits[split]}/': set(_by_folder(inside[splits[split]])) for split in named
         }
         used[level] = {splits[split] for split in named}
     else:
-        named = {'train': _of_classes(folder / level, inside, notes)}
+        of_class = _nested(inside, notes) if options.nested else inside
+        named = {'train': _of_classes(folder / level, of_class, notes)}
         used[level] = set(inside)
     found = labelled(folder / level, named, notes)
     found.notes += _not_used(folder, used, below)
@@ -152,6 +156,20 @@ def _by_folder(images: list[str]) -> dict[str, list[str]]:
         if rest:
             found.setdefault(name, []).append(rest)
     return dict(sorted(found.items()))
+
+
+def _nested(upper: dict[str, list[str]], notes: list[str]) -> dict[str, list[str]]:
+    """``PARENT/CLASS`` -> the images below it."""
+    if loose := [image for images in upper.values() for image in images if '/' not in image]:
+        notes.append(
+            f'Passed over, for they are in the folder of a parent, and of no class: '
+            f'{counted(len(loose), "image")}.'
+        )
+    return {
+        f'{parent}/{name}': images
+        for parent, below in upper.items()
+        for name, images in _by_folder(below).items()
+    }
 
 
 def _split_folders(below: dict[str, list[str]]) -> dict[str, str]:
@@ -176,11 +194,16 @@ def _once(found: dict, split: str, what: str | Path) -> None:
     found[split] = what
 
 
-def _of_splits(splits: dict[str, str], below: dict[str, list[str]], notes: list[str]) -> Named:
-    classes, named = _by_folder(below[splits['train']]), {}
+def _of_splits(
+    splits: dict[str, str], below: dict[str, list[str]], notes: list[str], nested: bool
+) -> Named:
+    found = {name: _by_folder(below[name]) for name in splits.values()}
+    if nested:
+        found = {name: _nested(upper, notes) for name, upper in found.items()}
+    classes, named = found[splits['train']], {}
     for split, name in splits.items():
-        of_class = _by_folder(below[name])
-        only = next(iter(of_class))
+        of_class = found[name]
+        only = next(iter(of_class), '')
         if len(of_class) == 1 and only not in classes and only.casefold() in NO_CLASS:
             notes.append(
                 f'{name} has no folders of classes, only {only!r}, so that nothing says what its '
@@ -240,6 +263,7 @@ def _not_used(
         for entry in sorted(os.scandir(folder / level), key=lambda entry: entry.name)
         if entry.name not in used[level]
         and not is_left_behind(entry.name)
+        and entry.name != PARENTS
         and not _is_run(entry.path)
         and (os.path.isdir(entry.path) or not is_image(folder / level, entry.name))
     ]

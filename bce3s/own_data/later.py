@@ -33,7 +33,7 @@ class LaterImages(ImageFiles):
             several splits ``test`` is taken, or else ``val``.
         classes: (K,) names of the model's classes, by which those of the images are matched.
         class_counts: (K,) images of each class in the TRAINING, for Many, Medium and Few.
-        columns, images, suffix, leave_out: see :class:`~bce3s.own_data.find.ListOptions`.
+        columns, images, suffix, leave_out, nested: see :class:`~bce3s.own_data.find.ListOptions`.
         check, unreadable, options: see :class:`ImageFiles`.
 
     Attributes:
@@ -54,11 +54,12 @@ class LaterImages(ImageFiles):
         images: str | None = None,
         suffix: str | None = None,
         leave_out: Sequence[str] = (),
+        nested: bool = False,
         check: str = 'headers',
         unreadable: str = 'skip',
         **options: Any,
     ) -> None:
-        lists = ListOptions(columns and tuple(columns), images, suffix, leave_out)
+        lists = ListOptions(columns and tuple(columns), images, suffix, leave_out, nested)
         found = agreed(lambda: matched(find(data, lists, least=1), classes))
         entries = found.splits['test']
         paths = [os.path.join(found.root, path) for path, _ in entries]
@@ -138,7 +139,7 @@ def evaluate_on(
     kept = {key: before[key] for key in KEPT if key in before}
     if meta.get('bits') is not None:
         kept.setdefault('bits', meta['bits'])
-    lists = Config(dict(own_data=vars(ListOptions())))
+    lists = Config(dict(own_data=dict(vars(ListOptions()), parents=None)))
     apply_options(lists, list(options))
     dataset = dict(
         type='LaterImages',

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bce3s.evaluation.arrays import as_matrix, row_blocks
 from bce3s.evaluation.calibration import Probabilities, Softmax
-from bce3s.evaluation.rejection import rejected
+from bce3s.evaluation.rejection import as_array, rejected
 from bce3s.page.calibration import probabilities
 from bce3s.page.content import Gallery, Section
 from bce3s.page.open_set import rejection_of
@@ -58,13 +58,26 @@ def gallery(runs: list[PageRun]) -> Section | None:
 def _galleries(group: Group, kind: Probabilities) -> list[Gallery]:
     run = group.runs[0]
     said = Said.of(run.outputs.logits, run.outputs.labels, kind)
-    threshold = (rejection_of(run) or {}).get('threshold')
     found = [_errors(run, said), _rare(group, said)]
-    if threshold is not None:
-        found.append(_rejected(run, said, threshold))
+    if (chosen := _thresholds(run)) is not None:
+        found.append(_rejected(run, said, *chosen))
         if run.unknown_pictures is not None and np.isfinite(run.unknown.logits).all():
-            found.append(_accepted(run, kind, threshold))
+            found.append(_accepted(run, kind, chosen[0]))
     return [one for one in found if one is not None]
+
+
+def _thresholds(run: PageRun) -> tuple[NDArray[np.float64], str] | None:
+    """(K,) of the classes, as predictions use them, or else the uniform one, and what they are;
+    None: there is none.
+    """
+    rejection = rejection_of(run)
+    if rejection['groups']:
+        what = f'thresholds that reject at most {rejection["rate"]:g} % of known images'
+        return as_array(rejection['thresholds']), what
+    uniform = rejection['uniform']['threshold']
+    if uniform is None:
+        return None
+    return np.full(len(run.outputs.classes), uniform), f'uniform threshold, {uniform:.2f}'
 
 
 # ----------------------------------------------------------------------------- what the model says
@@ -159,19 +172,19 @@ def _rare(group: Group, said: Said) -> Gallery | None:
     return _gallery('Rare classes: the hardest images', caption, run.pictures, found, lines)
 
 
-def _rejected(run: PageRun, said: Said, threshold: float) -> Gallery | None:
+def _rejected(run: PageRun, said: Said, thresholds: NDArray, what: str) -> Gallery | None:
     order = np.argsort(said.largest, kind='stable')
-    found = order[rejected(said.largest[order], threshold)]
+    found = order[rejected(said.largest, thresholds[said.called])[order]]
     right = int((said.called[found] == said.labels[found]).sum())
     caption = (
-        f'At the uniform threshold, {threshold:.2f}, {_of(len(found), said)} of known classes are '
-        f'"none of these", though {right:,} of them would be called right; the lowest logits first.'
+        f'At the {what}: {_of(len(found), said)} of known classes are "none of these", though '
+        f'{right:,} of them would be called right; the lowest logits first.'
     )
     lines = (_lines(run, said, i) for i in found[:SHOWN])
     return _gallery('Known, but rejected', caption, run.pictures, found[:SHOWN], lines)
 
 
-def _accepted(run: PageRun, kind: Probabilities, threshold: float) -> Gallery | None:
+def _accepted(run: PageRun, kind: Probabilities, thresholds: NDArray) -> Gallery | None:
     unknown, names, pictures = run.unknown, run.outputs.classes, run.unknown_pictures
 
     def theirs(i: int) -> str:
@@ -182,9 +195,9 @@ def _accepted(run: PageRun, kind: Probabilities, threshold: float) -> Gallery | 
     # their own classes have no logits: what is said of class 0 as their own is not looked at
     said = Said.of(unknown.logits, np.zeros(len(unknown.logits), np.int64), kind)
     order = np.argsort(-said.score, kind='stable')
-    found = order[~rejected(said.largest[order], threshold)]
+    found = order[~rejected(said.largest, thresholds[said.called])[order]]
     caption = (
-        f'At the same threshold {_of(len(found), said)} of unknown classes are taken for one of a '
+        f'There {_of(len(found), said)} of unknown classes are taken for one of a '
         'known class; the highest scores first.'
     )
     lines = (

@@ -18,6 +18,7 @@ from bce3s.page.content import Figure, Picture, Section, Table
 from bce3s.page.curves import collapse, training
 from bce3s.page.embedding import embedding
 from bce3s.page.gallery import gallery
+from bce3s.page.levels import levels
 from bce3s.page.open_set import open_set_curves
 from bce3s.page.provenance import provenance
 from bce3s.page.runs import PageRun
@@ -37,6 +38,7 @@ SECTIONS: tuple[tuple[SectionMaker, str], ...] = (
     (summary, ''),
     (class_accuracy, ''),
     (class_table, ''),
+    (levels, ''),
     (gallery, 'pictures'),
     (confusion, 'what is taken for what'),
     (classifier_angles, 'angles of the classifier'),

@@ -29,6 +29,10 @@ PARTS = {
         'None of these',
         'Images of which no score is high enough, those with the highest ones first.',
     ),
+    'broad': (
+        'Only the parent is sure',
+        'Images of which no class is sure, but what several of them belong to (parents.csv).',
+    ),
     'doubtful': (
         'Doubtful',
         f'Images whose best score is less than {LEAD:g} above the next one, the least lead first.',
@@ -75,7 +79,7 @@ class PredictionPage:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         check_writable(self.path, '--page')
-        self.none, self.doubtful = Least(FIRST), Least(FIRST)
+        self.none, self.broad, self.doubtful = Least(FIRST), Least(FIRST), Least(FIRST)
         self.sure: dict[str, Least] = {}
         self.classes: Counter[str] = Counter()
         self.unclear: Counter[str] = Counter()  # doubtful ones, by class
@@ -92,6 +96,8 @@ class PredictionPage:
                 self.errors += [p.error] if len(self.errors) < ERRORS else []
             elif not p.known:
                 self.none.add(-p.score, p)
+            elif p.broad:
+                self.broad.add(p.score, p)
             else:
                 self.classes[p.label] += 1
                 lead = p.score - (p.top[1][1] if len(p.top) > 1 else 0.0)
@@ -121,6 +127,7 @@ class PredictionPage:
         each = max(min(MOST // max(len(present), 1), SHOWN), 1)
         parts = [
             ('none', '', self.none, FIRST),
+            ('broad', '', self.broad, FIRST),
             ('doubtful', '', self.doubtful, FIRST),
             *(('sure', name, self.sure[name], each) for name in present[:MOST]),
         ]
@@ -146,9 +153,11 @@ class PredictionPage:
 
     def _overview(self, predictor: Predictor, notes: list[str]) -> Section:
         rejection = predictor.rejection
+        broad = f'{self.broad.number:,} of which only the parent is sure, '
+        broad = broad if self.broad.number else ''
         none = '' if rejection.threshold is None else '"None of these": '
         text = (
-            f'{counted(self.images, "image")}: {self.none.number:,} of none of the classes, '
+            f'{counted(self.images, "image")}: {self.none.number:,} of none of the classes, {broad}'
             f'{self.doubtful.number:,} doubtful, {self.unreadable:,} that cannot be read. Scores '
             f'are {predictor.score} of the logits. {none}{rejection.about}.'
         )
@@ -171,8 +180,10 @@ class PredictionPage:
 
 
 def _lines(p: Prediction) -> list[str]:
-    """The best class, and the next one."""
+    """What it is called, and the best classes."""
     best = f'{p.best} {p.score:.3f}'
+    if p.broad:
+        return [p.label, *(f'{k} {s:.3f}' for k, s in p.top[:2])]
     return [best if p.known else f'nearest: {best}', *(f'{k} {s:.3f}' for k, s in p.top[1:2])]
 
 

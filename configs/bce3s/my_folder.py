@@ -36,6 +36,7 @@ own_data = dict(
     images=None,  # the folder that paths of a list are relative to; None: looked for
     suffix=None,  # '.jpg', where a list's paths lack the ending; None: looked for
     leave_out=None,  # 'val', 'test', or both: splits that are there and not to be used
+    parents=None,  # 'folders': images lie in PARENT/CLASS/IMAGE
     size=None,  # H = W; None, here and below: chosen
     network=None,  # cifar_resnet20, cifar_resnet32, resnet18_cifar, resnet18, resnet34, resnet50
     batch_size=None,  # of all processes together

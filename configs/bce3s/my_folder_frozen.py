@@ -30,6 +30,7 @@ own_data = dict(
     images=None,  # the folder that paths of a list are relative to; None: looked for
     suffix=None,  # '.jpg', where a list's paths lack the ending; None: looked for
     leave_out=None,  # 'val', 'test', or both: splits that are there and not to be used
+    parents=None,  # 'folders': images lie in PARENT/CLASS/IMAGE
     size=None,  # H = W; None, here and below: chosen
     batch_size=None,  # of all processes together
     epochs=None,  # of the first stage; the second has a third

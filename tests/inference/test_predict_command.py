@@ -98,6 +98,23 @@ def test_a_page_has_the_pictures(run, digits, tmp_path, capsys):
     assert '--page' in err
 
 
+def test_where_only_the_parent_is_sure_it_is_the_answer(run, digits, tmp_path, capsys):
+    run = Path(shutil.copytree(run, tmp_path / 'run'))
+    table = [f'{k},{"odd" if k % 2 else "even"}' for k in range(10)]
+    (run / 'parents.csv').write_text('\n'.join(['class,parent', *table]))
+    out, page = tmp_path / 'out.csv', tmp_path / 'page.html'
+    status, said, _ = call(capsys, run, digits, '--threshold', 0.5, '--out', out, '--page', page)
+    assert status == 0
+    broad = [row for row in rows(out) if row['known'] == '1' and row['label'] != row['best']]
+    assert broad
+    for row in broad:
+        assert row['label'] in ('odd', 'even')
+        assert float(row['logit']) <= 0.5 < float(row['compared'])
+    counts = {line.split()[0]: line.split()[2] for line in said.splitlines() if ' parent ' in line}
+    assert sum(map(int, counts.values())) == len(broad)
+    assert f'{len(broad)} of which only the parent is sure' in page.read_text()
+
+
 def test_json_lines_have_the_predictions(run, digits, tmp_path, capsys):
     out = tmp_path / 'predictions.jsonl'
     out.write_text('older')

@@ -15,11 +15,15 @@ from trained_runs import RESIZE, SIZE, set_rejection
 import bce3s
 from bce3s.datasets.decoding import read_centre
 from bce3s.datasets.long_tailed import split_of
+from bce3s.datasets.parents import Parents
 from bce3s.engine.outputs import run_outputs
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError
+from bce3s.evaluation.hierarchy import parent_logits
 from bce3s.inference.inputs import InputSpec, to_uint8
+from bce3s.inference.parents import parent_thresholds
 from bce3s.inference.predictor import Predictor
+from bce3s.inference.threshold import chosen_threshold
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = InputSpec(1, 8, 8, None, 'fit')
@@ -109,6 +113,61 @@ def test_a_prediction_against_loops(bce):
         assert [score for _, score in prediction.top] == pytest.approx(scores[:5])
         assert prediction.known == (row[order[0]] > 0.5)
         assert prediction.label == (prediction.best if prediction.known else None)
+
+
+def test_where_no_class_is_sure_its_parent_may_be(copied, bce):
+    """Odd and even digits; against loops over probabilities."""
+    rows = [f'{k},{"odd" if int(k) % 2 else "even"}' for k in bce.classes]
+    (copied / 'parents.csv').write_text('\n'.join(['class,parent', *rows, '']))
+    images = bce.run.dataset('val').images[:200]
+    limit = float(np.quantile([p.logit for p in bce(images)], 0.6))
+    predictor = Predictor(copied, threshold=limit)
+    kinds = set()
+    for prediction, row in zip(predictor(images), bce.logits(images).tolist(), strict=True):
+        chances = [1 / (1 + math.exp(-z)) for z in row]
+        none = {
+            name: math.prod(1 - chances[k] for k in range(i, 10, 2))
+            for i, name in enumerate(('even', 'odd'))
+        }
+        parent = min(none, key=none.get)
+        logit = math.log((1 - none[parent]) / none[parent])
+        expected = None
+        if max(row) > limit:
+            expected = prediction.best
+        elif logit > limit:
+            expected = parent
+            assert prediction.compared == pytest.approx(logit, abs=1e-3)
+            assert prediction.threshold == limit
+        assert prediction.label == expected
+        assert prediction.known == (expected is not None)
+        assert prediction.broad == (expected in none)
+        kinds.add('class' if expected == prediction.best else expected)
+    assert kinds >= {'class', 'even', None}
+    assert not any(p.broad for p in Predictor(copied, threshold=None)(images[:20]))
+    (copied / 'parents.csv').write_text('class,parent\n1,odd\n')
+    with pytest.raises(BCE3SError, match='9 classes no parent'):
+        Predictor(copied)
+
+
+@pytest.mark.parametrize('how', ['auto', 'uniform', 'keep=80'])
+def test_parents_have_thresholds_by_the_same_rule(copied, how):
+    """On the validation images, as if they were the classes."""
+    parents = Parents(['even', 'odd'], np.arange(10) % 2)
+    run = RunDirectory.open(copied)
+    found = parent_thresholds(run, chosen_threshold(run, how, None), parents, True)
+    outputs = run_outputs(run, 'val')
+    logits, labels = parent_logits(outputs.logits, parents.of, True), parents.of[outputs.labels]
+    rows = np.arange(len(labels))
+    if how == 'uniform':
+        own, other = logits[rows, labels], logits[rows, 1 - labels]
+        assert found[0] == found[1]
+        share = ((own > found[0]) & (other <= found[0])).mean()
+        assert share == max(((own > t) & (other <= t)).mean() for t in (*own, *other))
+    else:
+        kept = logits.max(axis=1) > found[logits.argmax(axis=1)]
+        rate = {'auto': 5, 'keep=80': 20}[how]
+        rejections = 100 * (1 - kept.mean())
+        assert rate - 2 < rejections <= rate
 
 
 def test_a_logit_equal_to_the_threshold_is_rejected(digits, bce):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from bce3s.cli import with_own_data
 from bce3s.config import load_config
+from bce3s.datasets.parents import read_parents
 from bce3s.datasets.pixels import Colours
 from bce3s.errors import BCE3SError
 from bce3s.own_data import complete as module
@@ -320,3 +321,46 @@ def test_pretrained_files_that_are_none(tmp_path):
     torch.save(dict(fc=torch.zeros(2)), tmp_path / 'x.pth')
     with pytest.raises(BCE3SError, match='not the weights of a ResNet'):
         init_cfg_of(str(tmp_path / 'x.pth'))
+
+
+# ---------------------------------------------------------------------------------------- parents
+def parents_of(work, classes='abc'):
+    found = read_parents(work, list(classes))
+    return found and [found.names[p] for p in found.of]
+
+
+def test_parents_beside_the_images_are_kept(pictures, tmp_path):
+    completed(pictures, tmp_path / 'none')
+    assert parents_of(tmp_path / 'none') is None
+    (pictures / 'parents.csv').write_text('class,parent\na, one\nb,two\nc,one\nz,three\n')
+    completed(pictures, tmp_path / 'work')
+    assert parents_of(tmp_path / 'work') == ['one', 'two', 'one']
+    (pictures / 'parents.csv').write_text('class,parent\na,one\nb,two\n')
+    with pytest.raises(BCE3SError, match="gives 1 class no parent, such as 'c'"):
+        completed(pictures, tmp_path / 'other')
+
+
+@pytest.mark.parametrize(
+    ('parents', 'kept'),
+    [('xxxy', ['x', 'x', 'y']), ('xx y', None), ('xyzz', None)],
+)
+def test_a_column_of_parents_is_one_where_each_class_has_one(pictures, tmp_path, parents, kept):
+    """Else it says something else: what an image was cut from, say."""
+    images = ('a/0.png,a', 'a/1.png,a', 'b/0.png,b', 'c/0.png,c')
+    rows = [f'{image},{parent}' for image, parent in zip(images, parents, strict=True)]
+    table = pictures / 'all.csv'
+    table.write_text('\n'.join(['path,label,parent', *rows, '']))
+    completed(table, tmp_path / 'work')
+    assert parents_of(tmp_path / 'work') == kept
+
+
+def test_folders_of_parents(tmp_path):
+    root = tmp_path / 'pictures'
+    put(root, *(f'{name}/{i}.png' for name in ('x/a', 'x/b', 'y/a') for i in range(4)))
+    _, found = completed(root, tmp_path / 'work', 'own_data.parents=folders')
+    assert found.classes == ['x/a', 'x/b', 'y/a']
+    assert parents_of(tmp_path / 'work', found.classes) == ['x', 'x', 'y']
+    _, found = completed(root, tmp_path / 'upper')
+    assert found.classes == ['x', 'y']
+    with pytest.raises(BCE3SError, match=r"own_data\.parents='yes'"):
+        completed(root, tmp_path / 'other', 'own_data.parents=yes')

@@ -124,6 +124,23 @@ def test_classes_of_classes_are_said_to_be_taken_together(tmp_path):
     assert any('upper folders are taken for the classes' in note for note in found.notes)
 
 
+def test_classes_in_the_folders_of_their_parents(tmp_path):
+    images = ('beasts/cat/1.png', 'beasts/other/2.png', 'birds/other/a/3.png', 'birds/4.png')
+    put(tmp_path, *(f'{split}/{image}' for split in ('train', 'val') for image in images))
+    nested = ListOptions(nested=True)
+    found = find(tmp_path, nested)
+    assert found.classes == ['beasts/cat', 'beasts/other', 'birds/other']
+    for split in ('train', 'val'):
+        assert named(found, split) == {
+            f'{split}/{image}': name for image, name in zip(images, found.classes, strict=False)
+        }
+    assert sum('and of no class: 1 image' in note for note in found.notes) == 2
+    (tmp_path / 'train/parents.csv').write_text('class,parent\n')
+    alone = find(tmp_path / 'train', nested)
+    assert named(alone) == dict(zip(images, found.classes, strict=False))
+    assert not any('parents.csv' in note for note in alone.notes)
+
+
 def test_links(tmp_path):
     put(tmp_path / 'elsewhere', '1.png', '2.png')
     root = tmp_path / 'pictures'

@@ -16,6 +16,7 @@ from bce3s.page.calibration import calibration, probabilities
 from bce3s.page.classifier import classifier_angles
 from bce3s.page.confusion import confusion
 from bce3s.page.embedding import embedding, stratified, tsne
+from bce3s.page.levels import levels
 from bce3s.page.open_set import open_set_curves
 from bce3s.page.scores import score_distributions
 from bce3s.plotting import style
@@ -246,3 +247,23 @@ def test_one_run_with_unknown_images_beside_one_without(tmp_path):
     assert [row[0] for row in section.tables[0].rows] == ['a'] * 3
     one.unknown = replace(one.unknown, logits=np.full((60, 10), np.nan, np.float32))
     assert any('unknown images are not finite' in note for note in open_set_curves([one]).notes)
+
+
+# ------------------------------------------------------------------------------------------- levels
+def test_accuracy_is_told_of_classes_and_of_their_parents(tmp_path):
+    one = run('a', tmp_path, full=True)
+    assert levels([one]) is None
+    one.folder.mkdir()
+    rows = [f'{k},{"low" if k < 5 else "high"}' for k in range(10)]
+    (one.folder / 'parents.csv').write_text('\n'.join(['class,parent', *rows]))
+    labels, shares = one.outputs.labels, np.exp(one.outputs.logits)
+    called_low = shares[:, :5].sum(1) > shares[:, 5:].sum(1)
+    right = called_low == (labels < 5)
+    all_alike = f'{100 * right.mean():.2f}'
+    mean = f'{50 * (right[labels < 5].mean() + right[labels >= 5].mean()):.2f}'
+    (found,) = levels([one]).tables
+    own = f'{one.report["all"]:.2f}'
+    assert found.rows == [
+        ['a', '10 classes', own, f'{one.report["accuracy"]:.2f}'],
+        ['a', '2 parents', mean, all_alike],
+    ]

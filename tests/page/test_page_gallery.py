@@ -33,7 +33,10 @@ def pictured(tmp_path, threshold=None, **options):
     made = run('a', tmp_path, full=True, **options)
     made.pictures = Pictures(InMemory(len(made.outputs.labels)))
     if threshold is not None:
-        made.report['rejection'] = dict(threshold=threshold)
+        found = dict(groups=[], uniform=dict(threshold=threshold))
+        if not isinstance(threshold, float):
+            found = dict(groups=[1], thresholds=threshold, rate=5.0, uniform=None)
+        made.report['rejection'] = found
     return made
 
 
@@ -112,15 +115,22 @@ def test_the_galleries_are_of_the_images_they_speak_of(tmp_path):
 
 
 def test_unknown_images_that_are_accepted_are_shown(tmp_path):
-    made = with_unknown(pictured(tmp_path, threshold=0.5))
+    limits = [None, *np.linspace(0, 1, 9).tolist()]
+    made = with_unknown(pictured(tmp_path, threshold=limits))
     made.unknown_pictures = Pictures(InMemory(60))
     logits = made.unknown.logits
     shown = found(gallery([made]), 'Unknown, but accepted')
-    accepted = [i for i in range(60) if logits[i].max() > 0.5]
+    above = [-np.inf, *limits[1:]]
+    accepted = [i for i in range(60) if logits[i].max() > above[logits[i].argmax()]]
+    assert 0 < len(accepted) < 60
     shares = torch.from_numpy(logits).double().softmax(1).amax(1)
     assert indices(shown) == sorted(accepted, key=lambda i: -shares[i])[:SHOWN]
     assert {picture.lines[0] for picture in shown.pictures} == {'?'}
     assert f'{len(accepted)} of 60 images' in shown.caption
+    rejected = [i for i, row in enumerate(made.outputs.logits) if row.max() <= above[row.argmax()]]
+    known = found(gallery([made]), 'Known, but rejected')
+    assert 'at most 5 % of known images' in known.caption
+    assert indices(known) == sorted(rejected, key=lambda i: made.outputs.logits[i].max())[:SHOWN]
 
 
 def test_where_all_is_right_nothing_is_an_error(tmp_path):
