@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -68,6 +69,7 @@ class PublishedRun(RunDirectory):
         Raises:
             BCE3SError: weights that are missing, damaged, or of another network.
         """
+        init_default_scope('bce3s')
         with explained(self.config):
             model = MODELS.build(deepcopy(self.config.model))
         try:
