@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib
 import io
 import logging
@@ -17,8 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bce3s.config import explained
-from bce3s.engine.run_directory import RunDirectory, load_model
+from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
 from bce3s.models.backbones.light_tuning import merged
@@ -95,8 +95,7 @@ def float32_model(run: RunDirectory) -> tuple[nn.Module, dict[str, Any]]:
     config = copy.deepcopy(run.config)
     if 'compile' in config.model:
         config.model.compile = False
-    with explained(run.config):
-        model, meta = load_model(config, run.checkpoint)
+    model, meta = dataclasses.replace(run, config=config).model()
     if hasattr(model, 'precision'):
         model.precision = 'fp32'
     return model.cpu().requires_grad_(False), meta

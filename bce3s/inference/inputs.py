@@ -65,6 +65,8 @@ class InputSpec:
             BCE3SError: no loader in the config, an unknown data set, or one of another kind whose
                 data are gone.
         """
+        if 'input' in run.config:  # of a published model
+            return cls(**dict(run.config.input, ground=tuple(run.config.input.ground)))
         split = next((s for s in ('val', 'test', 'train') if s in run.splits), None)
         if split is None:
             raise BCE3SError(

@@ -85,8 +85,12 @@ def _front_matter(facts: dict[str, Any], results: dict[str, Any]) -> str:
 
     front: dict[str, Any] = dict(
         pipeline_tag='image-classification',
-        tags=['long-tailed-recognition', 'image-classification', 'onnx'],
+        tags=['long-tailed-recognition', 'image-classification'],
     )
+    if 'repo' in facts:
+        front['library_name'] = 'bce3s'
+    else:
+        front['tags'].append('onnx')
     if results.get('all') is not None:
         data = dict(name=results['dataset'], type=results['dataset'], split=results['split'])
         names = {'all': 'Accuracy, mean over classes', 'accuracy': 'Accuracy, all images alike'}

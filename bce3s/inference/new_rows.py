@@ -69,9 +69,8 @@ def fitted_direction(images: Tensor, old: OldClasses, ridge: float = RIDGE) -> T
     sign = torch.ones_like(weights)
     sign[: len(images)] = -1
     point = x.new_zeros(x.shape[1] + 1).requires_grad_()  # s w, b
-    optimizer = torch.optim.LBFGS(
-        [point], max_iter=500, tolerance_grad=1e-9, line_search_fn='strong_wolfe'
-    )
+    small = dict(tolerance_grad=1e-9, tolerance_change=1e-13)
+    optimizer = torch.optim.LBFGS([point], max_iter=500, line_search_fn='strong_wolfe', **small)
 
     def loss() -> Tensor:
         optimizer.zero_grad()

@@ -131,6 +131,30 @@ class Predictor:
             self._upper = parent_thresholds(*given)
         self.batch_size, self.workers, self.top = batch_size, workers, min(top, len(self.classes))
 
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, revision: str | None = None, **options: Any
+    ) -> Predictor:
+        """The predictor of a published model; no code of it is run.
+
+        Args:
+            name: a folder of :meth:`save_pretrained`, or ``NAME/MODEL`` on the Hugging Face Hub.
+            revision: branch, tag or commit there.
+            options: arguments of the predictor.
+
+        Raises:
+            BCE3SError: there is none, it cannot be fetched, or it is damaged or unsafe.
+        """
+        from bce3s.inference.hub import published
+
+        return cls(published(name, revision), **options)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Writes the model as a folder, see :func:`bce3s.inference.hub.save_pretrained`."""
+        from bce3s.inference.hub import save_pretrained
+
+        return save_pretrained(self.run, folder)
+
     def __repr__(self) -> str:
         how = f' ({self.rejection.how})' if self.rejection.how else ''
         threshold = f'{self.rejection}{how if self.threshold is not None else ""}'
