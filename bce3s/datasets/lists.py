@@ -119,6 +119,7 @@ def read_list(
 
 def listed_at(root: str | Path, path: str) -> str:
     """Where a listed image lies; of a list made on Windows with ``/`` for back slashes."""
+    root = '' if os.fspath(root) == '.' else root  # no ./ before what is here
     place = os.path.join(root, path)
     if '\\' in path and not os.path.lexists(place):
         return os.path.join(root, path.replace('\\', '/'))

@@ -11,8 +11,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from bce3s.config import apply_options
-from bce3s.datasets.checks import agreed
+from bce3s.datasets.checks import agreed, check_images, same_content
 from bce3s.datasets.image_files import ImageFiles, Images
+from bce3s.datasets.lists import listed_at, read_list
 from bce3s.engine.checkpoint import load_from_disk
 from bce3s.errors import BCE3SError
 from bce3s.own_data.complete import list_options
@@ -33,6 +34,8 @@ class LaterImages(ImageFiles):
             several splits ``test`` is taken, or else ``val``.
         classes: (K,) names of the model's classes, by which those of the images are matched.
         class_counts: (K,) images of each class in the TRAINING, for Many, Medium and Few.
+        trained_on: ``data_root`` and ``lists`` of the training images, so that a note can tell of
+            those that are among these; None: they are not known.
         columns, images, suffix, leave_out, nested: see :class:`~bce3s.own_data.find.ListOptions`.
         check, unreadable, options: see :class:`ImageFiles`.
 
@@ -50,6 +53,7 @@ class LaterImages(ImageFiles):
         data: str,
         classes: Sequence[str],
         class_counts: Sequence[int],
+        trained_on: tuple[str, str] | None = None,
         columns: Sequence[str] | None = None,
         images: str | None = None,
         suffix: str | None = None,
@@ -69,11 +73,26 @@ class LaterImages(ImageFiles):
             classes=found.classes,
             class_counts=list(class_counts),
             subset=dict(size=len(paths)),
-            notes=found.notes,
+            notes=[*found.notes, *_seen(paths, trained_on)],
         )
         labels = [label for _, label in entries]
         later = Images(str(found.root), paths, labels)
         super().__init__(later, False, metainfo, check=check, unreadable=unreadable, **options)
+
+
+def _seen(paths: Sequence[str], trained_on: tuple[str, str] | None) -> list[str]:
+    """A sentence where some of the images have the bytes of training images."""
+    if trained_on is None or not os.path.isfile(table := os.path.join(trained_on[1], 'train.csv')):
+        return []
+    train = [listed_at(trained_on[0], path) for path in read_list(table, names=True).paths]
+    marks = [check_images(some, 'headers', lambda *_: None) for some in (paths, train)]
+    seen = same_content(paths, marks[0], train, marks[1])
+    if not seen:
+        return []
+    return [
+        f'{counted(len(seen), "image")} of {len(paths):,} were trained on (equal files, for '
+        f'instance {paths[seen[0][0]]}), so that the figures are better than those of new images.'
+    ]
 
 
 def matched(found: FoundImages, classes: Sequence[str]) -> FoundImages:
@@ -146,7 +165,15 @@ def evaluate_on(
         data=data,
         classes=[str(name) for name in meta['classes']],
         class_counts=[int(n) for n in meta['class_counts']],
+        trained_on=_training(cfg),
         **vars(list_options(lists.own_data)),
         **kept,
     )
     cfg.test_dataloader = {**loader, 'dataset': dataset}
+
+
+def _training(cfg: Config) -> tuple[str, str] | None:
+    """``data_root`` and ``lists`` of the training images of a run on own images."""
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    given = dataset.get('data_root'), dataset.get('lists')
+    return given if all(given) else None

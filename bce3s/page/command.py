@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bce3s.arguments import add_unknown, run_tool
 from bce3s.errors import BCE3SError
 from bce3s.page.writing import KINDS, check_writable, write_page
+
+if TYPE_CHECKING:
+    from bce3s.page.content import Section
+    from bce3s.page.runs import PageRun
 
 ONE, SEVERAL = 'report.html', 'comparison.html'
 OWN = 'report.md'  # every run writes its own
@@ -45,7 +50,7 @@ def report(args: argparse.Namespace) -> int:
         BCE3SError: no run with a report, or a path that cannot be written.
     """
     from bce3s.engine.unknown_sets import unknown_options
-    from bce3s.page.page import html, make_sections, markdown
+    from bce3s.page.page import html, markdown
     from bce3s.page.runs import gather
 
     out = output_path(args.out, args.runs)
@@ -64,10 +69,28 @@ def report(args: argparse.Namespace) -> int:
     names = [run.name for run in runs]
     several = f'{len(names)} runs: {", ".join(names)}'
     title = args.title or (names[0] if len(names) == 1 else several)
-    sections = make_sections(runs, lambda name: _say(f'section: {name}'), fail)
+    sections = _made(runs, fail)
     print(write_page(out, html(title, sections), '--out'))
     print(write_page(markdown_path(out), markdown(title, sections), '--out'))
     return 1 if failures else 0
+
+
+def _made(runs: list[PageRun], fail: Callable[[str], None]) -> list[Section]:
+    """The sections; a terminal shows which one is being made."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from bce3s.page.page import SECTIONS, make_sections
+
+    console = Console(stderr=True)
+    look = dict(console=console, transient=True, auto_refresh=False)
+    with Progress(**look, disable=not console.is_terminal) as bar:
+        task = bar.add_task('page', total=len(SECTIONS))
+
+        def show(name: str) -> None:
+            bar.update(task, advance=1, description=name, refresh=True)
+
+        return make_sections(runs, show, fail)
 
 
 def _say(text: str) -> None:

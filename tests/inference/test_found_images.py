@@ -148,3 +148,10 @@ def test_a_list_of_windows(tmp_path, name):
     text = f'{header}x\\a b.png{";3" if header else ""}\r\n'
     (tmp_path / name).write_bytes(text.encode('utf-16'))
     assert find_images([tmp_path / name]) == [str(tmp_path / 'x/a b.png')]
+
+
+def test_a_list_in_the_working_directory_names_images_as_it_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path, 'pics/x.png')
+    (tmp_path / 'list.txt').write_text('pics/x.png\n')
+    assert find_images(['list.txt']) == find_images(['pics/x.png']) == ['pics/x.png']

@@ -9,6 +9,7 @@ import torch
 from picture_folders import put, put_coloured
 
 from bce3s import cli
+from bce3s.own_data.later import LaterImages
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = str(ROOT / 'configs/bce3s/my_folder.py')
@@ -130,7 +131,21 @@ def test_later_images_are_labelled_by_name(run, pictures):
     finally:
         (pictures / 'later.csv').unlink()
     assert report(run / 'test_later')['per_class'] == report(run)['per_class']
+    assert not any('trained on' in note for note in report(run / 'test_later')['data_notes'])
     shutil.rmtree(run / 'test_later')
+
+
+def test_later_images_that_were_trained_on_are_told(run, pictures, tmp_path):
+    rows = (run / 'data/train.csv').read_text(encoding='utf-8').splitlines()[1:3]
+    for i, row in enumerate(rows):
+        path, name = row.split(',')
+        (tmp_path / name).mkdir(exist_ok=True)
+        shutil.copy(pictures / path, tmp_path / name / f'other_{i}.png')
+    data = dict(data=str(tmp_path), classes=report(run)['classes'], class_counts=[1] * 4)
+    train = str(pictures), str(run / 'data')
+    notes = LaterImages(**data, trained_on=train, size=8, resize=8).metainfo['notes']
+    assert sum('2 images of 2 were trained on' in note for note in notes) == 1
+    assert notes[:-1] == LaterImages(**data, size=8, resize=8).metainfo['notes']
 
 
 def test_later_images_that_cannot_be_used(run, tmp_path, capsys):
