@@ -40,6 +40,7 @@ def choose_score(
     sigmoid: bool,
     limits: Thresholds,
     directory: Path,
+    num_workers: int = 0,
 ) -> dict[str, Any]:
     """The ``rejection_score`` of ``report.json``; of the Mahalanobis distance means and precision
     are written to ``FILE``.
@@ -52,6 +53,7 @@ def choose_score(
         sigmoid: whether its logits are made for sigmoids.
         limits: where Many ends and Few begins.
         directory: of the run.
+        num_workers: processes that read images.
 
     Returns:
         ``compared``: of each score ``auroc``, ``gain`` and ``error``
@@ -64,7 +66,9 @@ def choose_score(
     """
     train, validation = (
         Images(found.features, found.logits, found.labels)
-        for found in (extract(model, train_set), extract(model, validation_set))
+        for found in (
+            extract(model, one, num_workers=num_workers) for one in (train_set, validation_set)
+        )
     )
     counts = [int(n) for n in validation_set.metainfo['class_counts']]
     gains = held_out_gains(train, validation, sigmoid, counts) or {}

@@ -105,7 +105,9 @@ class ReportHook(Hook):
         run = RunDirectory(directory, runner.cfg, directory)
         sigmoid = run.probabilities.name == 'sigmoid'
         try:
-            found = choose_score(bare_model(runner), *sets, sigmoid, metric.thresholds, directory)
+            workers = runner.train_dataloader.num_workers
+            given = sigmoid, metric.thresholds, directory, workers
+            found = choose_score(bare_model(runner), *sets, *given)
         except BCE3SError as error:
             why = f'Which score rejects best was not looked at: {error}'
             print_log(why, 'current', logging.WARNING)
