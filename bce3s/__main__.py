@@ -13,6 +13,7 @@ COMMANDS = {
     'predict': ('bce3s.inference.predict_command', 'label images'),
     'report': ('bce3s.page.command', 'one HTML page of one or several runs'),
     'export': ('bce3s.inference.export_command', 'write ONNX, TorchScript or torch.export'),
+    'add-class': ('bce3s.inference.add_class', 'teach a model new classes without training'),
     'posthoc': ('bce3s.run_commands', 'post-hoc adjustments of a trained model'),
     'feature-quality': ('bce3s.run_commands', 'neighbours, class means, retrieval, open set'),
     'summarize': ('bce3s.run_commands', 'one table of several seeds'),

@@ -152,7 +152,7 @@ def train_config(args: argparse.Namespace) -> Config:
             'is a config, which says its network itself (own_data.backbone of my_folder_frozen.py).'
         )
     cfg = load_config(args.config, args.cfg_options, args.data_root)
-    default = cfg.get('work_dir') or Path('work_dirs', Path(args.config).stem)
+    default = cfg.get('work_dir') or Path('work_dirs', path.resolve().stem)
     work_dir = str(args.work_dir or default)
     own, name = Path(work_dir, Path(args.config).name), cfg.filename
     resumed = args.resume is not None or cfg.get('resume')

@@ -538,8 +538,9 @@ def test_output_that_nobody_takes_and_names_that_are_none(capsys, monkeypatch, e
 def test_images_that_are_not_there(tmp_path, monkeypatch, capsys, name):
     """Said before anything else, also where the work dir holds another run."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 'work_dirs/my_folder').mkdir(parents=True)
-    (tmp_path / 'work_dirs/my_folder/epoch_1.pth').write_bytes(b'')
+    work = tmp_path / 'work_dirs' / Path(name).stem
+    work.mkdir(parents=True)
+    (work / 'epoch_1.pth').write_bytes(b'')
     assert cli.main('train', [name]) == 1
     said = f'error: There is no folder of images, list or config {name}. Check the path.\n'
     assert capsys.readouterr().err == said

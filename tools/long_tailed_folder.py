@@ -17,11 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from torchvision.io import write_png
-
 from bce3s.arguments import run_tool
-from bce3s.datasets.in_memory import CIFAR100LT
-from bce3s.datasets.long_tailed import class_counts
 from bce3s.errors import BCE3SError
 
 EVERY = 100  # classes of CIFAR-100
@@ -45,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_folders(args: argparse.Namespace) -> None:
     """See the module's docstring."""
+    from bce3s.datasets.long_tailed import class_counts
+
     if not 2 <= args.classes <= EVERY // 2:
         raise BCE3SError(f'--classes {args.classes}: give 2 to {EVERY // 2}.')
     if not 1 <= args.least <= args.most <= 500:
@@ -66,6 +64,10 @@ def write_split(
     args: argparse.Namespace, folder: Path, train: bool, classes: list[int], counts: list[int]
 ) -> None:
     """The first ``counts`` images of ``classes``, in file order."""
+    from torchvision.io import write_png
+
+    from bce3s.datasets.in_memory import CIFAR100LT
+
     data = CIFAR100LT(
         root=args.data_root,
         train=train,

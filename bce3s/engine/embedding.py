@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,15 @@ def embed(model: nn.Module, dataset: Dataset, views: Sequence[str] = ('origin',)
             else:
                 vectors[index, view] = torch.from_numpy(cache.found[key])
     dataset.set_vectors(vectors, failed)
+
+
+def embedded(model: nn.Module, dataset: Dataset) -> Dataset:
+    """A copy of the data set that gives features; the data set itself where it cannot."""
+    if not isinstance(dataset, HasVectors):
+        return dataset
+    dataset = copy(dataset)
+    embed(model, dataset)
+    return dataset
 
 
 def _embed_missing(

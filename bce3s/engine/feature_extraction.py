@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from bce3s.datasets.whole_batches import collated
+from bce3s.engine.embedding import embedded
 from bce3s.errors import BCE3SError
 
 
@@ -48,7 +49,8 @@ def feature_batches(
     """Raw features ``h`` of the backbone and labels, batch by batch in the order of the data set.
 
     The model is in eval mode while the network runs and in its former mode once the loop ends or
-    is left. No random state is drawn from.
+    is left. No random state is drawn from. What a frozen network says of an image is taken from the
+    cache (:mod:`bce3s.engine.embedding`).
 
     Args:
         model: has ``data_preprocessor(batch, training=False)`` and ``features(inputs)``, as
@@ -66,6 +68,8 @@ def feature_batches(
     """
     if hasattr(dataset, 'unaugmented'):  # one that augments by itself, such as ImageFolder
         dataset = dataset.unaugmented()
+    if getattr(getattr(model, 'backbone', None), 'frozen', False):
+        dataset = embedded(model, dataset)
     training = model.training
     model.eval()
     try:

@@ -80,7 +80,7 @@ def complete(
         {} if ground is None else dict(ground=list(ground))
     )
     if timms:
-        fill_frozen(cfg, timms, settings, facts.classes, options)
+        fill_frozen(cfg, timms, settings, facts, options)
     else:
         _fill_model(cfg.model, facts, settings)
     fill_in(cfg, found, facts, settings, folder, colours)

@@ -17,6 +17,7 @@ from bce3s.datasets.image_files import ImageFiles, Images
 from bce3s.datasets.whole_batches import DigitsLT
 from bce3s.engine import embedding, feature_cache
 from bce3s.engine.embedding import embed
+from bce3s.engine.feature_extraction import extract
 from bce3s.errors import BCE3SError
 from bce3s.registry import MODELS
 from bce3s.samplers import Draws
@@ -65,7 +66,11 @@ class Calls:
 @pytest.mark.parametrize('kind', ['memory', 'files'])
 def test_they_are_what_the_network_says_of_the_images(kind, tmp_path):
     net = model(size=32).eval()
-    data = DigitsLT(split='test') if kind == 'memory' else pictures(tmp_path).unaugmented()
+
+    def fresh():
+        return DigitsLT(split='test') if kind == 'memory' else pictures(tmp_path).unaugmented()
+
+    data = fresh()
     images = torch.stack([data[i]['inputs'] for i in range(5)])
     with torch.no_grad():
         inputs = net.data_preprocessor(dict(inputs=images, data_samples={}))['inputs']
@@ -79,6 +84,11 @@ def test_they_are_what_the_network_says_of_the_images(kind, tmp_path):
     assert item['data_samples']['indices'] == 3
     seen = net.data_preprocessor(batch)['inputs']
     torch.testing.assert_close(net.features(seen), expected[1])  # they take the images' place
+    calls, plain = Calls(net), fresh()
+    found = extract(net, plain, 3)
+    assert calls.images == 0
+    torch.testing.assert_close(found.features[:5], expected[1])
+    assert plain.vectors is None
 
 
 def test_an_image_is_seen_once(tmp_path, cache):
@@ -251,13 +261,19 @@ def test_the_command_line(folder, tmp_path, capsys):
 def test_a_part_of_the_network_is_trained(way, folder, tmp_path):
     work, options = tmp_path / 'run', ('own_data.size=32', 'own_data.weights=None')
     options += ('own_data.epochs=2', 'visualizer=None', 'default_hooks.progress=None')
+    options += ('default_hooks.checkpoint.interval=1',)
     options += ('train_dataloader.num_workers=0', 'val_dataloader.num_workers=0')
     arguments = [str(folder), '--backbone', 'test_vit', '--tune', way, '--work-dir', str(work)]
     assert cli.main('train', [*arguments, '--cfg-options', *options]) == 0
     assert Predictor(work)([folder / 'red/0.png'])[0].best in COUNTS
-    (checkpoint,) = work.glob('epoch_4.pth')
-    weights = torch.load(checkpoint, weights_only=True)['state_dict']
-    assert (
-        any('lora_b' in name and value.any() for name, value in weights.items())
-        or 'lora' not in way
-    )
+    weights = torch.load(work / 'epoch_3.pth', weights_only=True)['state_dict']
+    assert weights['neck.mean'].any()
+    if way == 'lora=2':
+        assert any(value.any() for name, value in weights.items() if name.endswith('lora_b'))
+    resumed = work.with_name('again')
+    shutil.copytree(work, resumed)
+    (resumed / 'epoch_3.pth').unlink()
+    arguments = [str(resumed / 'my_folder_frozen.py'), '--work-dir', str(resumed), '--resume']
+    assert cli.main('train', arguments) == 0
+    found = torch.load(resumed / 'epoch_3.pth', weights_only=True)['state_dict']
+    assert all(torch.equal(found[name], value) for name, value in weights.items())

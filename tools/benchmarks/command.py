@@ -27,6 +27,7 @@ SECTIONS = {
     'data': 'images/s through the augmentation, one core',
     'step': 'whole training steps/s, data included; where a step goes',
     'head': 'three branches: time and memory against the number of classes',
+    'frozen': 'a head on kept features: seconds against images, classes and features',
 }
 CLEAR = '\x1b[K' if sys.stdout.isatty() else ''  # of what `measuring` has written
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-
-import torch
 from mmpretrain.models import VisionTransformer
 from torch import Tensor
 
 from bce3s.errors import BCE3SError
+from bce3s.models.backbones.weights import read_weights
 from bce3s.registry import MODELS
 
 # names in files of MAE, which are timm's -> mmpretrain's
@@ -63,16 +61,12 @@ class MAEVisionTransformer(VisionTransformer):
 def _encoder(path: str) -> dict[str, Tensor]:
     """What a file holds, by mmpretrain's names."""
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # MAE's own arguments
-            found = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
+        found = read_weights(path)
+    except BCE3SError as error:
         raise BCE3SError(
-            f'{path}: these weights to start from cannot be read ({type(error).__name__}): set '
-            'model.backbone.init_cfg.checkpoint to a file of a masked autoencoder, or to train '
-            'from scratch model.backbone.init_cfg=None.'
+            f'{error} Set model.backbone.init_cfg.checkpoint to a file of a masked autoencoder, or '
+            'to train from scratch model.backbone.init_cfg=None.'
         ) from error
-    for key in ('model', 'state_dict'):
-        found = found.get(key, found)
     weights = {}
     for name, value in found.items():
         name = name.removeprefix('backbone.')

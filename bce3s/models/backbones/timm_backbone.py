@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from bce3s.errors import BCE3SError
 from bce3s.models.backbones.light_tuning import tune
+from bce3s.models.backbones.weights import read_weights
 from bce3s.registry import MODELS
 
 PRETRAINED = 'pretrained'
@@ -118,22 +119,12 @@ class TimmBackbone(nn.Module):
             raise self._of_another(first)
 
     def _read(self) -> dict[str, Tensor]:
-        import safetensors.torch
-
-        from bce3s.engine.checkpoint import load_from_disk
-
-        path = Path(self.weights).expanduser()
-        if not path.is_file():
+        if not Path(self.weights).expanduser().is_file():
             raise BCE3SError(
                 f'model.backbone.weights={self.weights}: there is no such file. '
                 f'{how_to_fetch(self)}'
             )
-        if path.suffix != '.safetensors':
-            return load_from_disk(path)['state_dict']
-        try:
-            return safetensors.torch.load_file(path)
-        except Exception as error:  # damaged or cut off
-            raise BCE3SError(f'{path} cannot be read as safetensors ({error}).') from error
+        return read_weights(self.weights)
 
     def _fetched(self) -> dict[str, Tensor]:
         timm = timm_or_sentence()
