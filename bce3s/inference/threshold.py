@@ -100,7 +100,9 @@ def chosen_threshold(
     if keep:
         return _keeping(found, int(keep[1]))
     best = report.get('rejection_score') or {}
-    return _at_rate(found if logits or not best.get('groups') else best)
+    # a class that was added has no threshold of that score
+    fits = best.get('groups') and len(best['thresholds']) == len(report['classes'])
+    return _at_rate(best if fits and not logits else found)
 
 
 def _report(run: RunDirectory, epoch: int | None) -> dict[str, Any]:

@@ -74,6 +74,15 @@ def test_another_threshold_is_of_the_largest_logit(copied, monkeypatch):
         assert Predictor(copied, threshold=threshold).rejection.score == MAX_LOGIT
 
 
+def test_a_score_without_a_threshold_of_an_added_class_is_not_compared(copied, monkeypatch):
+    pytest.importorskip('faiss')
+    chosen(copied, ENERGY, monkeypatch)
+    report = json.loads((copied / 'report.json').read_text())
+    report['rejection_score']['thresholds'].pop()
+    (copied / 'report.json').write_text(json.dumps(report))
+    assert Predictor(copied).rejection.score == MAX_LOGIT
+
+
 def test_what_is_kept_is_of_this_network_or_the_largest_logit_is_compared(copied, monkeypatch):
     pytest.importorskip('faiss')
     _, model, _ = chosen(copied, MAHALANOBIS, monkeypatch)
