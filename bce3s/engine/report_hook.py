@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import platform
 import time
 from collections.abc import Sequence
@@ -15,12 +16,15 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 
 import bce3s
 from bce3s.config import experiment
 from bce3s.engine.branch_health import HEALTH
 from bce3s.engine.metric import LongTailedMetric
+from bce3s.engine.rejection_score import choose_score
+from bce3s.engine.run_directory import RunDirectory
 from bce3s.engine.run_state import bare_model
 from bce3s.engine.schedule import TwoStageHook
 from bce3s.engine.skipped_images import SKIPPED
@@ -48,6 +52,10 @@ class ReportHook(Hook):
     classes on another split; otherwise at those of the evaluation data themselves.
 
     Args:
+        compare_scores: whether, when the training is at its end, the scores by which images may be
+            rejected are compared and the best is kept for predictions
+            (:func:`~bce3s.engine.rejection_score.choose_score`), which takes a pass over the
+            training images.
         figure_interval: seconds that pass at least between two drawings of ``report.png`` (half a
             second each); the first and the last report are always drawn.
 
@@ -57,8 +65,8 @@ class ReportHook(Hook):
 
     priority = 'LOW'  # before CheckpointHook, so that a best checkpoint knows its own validation
 
-    def __init__(self, figure_interval: float = 60.0) -> None:
-        self.figure_interval = figure_interval
+    def __init__(self, figure_interval: float = 60.0, compare_scores: bool = False) -> None:
+        self.figure_interval, self.compare_scores = figure_interval, compare_scores
         self._report: dict[str, Any] | None = None
         self._drawn = float('-inf')
         self._loaded: dict[str, Any] = {}  # meta of the checkpoint that was loaded
@@ -84,9 +92,27 @@ class ReportHook(Hook):
     def after_train(self, runner: Runner) -> None:
         if self._report is not None:
             directory = Path(runner.work_dir)
-            if self._report['epoch'] < runner.max_epochs:  # stopped early: the figure may be old
-                write_report(self._report, directory)
+            if self.compare_scores:
+                self._compare_scores(runner)
+            if self._report['epoch'] < runner.max_epochs or self.compare_scores:
+                write_report(self._report, directory)  # stopped early: the figure may be old
             self._print(runner)
+
+    def _compare_scores(self, runner: Runner) -> None:
+        """What cannot be compared costs the run nothing: predictions use the largest logit."""
+        metric, directory = _metric(runner.val_evaluator), Path(runner.work_dir)
+        sets = runner.train_dataloader.dataset, runner.val_dataloader.dataset
+        run = RunDirectory(directory, runner.cfg, directory)
+        sigmoid = run.probabilities.name == 'sigmoid'
+        try:
+            workers = runner.train_dataloader.num_workers
+            given = sigmoid, metric.thresholds, directory, workers
+            found = choose_score(bare_model(runner), *sets, *given)
+        except BCE3SError as error:
+            why = f'Which score rejects best was not looked at: {error}'
+            print_log(why, 'current', logging.WARNING)
+        else:
+            self._report['rejection_score'] = found
 
     def _report_test(self, runner: Runner, evaluator: Evaluator) -> None:
         if not is_main_process():

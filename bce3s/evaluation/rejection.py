@@ -81,12 +81,15 @@ class Extremes:
         own: (N,) float32, z_y.
         other: (N,) float32, the largest of the other logits; -inf if there is one class only.
         labels: (N,) int64. best: (N,) int64, the classes of the largest logits.
+        scores: (N,) float32, what is compared with the thresholds of a stated rate, if it is not
+            the largest logit; higher meaning known.
     """
 
     own: NDArray[np.float32]
     other: NDArray[np.float32]
     labels: NDArray[np.int64]
     best: NDArray[np.int64]
+    scores: NDArray[np.float32] | None = None
 
     @classmethod
     def of(cls, logits: Any, labels: Any) -> Extremes:
@@ -102,12 +105,18 @@ class Extremes:
 
     def at(self, rows: Any) -> Extremes:
         """Of some images: a mask, or indices."""
-        return Extremes(self.own[rows], self.other[rows], self.labels[rows], self.best[rows])
+        found = (self.own, self.other, self.labels, self.best, self.scores)
+        return Extremes(*(None if values is None else values[rows] for values in found))
 
     @property
     def largest(self) -> NDArray[np.float32]:
         """(N,) the largest logit."""
         return np.maximum(self.own, self.other)
+
+    @property
+    def compared(self) -> NDArray[np.float32]:
+        """(N,) ``scores``, or the largest logit."""
+        return self.largest if self.scores is None else self.scores
 
     @property
     def finite(self) -> bool:
@@ -379,7 +388,7 @@ def measure_rejection(
             threshold of the other.
 
     Returns:
-        What :func:`conformal` does, of the largest logits and the rate ``RATE``; ``chosen_on``,
+        What :func:`conformal` does, of ``extremes.compared`` and the rate ``RATE``; ``chosen_on``,
         ``measured_on``, ``cross_fitted``; ``false_rejection`` with ``all``, ``many``, ``medium``,
         ``few`` (means of per-class shares) and ``plain`` (all images alike); ``false_interval``,
         Clopper and Pearson's of ``plain``; ``accuracy``, not rejected and right, of the first four;
@@ -397,11 +406,11 @@ def measure_rejection(
     number = len(class_counts)
 
     def at_rate(images: Extremes) -> NDArray[np.float64]:
-        found = conformal(images.largest, images.labels, images.best, number)
+        found = conformal(images.compared, images.labels, images.best, number)
         return as_array(found['thresholds'])
 
     if chosen is None:
-        found = conformal(extremes.largest, extremes.labels, extremes.best, number)
+        found = conformal(extremes.compared, extremes.labels, extremes.best, number)
         uniform = uniform_threshold(extremes)
         at = [cross_fitted(extremes, how) for how in (at_rate, uniform_threshold)]
         keep = keeping_thresholds(extremes.largest, extremes.labels)
@@ -415,11 +424,11 @@ def measure_rejection(
         'chosen_on': split if chosen is None else chosen['chosen_on'],
         'measured_on': split,
         'cross_fitted': chosen is None,
-        **_effects(extremes, own, at[0], *where),
+        **_effects(extremes, extremes.compared, own, at[0], *where),
         'uniform': {
             'threshold': uniform,
             'uniform_accuracy': _uniform_accuracy(extremes, uniform),
-            **_effects(extremes, uniform, at[1], *where),
+            **_effects(extremes, extremes.largest, uniform, at[1], *where),
         },
         'keep': keep,
     }
@@ -432,15 +441,16 @@ def as_array(thresholds: Sequence[float | None]) -> NDArray[np.float64]:
 
 def _effects(
     extremes: Extremes,
+    scores: NDArray[np.float32],
     threshold: Any,
     at: Any,
     class_counts: Sequence[int],
     thresholds: Thresholds | None,
 ) -> dict[str, Any]:
-    """What the ``threshold`` does to known images, and those they are measured ``at``: numbers, or
-    (N,), or None.
+    """What the ``threshold`` of the scores (N,) does to known images, and those they are measured
+    ``at``: numbers, or (N,), or None.
     """
-    simply, rejections = (_percent(extremes, t) for t in (threshold, at))
+    simply, rejections = (_percent(scores, t) for t in (threshold, at))
     right = (extremes.own > extremes.other) & (rejections == 0)
     hits = np.where(np.isnan(rejections), np.nan, 100.0 * right)
     false, accuracy, simply = (
@@ -456,11 +466,11 @@ def _effects(
     }
 
 
-def _percent(extremes: Extremes, threshold: Any) -> NDArray[np.float64]:
+def _percent(scores: NDArray[np.float32], threshold: Any) -> NDArray[np.float64]:
     """(N,) 0 or 100; NaN where there is no threshold."""
     if threshold is None:
-        return np.full(len(extremes.labels), np.nan)
-    return 100.0 * rejected(extremes.largest, threshold)
+        return np.full(len(scores), np.nan)
+    return 100.0 * rejected(scores, threshold)
 
 
 def _uniform_accuracy(extremes: Extremes, threshold: float | None) -> float:

@@ -197,10 +197,30 @@ def _rejection(report: dict[str, Any]) -> list[str]:
         f'Every image of the {found["measured_on"]} set is of a known class, so each rejection is '
         'a false one; percent, means of per-class figures, but for Plain (all images alike).'
     )
+    best = report.get('rejection_score') or {}
     if not rows:
         return ['## None of these', escaped(text)]
     header = ['Threshold', '', *(name.capitalize() for name in COLUMNS), 'Plain']
-    return ['## None of these', escaped(text), markdown_table(header, rows, left=2)]
+    if best.get('groups'):
+        rows += _rejection_rows(f'{best["score"]}, at most {best["rate"]:g} %', best, True)
+    parts = ['## None of these', escaped(text), markdown_table(header, rows, left=2)]
+    return parts + _compared_scores(best)
+
+
+def _compared_scores(best: dict[str, Any]) -> list[str]:
+    """How well each score rejects classes that are held out, where that was looked at."""
+    if not best.get('compared'):
+        return []
+    text = (
+        'Which score tells known images best was estimated with known classes held out in the '
+        'place of unknown ones: AUROC, mean over these classes, and the difference to the largest '
+        f'logit with its standard error. Predictions compare the {best["score"]}.'
+    )
+    rows = [
+        [name, percent(one['auroc']), f'{one["gain"]:+.2f} ± {one["error"]:.2f}']
+        for name, one in best['compared'].items()
+    ]
+    return [text, markdown_table(['Score', 'AUROC, classes held out', 'Difference'], rows)]
 
 
 def rejection_sentence(found: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from bce3s.datasets.long_tailed import SPLITS
+from bce3s.evaluation.rejection_scores import MAX_LOGIT
 from bce3s.evaluation.report import rejection_sentence
 from bce3s.tables import escaped, percent
 from bce3s.wording import counted
@@ -41,6 +42,7 @@ def format_card(facts: dict[str, Any]) -> str:
         worst=min(accuracies, default=None, key=lambda pair: pair[0]),
         folded=FOLDED,
         few_images=FEW_IMAGES,
+        max_logit=MAX_LOGIT,
         threshold_sentence=rejection_sentence(facts['rejection']) if facts['rejection'] else '',
     )
 

@@ -19,6 +19,7 @@ from bce3s.engine.report_hook import config_name, versions
 from bce3s.engine.run_directory import LOADERS, RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.rejection_scores import MAX_LOGIT
 from bce3s.evaluation.report import read_report
 from bce3s.inference.class_facts import class_facts
 from bce3s.inference.export import BATCHES, INPUT, OUTPUT, Exported, Metadata
@@ -113,6 +114,7 @@ def model_facts(
         thresholds=dict(many=thresholds.many, few=thresholds.few),
         rejection=(rejection := _rejection(reports, meta)),
         threshold=rejection['thresholds'] if rejection and rejection['groups'] else None,
+        rejection_score=_rejection_score(reports, meta),
         network=_network(run, model),
         training=_training(run, report, meta),
         results=_results(report, meta, data),
@@ -124,8 +126,8 @@ def model_facts(
 
 def metadata_of(facts: dict[str, Any]) -> Metadata:
     """What goes into the files themselves, each as JSON: ``classes`` (in the order of the outputs),
-    ``threshold`` (of each class, at or below which a largest logit is none of them; null: it never
-    is; null instead of the list: no image is), ``input``,
+    ``threshold`` (of each class, for the largest logit, at or below which it is none of them; null:
+    it never is; null instead of the list: no image is), ``input``,
     ``normalisation`` and ``output``.
     """
     keys = ('classes', 'input', 'normalisation', 'output', 'threshold')
@@ -189,6 +191,12 @@ def _rejection(reports: list[dict[str, Any]], meta: dict[str, Any]) -> dict[str,
     """Of a report of this checkpoint; the threshold of another one is of no use."""
     found = (report.get('rejection') for report in reports if _same_epoch(report, meta))
     return next((rejection for rejection in found if 'uniform' in (rejection or {})), None)
+
+
+def _rejection_score(reports: list[dict[str, Any]], meta: dict[str, Any]) -> str:
+    """What predictions of this package compare, see :mod:`bce3s.engine.rejection_score`."""
+    found = (report.get('rejection_score') for report in reports if _same_epoch(report, meta))
+    return next((one['score'] for one in found if one), MAX_LOGIT)
 
 
 def _network(run: RunDirectory, model: nn.Module) -> dict[str, Any]:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bce3s.datasets.long_tailed import split_of
 from bce3s.datasets.parents import read_parents
+from bce3s.engine.rejection_score import FILE, kept_distances
 from bce3s.engine.run_directory import RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.hierarchy import roll_up
-from bce3s.evaluation.rejection import as_array
+from bce3s.evaluation.rejection_scores import MAHALANOBIS, MAX_LOGIT, ClassDistances, energy
 from bce3s.inference.class_facts import class_facts
 from bce3s.inference.inputs import Batch, InputSpec, Name, batches
 from bce3s.inference.parents import parent_thresholds
-from bce3s.inference.threshold import AUTO, chosen_threshold
+from bce3s.inference.threshold import AUTO, Rejection, ThresholdWarning, chosen_threshold
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ class Prediction:
         logit: of ``best``.
         split: ``many``, ``medium`` or ``few``, by the training images of ``best``.
         top: the most likely classes with their scores, ``best`` first.
-        compared: what is compared with the threshold, higher meaning known: the logit, that of the
-            parent where this is the label, see :mod:`bce3s.evaluation.hierarchy`.
+        compared: what is compared with the threshold, higher meaning known: the logit, or the
+            score that the run chose, :attr:`Predictor.rejection` says which; that of the parent
+            where this is the label, see :mod:`bce3s.evaluation.hierarchy`.
         threshold: of ``best``, which it must exceed for the image to be known; None: it is.
         error: why the image could not be read; then all of the above but ``image`` is empty.
     """
@@ -64,9 +68,10 @@ class Prediction:
 class Predictor:
     """Says of each image which class it has, or that it has none of them.
 
-    An image is none of these iff its largest logit is at most the threshold of that class. By
-    default these are the ones of the run's report that reject at most 5 % of known images, chosen
-    on its validation data; where these are too few to say so, no image is rejected.
+    An image is none of these iff its score is at most the threshold of its best class. By default
+    these are the ones of the run's report that reject at most 5 % of known images, chosen on its
+    validation data; where these are too few to say so, no image is rejected. The score is the
+    largest logit, or with ``'auto'`` the one that the run found to be clearly better.
 
     >>> predictor = Predictor('work_dirs/digits')  # doctest: +SKIP
     >>> predictor(['a.png', 'b.jpg'])[0].label  # doctest: +SKIP
@@ -124,7 +129,7 @@ class Predictor:
         self.classes, self.class_counts = class_facts(self.run, self.model, self.meta)
         self.splits = split_of(self.class_counts, thresholds_of(self.run.config)).tolist()
         self.parents = read_parents(self.run.folder, self.classes)
-        self.rejection = chosen_threshold(self.run, threshold, self.meta.get('epoch'))
+        self.rejection, self.distances = self._rejection(threshold)
         self.threshold = self.rejection.threshold
         self._upper = None
         if self.parents is not None and self.threshold is not None:
@@ -155,6 +160,22 @@ class Predictor:
         from bce3s.inference.hub import save_pretrained
 
         return save_pretrained(self.run, folder)
+
+    def _rejection(self, threshold: Any) -> tuple[Rejection, ClassDistances | None]:
+        """And what the score takes that it compares."""
+        epoch = self.meta.get('epoch')
+        found = chosen_threshold(self.run, threshold, epoch)
+        if found.score != MAHALANOBIS:
+            return found, None
+        if distances := kept_distances(self.run.folder, self.model):
+            return found, distances
+        warnings.warn(
+            f'{self.run.folder / FILE} is missing, damaged or of another checkpoint, so that the '
+            f'largest logit is compared in the place of the {MAHALANOBIS}.',
+            ThresholdWarning,
+            stacklevel=3,
+        )
+        return chosen_threshold(self.run, threshold, epoch, logits=True), None
 
     def __repr__(self) -> str:
         how = f' ({self.rejection.how})' if self.rejection.how else ''
@@ -192,6 +213,14 @@ class Predictor:
     def logits(self, images: Tensor) -> Tensor:
         """(N, K) float32 on the CPU, of (N, C, H, W) uint8 as the network takes them.
 
+        Raises: as :meth:`outputs`.
+        """
+        return self.outputs(images)[1]
+
+    def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, d) and logits (N, K), float32 on the CPU, of (N, C, H, W) uint8 as the
+        network takes them.
+
         Raises:
             BCE3SError: the memory of the GPU is full, or the network gives no finite numbers.
         """
@@ -199,7 +228,8 @@ class Predictor:
             with torch.no_grad():
                 data = dict(inputs=images, data_samples={})
                 inputs = self.model.data_preprocessor(data, training=False)['inputs']
-                logits = self.model.head(self.model.features(inputs)).float().cpu()
+                features = self.model.features(inputs)
+                logits = self.model.head(features).float().cpu()
         except torch.OutOfMemoryError as error:
             raise BCE3SError(
                 f'The memory of {self.device} is full: use a smaller batch size than '
@@ -210,48 +240,59 @@ class Predictor:
                 f'The network of {self.run.checkpoint} gives scores that are not finite: use an '
                 'earlier checkpoint.'
             )
-        return logits
+        return features.float().cpu(), logits
+
+    def _compared(self, features: Tensor, logits: Tensor) -> list[float]:
+        """(N,) what is compared with the thresholds, in float32 as they are."""
+        if self.rejection.score == MAX_LOGIT:
+            return logits.amax(1).tolist()
+        if self.distances is not None:
+            values = self.distances.scores(features)
+        else:
+            values = energy(logits, self.score == 'sigmoid')
+        return values.astype(np.float32).tolist()
 
     def _predictions(self, batch: Batch) -> Iterator[Prediction]:
-        known = iter(()) if batch.images is None else self._rows(self.logits(batch.images))
+        known = iter(()) if batch.images is None else self._rows(*self.outputs(batch.images))
         for name, error in zip(batch.names, batch.errors, strict=True):
             if error is None:
                 yield Prediction(name, **next(known))
             else:
                 yield Prediction(name, error=error)
 
-    def _rows(self, logits: Tensor) -> Iterator[dict[str, Any]]:
+    def _rows(self, features: Tensor, logits: Tensor) -> Iterator[dict[str, Any]]:
         values, top = logits.topk(self.top)  # (N, top)
         scores = logits.double()
         scores = scores.sigmoid() if self.score == 'sigmoid' else scores.softmax(1)
-        columns = values[:, 0], top, scores.gather(1, top)
-        rows = zip(*(column.tolist() for column in columns), self._broad(logits), strict=True)
-        for logit, classes, shares, broad in rows:
+        columns = [column.tolist() for column in (values[:, 0], top, scores.gather(1, top))]
+        compared = self._compared(features, logits)
+        rows = zip(*columns, compared, self._broad(logits), strict=True)
+        for logit, classes, shares, value, broad in rows:
             threshold = self.rejection.of(classes[0])
-            known = threshold is None or logit > threshold
+            known = threshold is None or value > threshold
             names = [self.classes[k] for k in classes]
-            label, compared = names[0] if known else None, logit
+            label = names[0] if known else None
             if not known and broad is not None:
                 known = True
-                label, compared, threshold = broad
+                label, value, threshold = broad
             yield dict(
                 label=label,
                 known=known,
                 best=names[0],
                 score=shares[0],
                 logit=logit,
-                compared=compared,
+                compared=value,
                 threshold=threshold,
                 split=self.splits[classes[0]],
                 top=tuple(zip(names, shares, strict=True)),
             )
 
     def _broad(self, logits: Tensor) -> list[tuple[str, float, float] | None]:
-        """For each image its parent, where only that is sure, with its logit and threshold."""
+        """For each image its parent, if that is sure, with its logit and threshold."""
         if self._upper is None:
             return [None] * len(logits)
-        limits = as_array([self.rejection.of(k) for k in range(len(self.classes))])
-        levels = self.parents.of, limits, self._upper
+        of_classes = np.full(len(self.classes), np.inf)  # which were not sure
+        levels = self.parents.of, of_classes, self._upper
         found = roll_up(logits.numpy(), *levels, self.score == 'sigmoid')
         columns = (column.tolist() for column in (found.parents, found.logits, found.thresholds))
         names = self.parents.names

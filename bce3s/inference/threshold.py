@@ -12,6 +12,7 @@ from typing import Any
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.rejection import fewest
+from bce3s.evaluation.rejection_scores import MAX_LOGIT
 from bce3s.evaluation.report import read_report, threshold_range
 from bce3s.wording import counted
 
@@ -26,7 +27,7 @@ class ThresholdWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Rejection:
-    """When an image is none of the classes: if its largest logit is <= the threshold of that class.
+    """When an image is none of the classes: if its score is <= the threshold of its best class.
 
     Attributes:
         threshold: one for all classes; (K,) of the classes, None: it is always known; or None: no
@@ -34,12 +35,14 @@ class Rejection:
         about: where it comes from and what it does to known images, without a full stop.
         how: ``'auto'``, ``'uniform'`` or ``'keep=95'``; empty for a number or None.
         measured: what the report says of the threshold; empty where it was not needed.
+        score: what is compared, see :mod:`bce3s.evaluation.rejection_scores`.
     """
 
     threshold: float | tuple[float | None, ...] | None
     about: str
     how: str = ''
     measured: dict[str, Any] = field(default_factory=dict)
+    score: str = MAX_LOGIT
 
     def of(self, k: int) -> float | None:
         """The threshold of class ``k``."""
@@ -52,7 +55,9 @@ class Rejection:
         return threshold_range(self.threshold if whole else [self.threshold])
 
 
-def chosen_threshold(run: RunDirectory, asked: Any, epoch: int | None) -> Rejection:
+def chosen_threshold(
+    run: RunDirectory, asked: Any, epoch: int | None, logits: bool = False
+) -> Rejection:
     """The threshold of a run that is asked for.
 
     Args:
@@ -63,6 +68,8 @@ def chosen_threshold(run: RunDirectory, asked: Any, epoch: int | None) -> Reject
             images; ``'keep=90'``, one for all classes that rejects at most 10 % (a whole number;
             with either none where the validation images are too few to say so);
             ``'uniform'``; a number, or None.
+        logits: with ``'auto'``, whether the largest logit is compared although another score is the
+            best one by the report (:mod:`bce3s.engine.rejection_score`).
         epoch: of the checkpoint, if known. With a threshold of another epoch there is a warning.
 
     Raises:
@@ -90,7 +97,12 @@ def chosen_threshold(run: RunDirectory, asked: Any, epoch: int | None) -> Reject
     found = report['rejection']
     if asked == UNIFORM:
         return _uniform(run, found)
-    return _keeping(found, int(keep[1])) if keep else _at_rate(found)
+    if keep:
+        return _keeping(found, int(keep[1]))
+    best = report.get('rejection_score') or {}
+    # a class that was added has no threshold of that score
+    fits = best.get('groups') and len(best['thresholds']) == len(report['classes'])
+    return _at_rate(best if fits and not logits else found)
 
 
 def _report(run: RunDirectory, epoch: int | None) -> dict[str, Any]:
@@ -123,12 +135,14 @@ def _at_rate(found: dict[str, Any]) -> Rejection:
     if not found['groups']:
         return Rejection(None, _too_few(found, found['rate']), AUTO, found)
     low, high = found['interval']['plain']
+    score = found.get('score', MAX_LOGIT)
+    what = 'no logit' if score == MAX_LOGIT else f'{score} not'
     about = (
-        f'no logit above the threshold of its class ({threshold_range(found["thresholds"])}), '
+        f'{what} above the threshold of its class ({threshold_range(found["thresholds"])}), '
         f'chosen on the {found["chosen_on"]} images to reject at most {found["rate"]:g} % of known '
         f'images; of new ones it will be {low:.1f} to {high:.1f} % (95 %)'
     )
-    return Rejection(tuple(found['thresholds']), about, AUTO, found)
+    return Rejection(tuple(found['thresholds']), about, AUTO, found, score)
 
 
 def _keeping(found: dict[str, Any], percent: int) -> Rejection:

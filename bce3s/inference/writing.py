@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from bce3s.datasets.checks import printable
 from bce3s.errors import BCE3SError
+from bce3s.evaluation.rejection_scores import MAX_LOGIT
 from bce3s.files import reason
 from bce3s.inference.predictor import Prediction, Predictor
 from bce3s.tables import text_table
@@ -172,7 +173,7 @@ class Summary:
         table = self._image_table() if self.images <= FEW else self._class_table()
         rejection = self.predictor.rejection
         what = '' if rejection.threshold is None else f'"{self.none}": '
-        if what and self.predictor.score == 'sigmoid':
+        if what and self.predictor.score == 'sigmoid' and rejection.score == MAX_LOGIT:
             one = isinstance(rejection.threshold, float)
             limits = [rejection.threshold] if one else rejection.threshold
             # exp would overflow

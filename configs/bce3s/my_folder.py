@@ -45,4 +45,4 @@ own_data = dict(
 )
 
 train_dataloader = dict(batch_sampler=dict(type='PairedBatchSampler'))
-default_hooks = dict(logger=dict(interval=10))
+default_hooks = dict(logger=dict(interval=10), report=dict(compare_scores=True))

@@ -39,4 +39,4 @@ train_dataloader = dict(
     collate_fn=dict(type='collated'), batch_sampler=dict(type='PairedBatchSampler')
 )
 val_dataloader = dict(collate_fn=dict(type='collated'))
-default_hooks = dict(logger=dict(interval=20))
+default_hooks = dict(logger=dict(interval=20), report=dict(compare_scores=True))

@@ -179,3 +179,15 @@ def test_nothing_can_be_held_out(labels):
     train = clusters(60)
     validation = Images(np.ones((len(labels), 8), np.float32), None, labels)
     assert held_out_gains(train, validation, True, [10] * 6) is None
+
+
+def test_no_more_than_the_first_images_of_a_class_are_looked_at(monkeypatch):
+    pytest.importorskip('faiss')
+    train, validation = clusters(240), clusters(60, seed=1)
+    counts = [50, 40, 30, 20, 10, 5]
+    monkeypatch.setattr('bce3s.evaluation.rejection_scores.PER_CLASS', (5, 20))
+    found = held_out_gains(train, validation, True, counts)
+    first = Images(*(values[:120] for values in train))  # twenty of each of the six
+    assert held_out_gains(first, validation, True, counts) == found
+    monkeypatch.setattr('bce3s.evaluation.rejection_scores.PER_CLASS', (5, 100))
+    assert held_out_gains(train, validation, True, counts) != found

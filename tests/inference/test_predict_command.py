@@ -208,15 +208,15 @@ def test_unreadable_images_do_not_stop_the_others(run, digits, tmp_path, capsys)
 @pytest.mark.parametrize('kind', ['csv', 'jsonl'])
 @pytest.mark.parametrize('stop', [KeyboardInterrupt(), BCE3SError('The memory is full.')])
 def test_an_interruption_keeps_what_is_done(run, digits, tmp_path, capsys, monkeypatch, kind, stop):
-    logits, calls = Predictor.logits, []
+    outputs, calls = Predictor.outputs, []
 
     def third_fails(self, images):
         calls.append(len(images))
         if len(calls) == 3:
             raise stop
-        return logits(self, images)
+        return outputs(self, images)
 
-    monkeypatch.setattr(predictor.Predictor, 'logits', third_fails)
+    monkeypatch.setattr(predictor.Predictor, 'outputs', third_fails)
     out = tmp_path / f'o.{kind}'
     status, printed, err = call(capsys, run, digits, '--out', out, '--batch-size', 8)
     interrupted = isinstance(stop, KeyboardInterrupt)
