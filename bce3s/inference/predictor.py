@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,18 +159,31 @@ class Predictor:
         """
         return list(self.stream(images, errors))
 
-    def stream(self, images: Any, errors: str = 'raise') -> Iterator[Prediction]:
-        """As :meth:`__call__`, one after the other: no more than a few batches are in memory."""
+    def stream(
+        self, images: Any, errors: str = 'raise', keep: Callable[..., Any] | None = None
+    ) -> Iterator[Prediction]:
+        """As :meth:`__call__`, one after the other: no more than a few batches are in memory.
+
+        ``keep`` is called with the names, features (B, d) and logits (B, K), float32 on the CPU, of
+        the images of each batch that can be read.
+        """
         if errors not in ('raise', 'keep'):
             raise BCE3SError(f"errors is {errors!r}: give 'raise' or 'keep'.")
         for batch in batches(images, self.input, self.batch_size, self.workers):
             error = next(filter(None, batch.errors), None)
             if error and errors == 'raise':
                 raise BCE3SError(error)
-            yield from self._predictions(batch)
+            yield from self._predictions(batch, keep)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(N, K) float32 on the CPU, of (N, C, H, W) uint8 as the network takes them.
+        """(N, K) float32 on the CPU, of (N, C, H, W) uint8 as the network takes them; see
+        :meth:`outputs`.
+        """
+        return self.outputs(images)[1]
+
+    def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, d) and logits (N, K), float32 on the CPU, of (N, C, H, W) uint8 as the
+        network takes them.
 
         Raises:
             BCE3SError: the memory of the GPU is full, or the network gives no finite numbers.
@@ -179,7 +192,9 @@ class Predictor:
             with torch.no_grad():
                 data = dict(inputs=images, data_samples={})
                 inputs = self.model.data_preprocessor(data, training=False)['inputs']
-                logits = self.model.head(self.model.features(inputs)).float().cpu()
+                features = self.model.features(inputs)
+                logits = self.model.head(features).float().cpu()
+                features = features.float().cpu()
         except torch.OutOfMemoryError as error:
             raise BCE3SError(
                 f'The memory of {self.device} is full: use a smaller batch size than '
@@ -190,10 +205,16 @@ class Predictor:
                 f'The network of {self.run.checkpoint} gives scores that are not finite: use an '
                 'earlier checkpoint.'
             )
-        return logits
+        return features, logits
 
-    def _predictions(self, batch: Batch) -> Iterator[Prediction]:
-        known = iter(()) if batch.images is None else self._rows(self.logits(batch.images))
+    def _predictions(self, batch: Batch, keep: Callable[..., Any] | None) -> Iterator[Prediction]:
+        known: Iterator[dict[str, Any]] = iter(())
+        if batch.images is not None:
+            features, logits = self.outputs(batch.images)
+            known = self._rows(logits)
+            if keep is not None:
+                pairs = zip(batch.names, batch.errors, strict=True)
+                keep([name for name, error in pairs if error is None], features, logits)
         for name, error in zip(batch.names, batch.errors, strict=True):
             if error is None:
                 yield Prediction(name, **next(known))
