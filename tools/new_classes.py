@@ -8,33 +8,42 @@ half tested on. The new classes are added five at a time. The old ones are teste
 split, or its validation split; percent, means over classes and groups.
 """
 
+import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np
-import torch
-
 from bce3s.arguments import run_tool
-from bce3s.engine.outputs import run_outputs
-from bce3s.engine.run_directory import RunDirectory
-from bce3s.errors import BCE3SError
-from bce3s.inference.add_class import class_folders, features_of, old_classes
-from bce3s.inference.new_rows import WAYS, new_rows
-from bce3s.tables import markdown_table
 
 IMAGES, TOGETHER = (1, 5, 20), 5
 
 
-def main() -> None:
-    import mmpretrain.models  # noqa: F401
+def main() -> int:
+    """Prints the table."""
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument('run', metavar='RUN', help='work dir of a run')
+    p.add_argument('unknown', metavar='UNKNOWN', help='folder with a folder for each new class')
+    args = p.parse_args()
+    return run_tool(lambda: measure(args.run, args.unknown))
 
-    if len(sys.argv) != 3:
-        raise BCE3SError('usage: python tools/new_classes.py RUN UNKNOWN')
-    run = RunDirectory.open(sys.argv[1])
+
+def measure(folder: str, unknown: str) -> None:
+    """Prints accuracies of old and new classes."""
+    import mmpretrain.models  # noqa: F401
+    import numpy as np
+    import torch
+
+    from bce3s.engine.outputs import run_outputs
+    from bce3s.engine.run_directory import RunDirectory
+    from bce3s.inference.add_class import class_folders, features_of, old_classes
+    from bce3s.inference.new_rows import WAYS, new_rows
+    from bce3s.tables import markdown_table
+
+    run = RunDirectory.open(folder)
     model, meta = run.model()
-    _, features, _ = features_of(run, model, meta, class_folders(sys.argv[2]))
+    _, features, _ = features_of(run, model, meta, class_folders(unknown))
     embed = model.head.classifier.embed
     halves = [embed(values).double() for values in features.values()]
     old = old_classes(model, run_outputs(run, 'train'))
@@ -42,7 +51,7 @@ def main() -> None:
     seen = embed(torch.from_numpy(test.features)).double()
     labels = torch.from_numpy(test.labels)
 
-    def accuracy(logits: torch.Tensor) -> float:
+    def accuracy(logits: Any) -> float:
         right = (logits.argmax(1) == labels).double()
         return 100 * float(np.mean([right[labels == k].mean() for k in labels.unique()]))
 
@@ -70,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_tool(main))
+    sys.exit(main())
