@@ -158,8 +158,8 @@ def add_classes(
             read; ``out`` is there and not empty; the training images cannot be read.
     """
     from bce3s.engine.outputs import run_outputs
+    from bce3s.inference.class_facts import class_facts
     from bce3s.inference.new_rows import new_rows
-    from bce3s.inference.predictor import class_facts
     from bce3s.own_data.found import quoted, tidy_name
 
     model, meta = run.model()

@@ -20,9 +20,9 @@ from bce3s.engine.run_directory import LOADERS, RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.report import read_report
+from bce3s.inference.class_facts import class_facts
 from bce3s.inference.export import BATCHES, INPUT, OUTPUT, Exported, Metadata
 from bce3s.inference.inputs import InputSpec
-from bce3s.inference.predictor import class_facts
 from bce3s.registry import DATASETS
 
 PACKAGES = ('torch', 'mmengine', 'mmpretrain', 'numpy', 'onnx', 'onnxscript', 'onnxruntime')

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bce3s.datasets.long_tailed import split_of
 from bce3s.engine.run_directory import RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
+from bce3s.inference.class_facts import class_facts
 from bce3s.inference.inputs import Batch, InputSpec, Name, batches
 from bce3s.inference.threshold import AUTO, chosen_threshold
 
@@ -256,18 +257,3 @@ def _checked(device: str | torch.device) -> torch.device:
         reason = str(error).splitlines()[0]
         raise BCE3SError(f'The device {device} cannot be used ({reason}): try cpu.') from error
     return device
-
-
-def class_facts(
-    run: RunDirectory, model: nn.Module, meta: dict[str, Any]
-) -> tuple[list[str], list[int]]:
-    """Names and training images of the classes, as the checkpoint says, or else its head."""
-    data = meta.get('dataset_meta') or {}
-    counts = data.get('class_counts') or model.head.class_counts.tolist()
-    names = data.get('classes') or range(len(counts))
-    if not len(names) == len(counts) == model.head.num_classes:
-        raise BCE3SError(
-            f'{run.checkpoint} names {len(names)} classes with {len(counts)} counts, its head has '
-            f'{model.head.num_classes}: it was not written by a training run of this version.'
-        )
-    return [str(name) for name in names], [int(n) for n in counts]
