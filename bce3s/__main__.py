@@ -14,6 +14,7 @@ COMMANDS = {
     'report': ('bce3s.page.command', 'one HTML page of one or several runs'),
     'export': ('bce3s.inference.export_command', 'write ONNX, TorchScript or torch.export'),
     'push': ('bce3s.inference.push_command', 'write a model that anybody may load, or to the Hub'),
+    'demo': ('bce3s.inference.demo', 'a page in the browser that labels pictures'),
     'add-class': ('bce3s.inference.add_class', 'teach a model new classes without training'),
     'posthoc': ('bce3s.run_commands', 'post-hoc adjustments of a trained model'),
     'feature-quality': ('bce3s.run_commands', 'neighbours, class means, retrieval, open set'),

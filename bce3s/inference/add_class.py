@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from bce3s.engine.outputs import Outputs
     from bce3s.engine.run_directory import RunDirectory
+    from bce3s.inference.new_rows import OldClasses
 
 EXAMPLES = """examples:
   bce3s add-class work_dirs/my_folder new_species/
@@ -105,7 +106,7 @@ def class_folders(folder: str | Path) -> dict[str, list[str]]:
     return {name: found[name] for name in in_order(found)}
 
 
-def _features(
+def features_of(
     run: RunDirectory, model: nn.Module, meta: dict[str, Any], found: dict[str, list[str]]
 ) -> tuple[dict[str, list[str]], dict[str, Tensor], list[str]]:
     """Of each class the images that can be read, their features (n, d), and errors."""
@@ -174,10 +175,10 @@ def add_classes(
     out = Path(out or f'{run.folder.resolve()}_plus_{_short("_".join(found))}').expanduser()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BCE3SError(f'{out} is there already: give another folder with --out.')
-    readable, features, errors = _features(run, model, meta, found)
+    readable, features, errors = features_of(run, model, meta, found)
     rows = new_rows(
         [model.head.classifier.embed(each).double() for each in features.values()],
-        _old_classes(model, run_outputs(run, 'train')),
+        old_classes(model, run_outputs(run, 'train')),
         way,
     )
     names = [*classes, *found]
@@ -221,7 +222,8 @@ def _check_head(run: RunDirectory, model: nn.Module) -> None:
     )
 
 
-def _old_classes(model: nn.Module, outputs: Outputs) -> Any:
+def old_classes(model: nn.Module, outputs: Outputs) -> OldClasses:
+    """What the outputs of the training images say of the classes that a model knows."""
     import torch
 
     from bce3s.inference.new_rows import OldClasses

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
     from bce3s.engine.run_directory import RunDirectory
+    from bce3s.inference.arrays import PredictionArrays
     from bce3s.inference.predictor import Predictor
     from bce3s.inference.writing import PredictionFile, Summary
     from bce3s.page.predictions import PredictionPage
@@ -65,6 +66,13 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar='FILE',
         help='NAME.html: the images by class, those of none and the doubtful ones first',
+    )
+    p.add_argument(
+        '--npz',
+        type=Path,
+        metavar='FILE',
+        help='NAME.npz: paths, classes, labels (by the folders), logits, probabilities and '
+        'features as arrays, for cleanlab, FiftyOne and the like',
     )
     p.add_argument(
         '--threshold',
@@ -130,6 +138,7 @@ def predict(args: argparse.Namespace) -> None:
     cannot be read; what else can be done is done before.
     """
     from bce3s.engine.run_directory import RunDirectory
+    from bce3s.inference.arrays import PredictionArrays
     from bce3s.inference.found_images import expanded, find_images
     from bce3s.inference.writing import PredictionFile
     from bce3s.page.predictions import PredictionPage
@@ -141,14 +150,17 @@ def predict(args: argparse.Namespace) -> None:
         raise BCE3SError(f'--out {args.out} would replace what is to be read: name another file.')
     file = PredictionFile(args.out) if args.out else None
     page = PredictionPage(args.page) if args.page else None
+    arrays = PredictionArrays(args.npz) if args.npz else None
     predictor = _predictor(args, run, len(images))
     with closing(file) if file else nullcontext():
-        summary = _predict(predictor, images, file, page)
+        summary = _predict(predictor, images, file, page, arrays)
     print(summary.text())
     if args.out:
         print(f'\n{args.out}: {counted(summary.images, "row")}')
     if page is not None:
         print(f'\n{page.write(predictor)}')
+    if arrays is not None:
+        print(f'\n{arrays.write(predictor)}')
     if summary.errors:
         raise BCE3SError(_unread(summary, args.out))
 
@@ -193,6 +205,7 @@ def _predict(
     images: list[str],
     file: PredictionFile | None,
     page: PredictionPage | None,
+    arrays: PredictionArrays | None,
 ) -> Summary:
     from rich.console import Console
     from rich.progress import Progress
@@ -202,7 +215,7 @@ def _predict(
     summary, console = Summary(predictor), Console(stderr=True)
     if file is not None:
         file.begin(predictor.classes, predictor.top)
-    predictions = predictor.stream(images, errors='keep')
+    predictions = predictor.stream(images, 'keep', arrays and arrays.add)
     # no thread that draws: reading processes are forked
     look = dict(console=console, transient=True, auto_refresh=False)
     with Progress(**look, disable=not console.is_terminal) as bar:

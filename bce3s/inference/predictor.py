@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,20 +200,25 @@ class Predictor:
         """
         return list(self.stream(images, errors))
 
-    def stream(self, images: Any, errors: str = 'raise') -> Iterator[Prediction]:
-        """As :meth:`__call__`, one after the other: no more than a few batches are in memory."""
+    def stream(
+        self, images: Any, errors: str = 'raise', keep: Callable[..., Any] | None = None
+    ) -> Iterator[Prediction]:
+        """As :meth:`__call__`, one after the other: no more than a few batches are in memory.
+
+        ``keep`` is called with the names, features (B, d) and logits (B, K), float32 on the CPU, of
+        the images of each batch that can be read.
+        """
         if errors not in ('raise', 'keep'):
             raise BCE3SError(f"errors is {errors!r}: give 'raise' or 'keep'.")
         for batch in batches(images, self.input, self.batch_size, self.workers):
             error = next(filter(None, batch.errors), None)
             if error and errors == 'raise':
                 raise BCE3SError(error)
-            yield from self._predictions(batch)
+            yield from self._predictions(batch, keep)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(N, K) float32 on the CPU, of (N, C, H, W) uint8 as the network takes them.
-
-        Raises: as :meth:`outputs`.
+        """(N, K) float32 on the CPU, of (N, C, H, W) uint8 as the network takes them; see
+        :meth:`outputs`.
         """
         return self.outputs(images)[1]
 
@@ -230,6 +235,7 @@ class Predictor:
                 inputs = self.model.data_preprocessor(data, training=False)['inputs']
                 features = self.model.features(inputs)
                 logits = self.model.head(features).float().cpu()
+                features = features.float().cpu()
         except torch.OutOfMemoryError as error:
             raise BCE3SError(
                 f'The memory of {self.device} is full: use a smaller batch size than '
@@ -240,7 +246,7 @@ class Predictor:
                 f'The network of {self.run.checkpoint} gives scores that are not finite: use an '
                 'earlier checkpoint.'
             )
-        return features.float().cpu(), logits
+        return features, logits
 
     def _compared(self, features: Tensor, logits: Tensor) -> list[float]:
         """(N,) what is compared with the thresholds, in float32 as they are."""
@@ -252,8 +258,14 @@ class Predictor:
             values = energy(logits, self.score == 'sigmoid')
         return values.astype(np.float32).tolist()
 
-    def _predictions(self, batch: Batch) -> Iterator[Prediction]:
-        known = iter(()) if batch.images is None else self._rows(*self.outputs(batch.images))
+    def _predictions(self, batch: Batch, keep: Callable[..., Any] | None) -> Iterator[Prediction]:
+        known: Iterator[dict[str, Any]] = iter(())
+        if batch.images is not None:
+            features, logits = self.outputs(batch.images)
+            known = self._rows(features, logits)
+            if keep is not None:
+                pairs = zip(batch.names, batch.errors, strict=True)
+                keep([name for name, error in pairs if error is None], features, logits)
         for name, error in zip(batch.names, batch.errors, strict=True):
             if error is None:
                 yield Prediction(name, **next(known))
