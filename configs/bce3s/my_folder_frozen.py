@@ -17,22 +17,10 @@ _base_ = [
     '../_base_/schedules/sgd_40e_frozen.py',
 ]
 
-data_root = None  # needed: the folder or the list
-own_data = dict(
+own_data = dict(  # and what configs/_base_/datasets/own_images.py has
     backbone='tf_efficientnet_lite0.in1k',  # of timm
     weights='pretrained',  # a file of them, or those of the Hub
     train=None,  # of the network: nothing; dict(lora=8), dict(adapter=16), dict(blocks=2)
-    val_fraction=0.2,  # of each class, held out where there is no validation split
-    val_most=50,  # images of a class that are held out
-    check='headers',  # how closely files are looked at before: 'files', 'headers', 'pixels'
-    columns=None,  # ('PATH COLUMN', 'LABEL COLUMN') of a table that calls them otherwise
-    ground=(255, 255, 255),  # R, G, B behind transparent parts
-    images=None,  # the folder that paths of a list are relative to; None: looked for
-    suffix=None,  # '.jpg', where a list's paths lack the ending; None: looked for
-    leave_out=None,  # 'val', 'test', or both: splits that are there and not to be used
-    parents=None,  # 'folders': images lie in PARENT/CLASS/IMAGE
-    size=None,  # H = W; None, here and below: chosen
-    batch_size=None,  # of all processes together
     epochs=None,  # of the first stage; the second has a third
 )
 train_dataloader = dict(
