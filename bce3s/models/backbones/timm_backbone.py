@@ -64,7 +64,7 @@ class TimmBackbone(nn.Module):
             self.net = timm.create_model(name, pretrained=False, num_classes=0, **options)
         except (TypeError, ValueError, AssertionError, RuntimeError) as error:
             raise BCE3SError(f'TimmBackbone: {name} cannot be built ({error}).') from error
-        self.out_features = getattr(self.net, 'head_hidden_size', None) or self.net.num_features
+        self.out_features = features_of(self.net)
         self.interpolation = data_config(self.net)['interpolation']
         self.frozen, self._whole = train is None, train == 'all'
         tune(self.net, train)
@@ -211,6 +211,11 @@ def known_name(name: str) -> None:
     )
 
 
+def features_of(net: nn.Module) -> int:
+    """d of what a network without a classifier gives."""
+    return getattr(net, 'head_hidden_size', None) or net.num_features
+
+
 def data_config(net: nn.Module) -> dict[str, Any]:
     """``input_size`` (C, H, W), ``mean``, ``std``, ``interpolation``, ``crop_pct`` of a network."""
     from timm.data import resolve_model_data_config
@@ -234,7 +239,7 @@ def facts_of_name(name: str, size: int | None = None) -> dict[str, Any]:
     fixed = hasattr(getattr(net, 'patch_embed', None), 'img_size') and hasattr(net, 'pos_embed')
     size = size or config['input_size'][-1]
     options = dict(img_size=size) if fixed and size != config['input_size'][-1] else {}
-    features = getattr(net, 'head_hidden_size', None) or net.num_features
+    features = features_of(net)
     return dict(config, features=features, options=options, size=size, fixed=fixed)
 
 
