@@ -26,6 +26,16 @@ def several(report: Mapping[str, Any]) -> bool:
     return bool(report.get('multilabel'))
 
 
+def measure_of(report: Mapping[str, Any]) -> str:
+    """What All, Many, Medium and Few are: ``accuracy``, or ``mAP`` of several labels."""
+    return 'mAP' if several(report) else 'accuracy'
+
+
+def class_measure(report: Mapping[str, Any]) -> str:
+    """What these are means of over the classes: ``accuracy`` or ``AP``."""
+    return 'AP' if several(report) else 'accuracy'
+
+
 def look_through_decisions(report: Mapping[str, Any]) -> None:
     """Raises KeyError, TypeError or ValueError for what is wrong with ``decisions``."""
     found = report['decisions']
@@ -46,11 +56,8 @@ def _number(value: Any) -> float | None:
 
 def trained_on(report: Mapping[str, Any]) -> str:
     """How much: images, or labels of images."""
-    return counted(sum(report['class_counts']), f'training {_unit(report)}')
-
-
-def _unit(report: Mapping[str, Any]) -> str:
-    return 'label' if several(report) else 'image'
+    unit = 'label' if several(report) else 'image'
+    return counted(sum(report['class_counts']), f'training {unit}')
 
 
 def probability(logit: float) -> float:
