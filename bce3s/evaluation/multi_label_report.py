@@ -70,25 +70,26 @@ def probability(logit: float) -> float:
 
 
 def rankings_sentence(report: Mapping[str, Any]) -> str:
-    """The figures beside mAP, and the classes that it leaves out."""
-    text = (
+    """The figures beside mAP."""
+    return (
         f'Micro AP (all pairs of image and class alike) {percent(report["micro_ap"])}, coverage '
         f'error {report["coverage_error"]:.2f} labels, ranking loss '
         f'{percent(report["ranking_loss"])}, label ranking AP '
         f'{percent(report["label_ranking_ap"])}.'
     )
+
+
+def untested_sentence(report: Mapping[str, Any], most: int = 10) -> str:
+    """The classes that mAP leaves out; empty if there is none."""
     without = [k for k, ap in enumerate(report['per_class']) if ap is None]
-    if without:
-        text += (
-            f' {_named(report, without)}: no image of the {escaped(report["split"])} set is known '
-            'to have it, or none is known not to, so that it is in no mean.'
-        )
-    return text
-
-
-def _named(report: Mapping[str, Any], classes: Sequence[int], most: int = 10) -> str:
-    names = ', '.join(escaped(report['classes'][k]) for k in classes[:most])
-    return f'{names} and {len(classes) - most} more' if len(classes) > most else names
+    if not without:
+        return ''
+    names = ', '.join(str(report['classes'][k]) for k in without[:most])
+    more = f' and {len(without) - most:,} more' if len(without) > most else ''
+    return (
+        f'In no mean, for the {report["split"]} set has no image that is known to have it, or none '
+        f'that is known not to: {names}{more}.'
+    )
 
 
 def f1_rows(report: Mapping[str, Any]) -> list[list[str]]:

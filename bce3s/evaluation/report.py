@@ -25,6 +25,7 @@ from bce3s.evaluation.multi_label_report import (
     rankings_sentence,
     several,
     trained_on,
+    untested_sentence,
 )
 from bce3s.evaluation.rejection import fewest
 from bce3s.evaluation.selection import LAST, label, other_selections, selections
@@ -320,7 +321,7 @@ def _explanation(report: dict[str, Any]) -> str:
         "Few those with fewer; '-' is a split without a class. "
     )
     text += (
-        rankings_sentence(report)
+        escaped(f'{rankings_sentence(report)} {untested_sentence(report)}'.strip())
         if several(report)
         else f'Plain accuracy (all samples alike) {percent(report["accuracy"])}, '
         f'macro F1 {percent(report["macro_f1"])}.'

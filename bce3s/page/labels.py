@@ -12,7 +12,7 @@ from bce3s.evaluation.multi_label_report import (
     F1_HEADER,
     decisions_sentence,
     probability,
-    rankings_sentence,
+    untested_sentence,
 )
 from bce3s.page.content import Figure, Gallery, Section, Table
 from bce3s.page.runs import Group, PageRun, grouped, left_out, measured
@@ -54,12 +54,14 @@ def label_decisions(runs: list[PageRun]) -> Section:
         for group in groups
     ]
     tables.append(Table(['Runs', *RANKINGS.values()], rows, 'All classes together'))
-    said = [
-        f'{group.title}: {decisions_sentence(group.report)} {rankings_sentence(group.report)}'
+    said = [f'{group.title}: {decisions_sentence(group.report)}' for group in groups]
+    notes = [
+        f'{group.name}: {sentence}'
         for group in groups
+        if (sentence := untested_sentence(group.report))
     ]
-    text = '\n\n'.join([*said, TEXT])
-    return Section('labels', 'Labels above their thresholds', text, [_figure(groups)], tables)
+    title, text = 'Labels above their thresholds', '\n\n'.join([*said, TEXT])
+    return Section('labels', title, text, [_figure(groups)], tables, notes)
 
 
 def _over_seeds(group: Group, key: str, column: str) -> str:
