@@ -69,6 +69,16 @@ def probability(logit: float) -> float:
     return (1 + math.tanh(logit / 2)) / 2
 
 
+def span(thresholds: Sequence[float]) -> str:
+    """The lowest and the highest of thresholds (logits) as scores.
+
+    >>> span([0.0, 2.0]), span([0.0])
+    ('0.500 to 0.881', '0.500')
+    """
+    ends = [f'{probability(t):.3f}' for t in (min(thresholds), max(thresholds))]
+    return ' to '.join(dict.fromkeys(ends))
+
+
 def rankings_sentence(report: Mapping[str, Any]) -> str:
     """The figures beside mAP."""
     return (
@@ -104,10 +114,10 @@ def f1_rows(report: Mapping[str, Any]) -> list[list[str]]:
 
 def decisions_sentence(report: Mapping[str, Any]) -> str:
     """Where the thresholds of the classes come from, and what is measured with them."""
-    found, ends = report['decisions'], [probability(t) for t in report['decisions']['thresholds']]
+    found = report['decisions']
     text = (
         'An image is called a class if its score, the sigmoid of its logit, is above the threshold '
-        f'of that class ({min(ends):.3f} to {max(ends):.3f}), which gives the largest F1 on the '
+        f'of that class ({span(found["thresholds"])}), which gives the largest F1 on the '
         f'{found["chosen_on"]} images.'
     )
     if found['fallback']:
