@@ -45,7 +45,6 @@ def format_card(facts: dict[str, Any]) -> str:
         few_images=FEW_IMAGES,
         max_logit=MAX_LOGIT,
         several='multilabel' in facts,
-        measure='mAP' if 'multilabel' in facts else 'Accuracy',
         threshold_sentence=_threshold_sentence(facts),
     )
 

@@ -24,7 +24,7 @@ from bce3s.inference.predictor import Prediction, Predictor
 from bce3s.tables import text_table
 from bce3s.wording import counted
 
-NONE = 'none of these'
+NONE, NO_LABEL = 'none of these', 'no label'
 COLUMNS = (
     *('image', 'label', 'known', 'best', 'score', 'logit', 'compared', 'threshold'),
     *('split', 'error'),
@@ -39,13 +39,13 @@ MOST_CLASSES = 30
 LONGEST = 60  # characters of a path
 
 
-def rejection_label(classes: Sequence[str]) -> str:
+def rejection_label(classes: Sequence[str], label: str = NONE) -> str:
     """What stands for an image of no class; in brackets where a class is called so.
 
     >>> rejection_label(['cat', 'dog']), rejection_label(['cat', 'None of these'])
     ('none of these', '(none of these)')
     """
-    label, names = NONE, {name.casefold() for name in classes}
+    names = {name.casefold() for name in classes}
     while label in names:
         label = f'({label})'
     return label
@@ -166,7 +166,8 @@ class Summary:
     """
 
     def __init__(self, predictor: Predictor) -> None:
-        self.predictor, self.none = predictor, rejection_label(predictor.classes)
+        none = NO_LABEL if predictor.several else NONE
+        self.predictor, self.none = predictor, rejection_label(predictor.classes, none)
         self.first: list[Prediction | LabelPrediction] = []
         self.classes: Counter[str] = Counter()
         self.images = self.rejected = 0
