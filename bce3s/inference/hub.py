@@ -244,6 +244,14 @@ def _hub(repo: str) -> Iterator[Any]:
 
 
 # --------------------------------------------------------------------------------------- reading
+def opened(run: str | Path, checkpoint: str | Path | None = None) -> RunDirectory:
+    """A run as :meth:`RunDirectory.open` finds it, or a folder of :func:`save_pretrained`."""
+    folder = Path(run).expanduser()
+    if checkpoint is None and (folder / CONFIG).is_file():
+        return PublishedRun.read(folder)
+    return RunDirectory.open(run, checkpoint)
+
+
 def published(name: str | Path, revision: str | None = None) -> RunDirectory:
     """A folder of :func:`save_pretrained`, or a repository on the Hub, which is fetched.
 
