@@ -25,12 +25,12 @@ from bce3s.inference.labels import separator
 from bce3s.inference.predictor import Predictor
 from bce3s.page.command import main as report_page
 
-CONFIG = 'multilabel/digits_one_stage'
+CONFIG = 'multilabel/digits_bce'
 
 
 @pytest.fixture(scope='module')
 def several(tmp_path_factory):
-    """A run of six epochs on canvases of digits."""
+    """A BCE run of six epochs on canvases of digits."""
     return digits_run(tmp_path_factory.mktemp('several') / 'canvases', CONFIG, epochs=6)
 
 
