@@ -131,7 +131,7 @@ def prepare(args: argparse.Namespace) -> None:
             known = ', '.join([*ON_DISK, *IN_MEMORY])
             raise BCE3SError(f"{args.name!r} is no data set: use {known}, 'folder' or 'list'.")
     except BCE3SError as error:  # options of the data sets have other names here
-        text = str(error).replace(OPTION, '--columns PATHS LABELS')
+        text = str(error).replace(f"{OPTION}.columns=('PATHS','LABELS')", '--columns PATHS LABELS')
         hint = '. For this tool: --no-verify' if 'verify=False' in text else ''
         raise BCE3SError(text + hint) from error
 
