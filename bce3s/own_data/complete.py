@@ -25,6 +25,7 @@ COMMAND = 'python tools/train.py configs/bce3s/my_folder.py --cfg-options data_r
 KEYS = ('data_root', 'own_data')  # of the config, gone when it is complete
 SAMPLED = 200  # images whose sides are looked at
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+SEPARATORS = dict(semicolon=';', pipe='|', comma=',', space=' ')  # of labels in a cell, as words
 SIZE_OF_TEST_BATCH = {'small': 256, 'large': 64}
 
 
@@ -100,11 +101,18 @@ def _options(own_data: Any) -> dict[str, Any]:
     if not hasattr(own_data, 'keys'):
         raise BCE3SError(f'own_data={own_data!r}: give a dict, or own_data.KEY=VALUE.')
     columns = own_data.get('columns')
+    columns = [columns] if isinstance(columns, str) else columns
     named = isinstance(columns, list | tuple) and all(isinstance(c, str) for c in columns)
-    if columns is not None and not (named and len(columns) == 2):
+    if columns is not None and not (named and len(columns) in (1, 2)):
         raise BCE3SError(
-            f'own_data.columns={columns!r}: give the names of two columns, PATHS,LABELS.'
+            f'own_data.columns={columns!r}: give the names of two columns, PATHS,LABELS, or that '
+            'of paths alone, where there is a column for each class.'
         )
+    multilabel, separator = own_data.get('multilabel'), own_data.get('separator')
+    if multilabel not in (None, True, False):
+        raise BCE3SError(f'own_data.multilabel={multilabel!r}: give True or False.')
+    if separator not in (None, *SEPARATORS):
+        raise BCE3SError(f'own_data.separator={separator!r}: give {", ".join(SEPARATORS)}.')
     left = own_data.get('leave_out') or ()
     left = [left] if isinstance(left, str) else left
     if not isinstance(left, list | tuple) or not set(left) <= {'val', 'test'}:
@@ -114,7 +122,7 @@ def _options(own_data: Any) -> dict[str, Any]:
             f'own_data.parents={parents!r}: give {FOLDERS}, where pictures lie in '
             'PARENT/CLASS/IMAGE, or leave it out.'
         )
-    return dict(own_data, leave_out=tuple(left))
+    return dict(own_data, leave_out=tuple(left), columns=columns)
 
 
 def list_options(own_data: Any) -> ListOptions:
@@ -127,6 +135,8 @@ def list_options(own_data: Any) -> ListOptions:
         suffix and str(suffix),
         options['leave_out'],
         options.get('parents') == FOLDERS,
+        options.get('multilabel'),
+        SEPARATORS.get(options.get('separator')),
     )
 
 
@@ -155,7 +165,8 @@ def facts_of(found: FoundImages) -> Facts:
 
     counts = found.counts('train')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    return Facts(sum(counts), max(counts), len(counts), _median_side(found), device)
+    images = len(found.splits['train'])
+    return Facts(images, max(counts), len(counts), _median_side(found), device)
 
 
 def _median_side(found: FoundImages) -> int:
@@ -306,7 +317,11 @@ def _notes(found: FoundImages, bits: int | None) -> list[str]:
     train, val = found.counts('train'), found.counts('val')
     alone = [name for name, n in zip(found.classes, val, strict=True) if not n]
     few = [name for name, n in zip(found.classes, train, strict=True) if n < 4]
+    images = len(found.splits['train'])
+    always = [name for name, n in zip(found.classes, train, strict=True) if n == images]
     notes = list(found.notes)
+    if always:
+        notes.append(f'All training images have {quoted(always)}: nothing can be learnt of it.')
     if alone:
         notes.append(f'Without a validation image, so not measured: {quoted(alone)}.')
     if few:

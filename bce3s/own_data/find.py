@@ -20,7 +20,7 @@ from bce3s.datasets.folders import (
     look_below,
     passed_over,
 )
-from bce3s.datasets.label_sets import Marks
+from bce3s.datasets.label_sets import UNKNOWN, Marks
 from bce3s.datasets.lists import (
     SUFFIXES,
     ImageEntries,
@@ -110,8 +110,8 @@ def find(
             found = _from_list(path / WITH_IMAGES, options)
         elif options.multilabel:
             raise BCE3SError(
-                f'own_data.multilabel=True: {path} has folders of classes, which say one label an '
-                'image; give a table, with a column for each class or with lists of labels.'
+                f'{path} has folders, which say one label an image: where images may have several, '
+                'give a table with a column for each class, or with lists of labels.'
             )
         else:
             found = _from_folder(path, options)
@@ -397,7 +397,7 @@ def _found(
 ) -> FoundImages:
     """``named``: of each split the paths, with the name of the class or with marks."""
     if train.multilabel:
-        return marked(root, named, notes, train.classes)
+        return marked(root, named, notes, train.classes, 0 if train.separator else UNKNOWN)
     return labelled(root, named, notes, [names[name] for name in train.classes])
 
 

@@ -41,6 +41,7 @@ class FoundImages:
             mark for each class (:data:`~bce3s.datasets.label_sets.Marks`).
         made: the splits that we made, because the data had none.
         notes: sentences on what was found and how it was understood.
+        unnamed: the mark of a class that the data do not name.
     """
 
     root: Path
@@ -48,6 +49,7 @@ class FoundImages:
     splits: dict[str, list[tuple[str, Label]]]
     made: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unnamed: int = UNKNOWN
 
     def __post_init__(self) -> None:
         self.splits = {name: self.splits[name] for name in SPLIT_NAMES if name in self.splits}
@@ -112,12 +114,16 @@ def labelled(
 
 
 def marked(
-    root: Path, splits: dict[str, list[tuple[str, Marks]]], notes: list[str], classes: Sequence[str]
+    root: Path,
+    splits: dict[str, list[tuple[str, Marks]]],
+    notes: list[str],
+    classes: Sequence[str],
+    unnamed: int,
 ) -> FoundImages:
-    """Images that may have several labels; classes that none of them has are left out.
+    """Images that may have several labels.
 
     Args:
-        root, notes: see :class:`FoundImages`.
+        root, notes, unnamed: see :class:`FoundImages`.
         splits: split -> (path, marks).
         classes: names of the classes that the marks are of.
 
@@ -132,19 +138,14 @@ def marked(
             f'{quoted(twice)}. Give them one name.'
         )
     splits = {split: sorted(images) for split, images in splits.items()}
-    found = FoundImages(root, tidy, splits, notes=notes)
+    found = FoundImages(root, tidy, splits, notes=notes, unnamed=unnamed)
     train = found.counts('train')
     for split in found.splits:
         unknown = [k for k, n in enumerate(found.counts(split)) if n and not train[k]]
         if unknown:
             raise _unknown([tidy[k] for k in unknown], split)
-    kept = [k for k, n in enumerate(train) if n]
-    if not kept:
+    if not any(train):
         raise BCE3SError(f'{root}: no training image has a label.')
-    if len(kept) < len(tidy):
-        lacking = quoted([name for name, n in zip(tidy, train, strict=True) if not n])
-        notes.append(f'No image has these labels, so they are left out: {lacking}.')
-        found = found.of_classes(kept)
     return found
 
 

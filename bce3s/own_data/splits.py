@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bce3s.datasets.checks import check_images, file_digest, grouped, printable
 from bce3s.errors import BCE3SError
-from bce3s.own_data.found import FoundImages
+from bce3s.own_data.found import FoundImages, quoted
 from bce3s.own_data.stratification import iterative_stratification
 from bce3s.wording import counted
 
@@ -82,6 +82,8 @@ def _without_empty_classes(found: FoundImages) -> FoundImages:
                 f'training image of it can be read. {" ".join(found.notes)}'
             )
     note = f'No image of these classes can be read, so they are left out: {", ".join(gone)}.'
+    if found.multilabel:
+        note = f'No training image has these labels, so they are left out: {quoted(gone)}.'
     return replace(found.of_classes(kept), notes=[*found.notes, note])
 
 
