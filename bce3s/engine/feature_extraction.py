@@ -17,7 +17,8 @@ from bce3s.errors import BCE3SError
 
 
 class Extracted(NamedTuple):
-    """``features`` (N, d) float32, ``labels`` (N,) int64, ``logits`` (N, K) float32; on the CPU."""
+    """``features`` (N, d) float32, ``labels`` (N,) int64 or (N, K) int8, ``logits`` (N, K) float32;
+    on the CPU."""
 
     features: Tensor
     labels: Tensor
@@ -63,8 +64,8 @@ def feature_batches(
         num_workers: processes that read images; 0 for data in memory.
 
     Yields:
-        ``features`` (B, d) and ``labels`` (B,), on the model's device, without images that could
-        not be read and are skipped.
+        ``features`` (B, d) and ``labels`` (B,) or (B, K), on the model's device, without images
+        that could not be read and are skipped.
     """
     if hasattr(dataset, 'unaugmented'):  # one that augments by itself, such as ImageFolder
         dataset = dataset.unaugmented()
@@ -116,5 +117,5 @@ def extract(
 
 
 def _rows_like(column: Tensor, size: int) -> Tensor:
-    dtype = torch.float32 if column.is_floating_point() else torch.int64
+    dtype = torch.float32 if column.is_floating_point() else column.dtype
     return torch.empty((size, *column.shape[1:]), dtype=dtype)

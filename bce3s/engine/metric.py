@@ -9,25 +9,30 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
+from numpy.typing import NDArray
 
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS, evaluate
+from bce3s.evaluation.multi_label import evaluate_multi_label
 from bce3s.evaluation.rejection import Extremes
 from bce3s.registry import METRICS
 
 
 @METRICS.register_module()
 class LongTailedMetric(BaseMetric):
-    """All / Many / Medium / Few accuracy of a long-tailed classifier, in percent.
+    """All / Many / Medium / Few of a long-tailed classifier, in percent: its accuracy, or its mAP
+    where an image has several labels, (K,) instead of one.
 
     The keys have no prefix (``all``, ``many``, ...), so ``CheckpointHook(save_best='all',
     rule='greater')`` works; an empty split has no key. With flip test-time augmentation there is
     ``all_flip_tta`` too. The log stays short: everything else is in the report. After an evaluation
-    ``summary`` holds the full result of ``accuracy.evaluate`` as ``summary['plain']`` and, if the
-    model gave flip predictions, ``summary['flip_tta']``; ``skipped`` is the number of images that
-    could not be read and are left out; ``extremes`` is what :mod:`~bce3s.evaluation.rejection`
-    needs of the scores, in the order of the samples' indices, ``None`` if the model gives none.
+    ``summary`` holds the full result of ``accuracy.evaluate`` or
+    ``multi_label.evaluate_multi_label`` as ``summary['plain']`` and, if the model gave flip
+    predictions, ``summary['flip_tta']``; ``skipped`` is the number of images that could not be read
+    and are left out. In the order of the samples' indices, ``extremes`` is what
+    :mod:`~bce3s.evaluation.rejection` needs of the scores, ``None`` if the model gives none, and
+    ``several`` labels and scores (N, K) of images with several labels, else ``None``.
     Each sample counts once, whatever the number of processes and however the sampler shares them
     out; every process computes the same.
 
@@ -48,6 +53,7 @@ class LongTailedMetric(BaseMetric):
         self.summary: dict[str, dict[str, Any]] = {}
         self.skipped = 0
         self.extremes: Extremes | None = None
+        self.several: tuple[NDArray[np.int8], NDArray[np.float32]] | None = None
 
     @property
     def class_counts(self) -> list[int]:
@@ -62,7 +68,8 @@ class LongTailedMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep (index, label, pred, pred with flip TTA or None, (own score, largest other one, best
-        class) or None, skipped): one entry a sample.
+        class) or None, skipped): one entry a sample. With several labels ``label`` and what is
+        predicted, the scores, are (K,).
         """
         skipped = _skipped(data_batch, len(data_samples))
         self.results.extend(
@@ -89,12 +96,17 @@ class LongTailedMetric(BaseMetric):
         sets = {'plain': preds}
         if flipped and flipped[0] is not None:
             sets['flip_tta'] = flipped
+        several = bool(labels) and np.ndim(labels[0]) == 1
+        measure, gathered = (evaluate_multi_label, np.stack) if several else (evaluate, _ints)
         self.summary = {
-            name: evaluate(_ints(labels), _ints(values), self.class_counts, self.thresholds)
+            name: measure(gathered(labels), gathered(values), self.class_counts, self.thresholds)
             for name, values in sets.items()
         }
+        self.several = (np.stack(labels), np.stack(preds)) if several else None
         self.extremes = None if None in pairs else _gathered(pairs, labels)
         logged = {key: self.summary['plain'][key] for key in COLUMNS}
+        if several:
+            logged['micro_ap'] = self.summary['plain']['micro_ap']
         if 'flip_tta' in self.summary:
             logged['all_flip_tta'] = self.summary['flip_tta']['all']
         return {key: value for key, value in logged.items() if value is not None}
@@ -111,7 +123,8 @@ def _extremes(data_samples: Sequence[dict]) -> list[tuple[float, float, int] | N
     """Of each sample the score of its class, the largest of the others, and the class of the
     largest, where it has scores.
     """
-    if not data_samples or not all('scores' in sample for sample in data_samples):
+    one = all('scores' in s and np.ndim(s['label']) == 0 for s in data_samples)
+    if not data_samples or not one:
         return [None] * len(data_samples)
     scores = torch.stack([sample['scores'] for sample in data_samples])
     # a label of other data is found when all are evaluated

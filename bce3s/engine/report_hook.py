@@ -23,14 +23,21 @@ import bce3s
 from bce3s.config import experiment
 from bce3s.engine.branch_health import HEALTH
 from bce3s.engine.metric import LongTailedMetric
-from bce3s.engine.rejection_score import choose_score
+from bce3s.engine.rejection_score import choose_score, network_digest
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.engine.run_state import bare_model
 from bce3s.engine.schedule import TwoStageHook
 from bce3s.engine.skipped_images import SKIPPED
 from bce3s.errors import BCE3SError
+from bce3s.evaluation.multi_label import measure_decisions
 from bce3s.evaluation.rejection import measure_rejection
-from bce3s.evaluation.report import build_report, format_table, read_report, write_report
+from bce3s.evaluation.report import (
+    build_report,
+    format_table,
+    measure_of,
+    read_report,
+    write_report,
+)
 from bce3s.evaluation.selection import LAST, add_to_history, history_row
 from bce3s.packaged import CONFIGS
 from bce3s.registry import HOOKS
@@ -49,7 +56,8 @@ class ReportHook(Hook):
     reports its checkpoint: the epoch is the checkpoint's, and the selection ``last``, or
     ``best on <split>`` if the file's name begins with ``best_``. What rejection does is measured at
     the thresholds of the report beside that checkpoint, if they were chosen for the same epoch and
-    classes on another split; otherwise at those of the evaluation data themselves.
+    classes on another split; otherwise at those of the evaluation data themselves. The thresholds
+    of several labels an image are those of the very network.
 
     Args:
         compare_scores: whether, when the training is at its end, the scores by which images may be
@@ -101,6 +109,8 @@ class ReportHook(Hook):
     def _compare_scores(self, runner: Runner) -> None:
         """What cannot be compared costs the run nothing: predictions use the largest logit."""
         metric, directory = _metric(runner.val_evaluator), Path(runner.work_dir)
+        if metric.several is not None:
+            return  # each class has a threshold of its own
         sets = runner.train_dataloader.dataset, runner.val_dataloader.dataset
         run = RunDirectory(directory, runner.cfg, directory)
         sigmoid = run.probabilities.name == 'sigmoid'
@@ -122,7 +132,7 @@ class ReportHook(Hook):
         selection = f'best on {_split(metric)}' if best else LAST
         row = history_row(self._loaded.get('epoch'), None, metric.summary)
         train = self._loaded.get('dataset_meta') or {}
-        chosen = _chosen_before(runner._load_from, row['epoch'], metric)
+        chosen = _chosen_before(runner._load_from, row['epoch'], metric, _network(runner, metric))
         self._write(runner, metric, [row], selection, train, final=True, chosen=chosen)
         self._print(runner)
 
@@ -136,7 +146,7 @@ class ReportHook(Hook):
         final: bool,
         chosen: dict[str, Any] | None = None,
     ) -> None:
-        data = _data(metric, train, chosen)
+        data = _data(metric, train, chosen, _network(runner, metric))
         # of a test alone nothing is known about the training
         skipped = runner.message_hub.get_info(SKIPPED, {})
         data['contrastive'] = runner.message_hub.get_info(HEALTH, [])
@@ -150,7 +160,8 @@ class ReportHook(Hook):
     def _print(self, runner: Runner) -> None:
         table, path = format_table(self._report), Path(runner.work_dir, 'report.md')
         title = f'{self._report["dataset"]}, {self._report["config"]}, seed {self._report["seed"]}'
-        runner.logger.info(f'{title} (percent):\n\n{table}\n\nReport: {path}')
+        of = f'{measure_of(self._report)}, percent'
+        runner.logger.info(f'{title} ({of}):\n\n{table}\n\nReport: {path}')
 
 
 # ------------------------------------------------------------------------- what is known of a run
@@ -188,32 +199,46 @@ def _classes(metric: LongTailedMetric) -> list[str]:
     return [str(name) for name in metric.dataset_meta.get('classes', range(len(counts)))]
 
 
+def _network(runner: Runner, metric: LongTailedMetric) -> str | None:
+    """Digest of the network whose classes have thresholds of their own."""
+    return None if metric.several is None else network_digest(bare_model(runner))
+
+
 def _chosen_before(
-    checkpoint: str | None, epoch: int | None, metric: LongTailedMetric
+    checkpoint: str | None, epoch: int | None, metric: LongTailedMetric, network: str | None
 ) -> dict[str, Any] | None:
-    """The rejection of the report beside ``checkpoint``, if it is of this network and not chosen on
-    the data that are evaluated now.
+    """The rejection, or the decisions, of the report beside ``checkpoint``, if they are of this
+    network and not chosen on the data that are evaluated now.
     """
     try:
         report = read_report(Path(checkpoint or '').parent)
     except BCE3SError:
         return None
-    found = report.get('rejection') or {}
-    fits = report.get('epoch') == epoch is not None and report.get('classes') == _classes(metric)
-    if not fits or 'uniform' not in found or found.get('chosen_on') == _split(metric):
+    if metric.several is None:
+        found, key = report.get('rejection') or {}, 'uniform'
+        same = report.get('epoch') == epoch is not None
+    else:
+        found, key = report.get('decisions') or {}, 'thresholds'
+        same = found.get('network') == network
+    fits = same and report.get('classes') == _classes(metric)
+    if not fits or key not in found or found.get('chosen_on') == _split(metric):
         return None
     return found
 
 
 def _data(
-    metric: LongTailedMetric, train: dict[str, Any], chosen: dict[str, Any] | None
+    metric: LongTailedMetric,
+    train: dict[str, Any],
+    chosen: dict[str, Any] | None,
+    network: str | None,
 ) -> dict[str, Any]:
     """``train``: metainfo of the training set, whose subset is the one to be named. ``chosen``:
-    see :func:`~bce3s.evaluation.rejection.measure_rejection`.
+    see :func:`~bce3s.evaluation.rejection.measure_rejection` and
+    :func:`~bce3s.evaluation.multi_label.measure_decisions`.
     """
     meta, counts = metric.dataset_meta, metric.class_counts
     thresholds = {'many': metric.thresholds.many, 'few': metric.thresholds.few}
-    return {
+    data = {
         'dataset': str(meta.get('dataset', 'data set')),
         'split': _split(metric),
         'classes': _classes(metric),
@@ -221,10 +246,11 @@ def _data(
         'thresholds': thresholds,
         'subset': train.get('subset', meta.get('subset')),
         'data_notes': [str(note) for note in meta.get('notes', ())],
-        'rejection': measure_rejection(
-            metric.extremes, counts, metric.thresholds, _split(metric), chosen
-        ),
     }
+    where = counts, metric.thresholds, _split(metric), chosen
+    if metric.several is None:
+        return data | {'rejection': measure_rejection(metric.extremes, *where)}
+    return data | {'decisions': measure_decisions(*metric.several, *where) | {'network': network}}
 
 
 def _run(runner: Runner) -> dict[str, Any]:

@@ -35,6 +35,14 @@ from bce3s.evaluation.features import (
     score_statistics,
 )
 from bce3s.evaluation.label_suspects import label_suspects
+from bce3s.evaluation.multi_label import (
+    average_precision,
+    evaluate_multi_label,
+    f1_thresholds,
+    measure_decisions,
+    micro_average_precision,
+    rankings,
+)
 from bce3s.evaluation.neural_collapse import class_means, nc2, nc3
 from bce3s.evaluation.open_set import aupr, auroc, evaluate_open_set, fpr_at_tpr, oscr
 from bce3s.evaluation.posthoc import LogitAdjustment, TauNormalization, Temperature
@@ -59,15 +67,18 @@ __all__ = [
     'angles_by_split',
     'aupr',
     'auroc',
+    'average_precision',
     'class_means',
     'compactness',
     'confusion_matrix',
     'cosines',
     'distinctiveness',
     'evaluate',
+    'evaluate_multi_label',
     'evaluate_open_set',
     'evaluate_retrieval',
     'expected_calibration_error',
+    'f1_thresholds',
     'fpr_at_tpr',
     'frequent_confusions',
     'label_suspects',
@@ -75,8 +86,10 @@ __all__ = [
     'margins',
     'measure',
     'measure_batches',
+    'measure_decisions',
     'measure_disturbance',
     'measure_rejection',
+    'micro_average_precision',
     'nc1',
     'nc2',
     'nc3',
@@ -86,6 +99,7 @@ __all__ = [
     'oscr',
     'per_class_accuracy',
     'per_class_means',
+    'rankings',
     'rejected',
     'reliability',
     'retrieval_figures',

@@ -16,6 +16,14 @@ from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.branch_health import health_sentence
 from bce3s.evaluation.figures import draw_report
+from bce3s.evaluation.multi_label_report import (
+    class_rows,
+    decisions_text,
+    look_through_decisions,
+    rankings_sentence,
+    several,
+    trained_on,
+)
 from bce3s.evaluation.rejection import fewest
 from bce3s.evaluation.selection import LAST, label, other_selections, selections
 from bce3s.files import write_all
@@ -23,7 +31,6 @@ from bce3s.tables import escaped, markdown_table, percent
 from bce3s.wording import counted
 
 ANOTHER = 'tools/test.py writes a new one.'
-HEADLINE_KEYS = (*COLUMNS, 'accuracy', 'macro_f1', 'per_class', 'samples')
 
 
 # ------------------------------------------------------------------------------------------- report
@@ -40,14 +47,15 @@ def build_report(
         summary: ``LongTailedMetric.summary`` of the headline's evaluation.
         history: rows of ``history_row`` by epoch, the headline's last.
         data: ``dataset``, ``split``, ``classes``, ``class_counts``, ``thresholds`` (dict),
-            ``subset`` (dict or None), ``rejection`` (``measure_rejection``), ``skipped_images``
-            (split -> number) and ``contrastive`` (rows of ``contrastive_health``).
+            ``subset`` (dict or None), ``rejection`` (``measure_rejection``) or, of several labels
+            an image, ``decisions`` (``measure_decisions``), ``skipped_images`` (split -> number)
+            and ``contrastive`` (rows of ``contrastive_health``).
         run: ``seed``, ``config``, ``versions`` and whatever else is known of the run.
         selection: how the headline's epoch was chosen.
     """
     last = history[-1]
     return {
-        **{key: summary['plain'][key] for key in HEADLINE_KEYS},
+        **summary['plain'],
         **data,
         'epoch': last['epoch'],
         'stage': last['stage'],
@@ -113,6 +121,8 @@ def _look_through(report: dict[str, Any]) -> None:
     if len({*sizes.values()}) > 1 or not sum(report['class_counts']):
         raise ValueError(f'it has {sizes}, or no training image')
     _ = [None if a is None else float(a) for a in report['per_class']]
+    if several(report):
+        look_through_decisions(report)
     rejection = report.get('rejection') or {}
     for part in (report.get('subset'), report.get('versions'), report.get('skipped_images')):
         _ = (part or {}).keys()
@@ -125,6 +135,11 @@ def _look_through(report: dict[str, Any]) -> None:
 
 
 # -------------------------------------------------------------------------------------------- texts
+def measure_of(report: dict[str, Any]) -> str:
+    """What All, Many, Medium and Few are means of: ``accuracy``, or ``mAP`` of several labels."""
+    return 'mAP' if several(report) else 'accuracy'
+
+
 def _cells(entry: dict[str, Any]) -> list[str]:
     epoch = '-' if entry['epoch'] is None else str(entry['epoch'])
     return [label(entry), epoch, *(percent(entry[split]) for split in COLUMNS)]
@@ -145,7 +160,7 @@ def _data_line(report: dict[str, Any]) -> str:
         kind, factor = subset.get('imbalance', 'exp'), subset['imbalance_factor']
         imbalance = f', {kind} imbalance factor {factor:g} (rule {subset.get("rule")})'
     return (
-        f'{report["dataset"]}{imbalance}: {counted(sum(counts), "training image")}, '
+        f'{report["dataset"]}{imbalance}: {trained_on(report)}, '
         f'{max(counts):,} to {min(counts):,} a class; {counted(len(counts), "class")} ({sizes}); '
         f'{counted(report["samples"], "image")} of the {report["split"]} set.{_skipped(report)}'
     )
@@ -279,6 +294,10 @@ def _rejection_rows(name: str, found: dict[str, Any], cross_fitted: bool) -> lis
 
 
 def _worst_classes(report: dict[str, Any], number: int = 10) -> str:
+    if several(report):
+        header, rows = class_rows(report)
+        rows = [[*map(escaped, row)] for row in rows[:number]]
+        return markdown_table(header, rows, left=2)
     counts, accuracies = report['class_counts'], report['per_class']
     tested = [k for k, accuracy in enumerate(accuracies) if accuracy is not None]
     worst = sorted(tested, key=lambda k: (accuracies[k], counts[k], k))[:number]
@@ -299,16 +318,20 @@ def _explanation(report: dict[str, Any]) -> str:
     many, few = report['thresholds']['many'], report['thresholds']['few']
     on = escaped(report['split'])
     text = (
-        'Percent, means of per-class accuracies: Many are the classes with more than '
-        f"{many} training images, Medium those with {few} to {many}, Few those with fewer; '-' is "
-        'a split without a class. '
-        f'Plain accuracy (all samples alike) {percent(report["accuracy"])}, '
+        f'Percent, means of per-class {"AP (mAP)" if several(report) else "accuracies"}: Many are '
+        f'the classes with more than {many} training images, Medium those with {few} to {many}, '
+        "Few those with fewer; '-' is a split without a class. "
+    )
+    text += (
+        rankings_sentence(report)
+        if several(report)
+        else f'Plain accuracy (all samples alike) {percent(report["accuracy"])}, '
         f'macro F1 {percent(report["macro_f1"])}.'
     )
     if any(entry['selection'].startswith('best on') for entry in selections(report)):
         text += (
             f"\n\n'Best on {on}' picks the epoch on the {on} data: it is for comparison only, and "
-            'no estimate of the accuracy on new data.'
+            f'no estimate of the {measure_of(report)} on new data.'
         )
     return text
 
@@ -338,10 +361,10 @@ def format_markdown(report: dict[str, Any]) -> str:
         escaped(_data_line(report)),
         *([escaped(health_sentence(health))] if health else []),
         *(['\n'.join(f'- {escaped(note)}' for note in notes)] if notes else []),
-        '![accuracy of each class](report.png)',
+        f'![{"AP" if several(report) else "accuracy"} of each class](report.png)',
         '## The worst classes',
         _worst_classes(report),
-        *_rejection(report),
+        *(decisions_text(report) if several(report) else _rejection(report)),
         '## How it was made',
         _origin(report),
     ]

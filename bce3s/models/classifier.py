@@ -7,6 +7,7 @@ from functools import cache
 import torch
 from mmengine.optim import OptimWrapper
 from mmpretrain.models import ImageClassifier
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bce3s.errors import BCE3SError
@@ -141,13 +142,19 @@ class LongTailedClassifier(ImageClassifier):
         return self.head.loss(feats, data_samples)
 
     def predict(self, inputs: Tensor, data_samples: dict[str, Tensor]) -> list[dict]:
-        """One dict a sample: ``scores`` (K,), the raw logits, ``pred``; ``label``, ``index``."""
-        scores = self.head(self.features(inputs))
-        columns = dict(scores=scores.cpu(), pred=scores.argmax(1).tolist())
+        """One dict a sample: ``scores`` (K,), the raw logits, ``pred``; ``label``, ``index``.
+
+        ``pred`` is the class with the largest one; with several labels an image it is the logits
+        themselves, and ``pred`` and ``label`` are arrays (K,).
+        """
+        labels, logits = data_samples['labels'], self.head(self.features(inputs))
+        several = labels.dim() == 2
+        answers = _rows if several else _best
+        columns = dict(scores=logits.cpu(), pred=answers(logits))
         if self.flip_tta:
             mirrored = self.head(self.features(inputs.flip(-1)))
-            columns['pred_flip_tta'] = (scores + mirrored).argmax(1).tolist()
-        columns['label'] = data_samples['labels'].tolist()
+            columns['pred_flip_tta'] = answers((logits + mirrored) / 2)
+        columns['label'] = _rows(labels) if several else labels.tolist()
         columns['index'] = data_samples['indices'].tolist()
         rows = zip(*columns.values(), strict=True)
         return [dict(zip(columns, row, strict=True)) for row in rows]
@@ -177,3 +184,11 @@ class LongTailedClassifier(ImageClassifier):
             if self.neck is not None:
                 self.neck.eval()
         return self
+
+
+def _best(logits: Tensor) -> list[int]:
+    return logits.argmax(1).tolist()
+
+
+def _rows(values: Tensor) -> list[NDArray]:
+    return [*values.cpu().numpy()]

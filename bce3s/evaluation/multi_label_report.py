@@ -1,0 +1,141 @@
+"""What a report says where an image has several labels: its texts, and the rows of its tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bce3s.datasets.long_tailed import Thresholds, split_of
+from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.tables import escaped, markdown_table, percent
+from bce3s.wording import counted
+
+LISTS = ('thresholds', 'precision', 'recall', 'f1_per_class')  # (K,) of ``decisions``
+F1_HEADER = ('F1 at', *(name.capitalize() for name in COLUMNS), 'Micro')
+CLASS_HEADER = (
+    *('Class', 'Split', 'Training positives', 'AP', 'Threshold'),
+    *('Precision', 'Recall', 'F1'),
+)
+
+
+def several(report: Mapping[str, Any]) -> bool:
+    """Whether the report is of images with several labels."""
+    return bool(report.get('multilabel'))
+
+
+def look_through_decisions(report: Mapping[str, Any]) -> None:
+    """Raises KeyError, TypeError or ValueError for what is wrong with ``decisions``."""
+    found = report['decisions']
+    for key in ('f1', 'f1_half'):
+        _ = [_number(found[key][column]) for column in (*COLUMNS, 'micro')]
+    for key in LISTS:
+        if len([*map(_number, found[key])]) != len(report['classes']):
+            raise ValueError(f"the decisions' {key} are not one a class")
+    if not all(math.isfinite(t) for t in found['thresholds']):
+        raise ValueError('a threshold is not finite')
+    _ = [report['classes'][k] for k in found['fallback']], found['chosen_on']
+    _ = [_number(report[key]) for key in ('micro_ap', 'coverage_error', 'ranking_loss')]
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def trained_on(report: Mapping[str, Any]) -> str:
+    """How much: images, or labels of images."""
+    return counted(sum(report['class_counts']), f'training {_unit(report)}')
+
+
+def _unit(report: Mapping[str, Any]) -> str:
+    return 'label' if several(report) else 'image'
+
+
+def probability(logit: float) -> float:
+    """The sigmoid.
+
+    >>> probability(0.0), probability(-1000.0)
+    (0.5, 0.0)
+    """
+    return (1 + math.tanh(logit / 2)) / 2
+
+
+def rankings_sentence(report: Mapping[str, Any]) -> str:
+    """The figures beside mAP, and the classes that it leaves out."""
+    text = (
+        f'Micro AP (all pairs of image and class alike) {percent(report["micro_ap"])}, coverage '
+        f'error {report["coverage_error"]:.2f} labels, ranking loss '
+        f'{percent(report["ranking_loss"])}, label ranking AP '
+        f'{percent(report["label_ranking_ap"])}.'
+    )
+    without = [k for k, ap in enumerate(report['per_class']) if ap is None]
+    if without:
+        text += (
+            f' {_named(report, without)}: no image of the {escaped(report["split"])} set is known '
+            'to have it, or none is known not to, so that it is in no mean.'
+        )
+    return text
+
+
+def _named(report: Mapping[str, Any], classes: Sequence[int], most: int = 10) -> str:
+    names = ', '.join(escaped(report['classes'][k]) for k in classes[:most])
+    return f'{names} and {len(classes) - most} more' if len(classes) > most else names
+
+
+def f1_rows(report: Mapping[str, Any]) -> list[list[str]]:
+    """Of the thresholds of the classes, and of probability 0.5, for ``F1_HEADER``."""
+    found = report['decisions']
+    names = {'f1': 'the thresholds of the classes', 'f1_half': 'probability 0.5'}
+    return [
+        [name, *(percent(found[key][column]) for column in (*COLUMNS, 'micro'))]
+        for key, name in names.items()
+    ]
+
+
+def decisions_sentence(report: Mapping[str, Any]) -> str:
+    """Where the thresholds of the classes come from, and what is measured with them."""
+    found, ends = report['decisions'], [probability(t) for t in report['decisions']['thresholds']]
+    text = (
+        'An image is called a class if its score, the sigmoid of its logit, is above the threshold '
+        f'of that class ({min(ends):.3f} to {max(ends):.3f}), which gives the largest F1 on the '
+        f'{found["chosen_on"]} images.'
+    )
+    if found['fallback']:
+        text += (
+            f' {counted(len(found["fallback"]), "class")} without a positive or a negative among '
+            'them: the threshold is 0.5.'
+        )
+    if found['cross_fitted']:
+        text += (
+            ' The figures are those of each half of these images at the thresholds that the other '
+            'half chose (cross-fitted).'
+        )
+    return f'{text} Percent, means of F1 over the classes; Micro: all pairs alike.'
+
+
+def decisions_text(report: Mapping[str, Any]) -> list[str]:
+    """The section of ``report.md`` on thresholds."""
+    table = markdown_table(F1_HEADER, f1_rows(report))
+    return ['## Labels above their thresholds', escaped(decisions_sentence(report)), table]
+
+
+def class_rows(report: Mapping[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    """Header and a row a class, the lowest AP first, classes without AP last."""
+    found, counts = report['decisions'], report['class_counts']
+    ap = np.array(report['per_class'], dtype=float)  # None becomes NaN
+    split = split_of(counts, Thresholds(**report['thresholds']))
+    order = np.lexsort((np.arange(len(ap)), counts, np.nan_to_num(ap, nan=np.inf)))
+    rows = [
+        [
+            str(report['classes'][k]),
+            split[k].capitalize(),
+            str(counts[k]),
+            percent(report['per_class'][k]),
+            f'{probability(found["thresholds"][k]):.3f}',
+            *(percent(found[key][k]) for key in LISTS[1:]),
+        ]
+        for k in order
+    ]
+    return CLASS_HEADER, rows
