@@ -25,6 +25,7 @@ PLAIN = {
     DATASETS: (
         whole_batches.CIFAR10LT,
         whole_batches.CIFAR100LT,
+        whole_batches.DigitsCanvasLT,
         whole_batches.DigitsLT,
         whole_batches.FashionMNISTLT,
         whole_batches.MNISTLT,

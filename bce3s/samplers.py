@@ -30,8 +30,9 @@ class NaturalSampler(Sampler):
     """Every sample once an epoch, shuffled.
 
     Args:
-        dataset: the labels (N,), integers in 0..K-1; or a data set that has them as ``labels`` or
-            ``targets``, as those of torchvision.
+        dataset: the labels (N,), integers in 0..K-1, or of several a picture (N, K), 1 where it has
+            the class; or a data set that has them as ``labels`` or ``targets``, as those of
+            torchvision.
         seed: of the run, the same on every rank.
         stream: name of the random stream; two samplers of one run need different ones.
 
@@ -74,13 +75,19 @@ class NaturalSampler(Sampler):
 class ClassFrequencySampler(NaturalSampler):
     """Draws N samples an epoch with replacement: first a class, then one of its samples uniformly.
 
-    Subclasses say with which probability each class is drawn.
+    Subclasses say with which probability each class is drawn. Of several labels a picture, n_k
+    counts the pictures that have class k, and a picture without any is never drawn.
     """
 
     def __init__(self, dataset, seed: int = 0, stream: str = 'order') -> None:
         super().__init__(dataset, seed, stream)
         names = getattr(dataset, 'metainfo', {}).get('classes', ())
-        counts = torch.bincount(self.labels, minlength=len(names))
+        if self.labels.dim() == 2:
+            has = self.labels > 0
+            counts, by_class = has.sum(0), has.T.nonzero()[:, 1]
+        else:
+            counts = torch.bincount(self.labels, minlength=len(names))
+            by_class = torch.argsort(self.labels, stable=True)
         if (counts == 0).any():
             empty = (counts == 0).nonzero()[0].item()
             name = f' ({names[empty]})' if names else ''
@@ -89,7 +96,7 @@ class ClassFrequencySampler(NaturalSampler):
                 'cannot be drawn; remove the class or give it a sample.'
             )
         self.class_counts = counts
-        self.by_class = torch.argsort(self.labels, stable=True)
+        self.by_class = by_class
         self.first = counts.cumsum(0) - counts
 
     def class_probabilities(self) -> Tensor:

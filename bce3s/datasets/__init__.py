@@ -7,7 +7,14 @@ tables) does not wait for torch.
 
 from typing import Any
 
-IN_MEMORY = ('CIFAR100LT', 'CIFAR10LT', 'DigitsLT', 'FashionMNISTLT', 'MNISTLT')
+IN_MEMORY = (
+    'CIFAR100LT',
+    'CIFAR10LT',
+    'DigitsCanvasLT',
+    'DigitsLT',
+    'FashionMNISTLT',
+    'MNISTLT',
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -188,8 +188,9 @@ class InMemoryLongTailed(Dataset):
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        image, label = self.images[index], int(self.targets[index])
+    def __getitem__(self, index: int) -> tuple[Any, int | torch.Tensor]:
+        image, label = self.images[index], self.targets[index]
+        label = label if label.dim() else int(label)
         if self.transform is None:
             return image, label
         from PIL import Image
@@ -231,6 +232,117 @@ class DigitsLT(InMemoryLongTailed):
             rank[labels == k] = np.arange((labels == k).sum())
         mine = (rank >= self.held_out) == train
         return images[mine], labels[mine], "scikit-learn's digits"
+
+
+class DigitsCanvasLT(DigitsLT):
+    """Several digits a picture: scikit-learn's digits on canvases of 2 x 2 cells, 16 x 16, grey.
+
+    Needs no download. The digits of the test pictures are those of :class:`DigitsLT`, the first 50
+    of each class in file order, those of the validation pictures the last 25, and the others train:
+    no digit is in two splits. How many pictures have class k is exact: in training 300 down to 6
+    (:func:`~.long_tailed.class_counts`), in validation 50 and in the test 100 of each class.
+
+    Which classes a picture has is dealt from a pack of so many cards of each class, with
+    ``numpy.random.default_rng([0, s])``, s = 0, 1, 2 for train, val and test: 1, 2, 3 or 4 cards
+    with probability 0.5, 0.3, 0.15, 0.05, all different; the first in proportion to the cards left,
+    each further one in proportion to the cards left, doubled for each class of its parity that is
+    in the picture already. So even digits come together, frequent with rare ones, and odd ones do.
+    Then the cells are drawn of each picture, without replacement, and of each class the digit. Last
+    come pictures without any digit, one for every 20 others.
+
+    Args:
+        imbalance_factor, imbalance, n_max: of the positives in training, see
+            :func:`~.long_tailed.class_counts`.
+        train, transform, validation: see :class:`InMemoryLongTailed`.
+
+    Attributes:
+        targets: (N, 10) int8, 1 where the picture has the class, also called ``labels``.
+        class_counts: training pictures that have each class.
+        metainfo: as of :class:`InMemoryLongTailed`, and ``multilabel=True``; ``sha256`` is of the
+            bytes of ``images``, then of ``targets``.
+
+    >>> train = DigitsCanvasLT()
+    >>> len(train), train.class_counts
+    (513, [300, 194, 125, 81, 52, 34, 22, 14, 9, 6])
+    >>> image, labels = train[0]
+    >>> image.shape, labels
+    (torch.Size([1, 16, 16]), tensor([1, 1, 0, 0, 0, 0, 0, 0, 0, 0], dtype=torch.int8))
+    """
+
+    default_n_max = 300
+    dealt = dict(val=50, test=100)  # pictures that have each class
+    _sizes = (0.5, 0.3, 0.15, 0.05)  # how often a picture has 1, 2, 3, 4 classes
+
+    def __init__(
+        self,
+        imbalance_factor: float = 50,
+        train: bool = True,
+        transform: Callable[[Any], Any] | None = None,
+        *,
+        imbalance: str = 'exp',
+        n_max: int | None = None,
+        validation: bool = False,
+    ) -> None:
+        self.transform, self._kept, self._held_out = transform, None, 25
+        n_max = self.default_n_max if n_max is None else n_max
+        self.class_counts = class_counts(
+            n_max, len(self.classes), imbalance_factor, imbalance, self.classes
+        )
+        split = 'val' if validation else 'train' if train else 'test'
+        dealt = self.class_counts
+        if split != 'train':
+            dealt = [self.dealt[split]] * len(self.classes)
+        rng = np.random.default_rng([0, ('train', 'val', 'test').index(split)])
+        labels = self._deal(dealt, rng)
+        images = self._paint(labels, rng, *self._read(split)[:2])
+        digest = hashlib.sha256(images)
+        digest.update(labels)
+        self.images, self.targets = torch.from_numpy(images), torch.from_numpy(labels)
+        self.labels = self.targets
+        self.metainfo = dict(
+            dataset=type(self).__name__,
+            split=split,
+            multilabel=True,
+            classes=list(self.classes),
+            class_counts=self.class_counts,
+            subset=dict(
+                rule='dealt',
+                imbalance=imbalance,
+                imbalance_factor=float(imbalance_factor),
+                n_max=n_max,
+                test_per_class=self.dealt['test'],
+                val_per_class=self.dealt['val'],
+                size=len(labels),
+                sha256=digest.hexdigest(),
+            ),
+        )
+
+    def _deal(self, counts: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+        """(N, K) int8, class k in ``counts[k]`` pictures."""
+        left, parity, rows = np.array(counts), np.arange(len(counts)) % 2, []
+        while left.any():
+            row, weight = np.zeros(len(counts), np.int8), left.astype(float)
+            for _ in range(1 + rng.choice(len(self._sizes), p=self._sizes)):
+                if weight.any():
+                    k = rng.choice(len(counts), p=weight / weight.sum())
+                    row[k], weight[k] = 1, 0
+                    weight[parity == parity[k]] *= 2
+            left -= row
+            rows.append(row)
+        return np.concatenate([rows, np.zeros((len(rows) // 20, len(counts)), np.int8)])
+
+    def _paint(
+        self, labels: np.ndarray, rng: np.random.Generator, digits: np.ndarray, of: np.ndarray
+    ) -> np.ndarray:
+        """(N, 1, 16, 16) uint8, from digits (M, 1, 8, 8) of classes ``of`` (M,)."""
+        pools = [digits[of == k] for k in range(labels.shape[1])]
+        images = np.zeros((len(labels), 1, 16, 16), np.uint8)
+        for image, row in zip(images, labels, strict=True):
+            cells = rng.permutation(4)
+            for cell, k in zip(cells, np.flatnonzero(row), strict=False):
+                top, left = 8 * (cell // 2), 8 * (cell % 2)
+                image[:, top : top + 8, left : left + 8] = pools[k][rng.integers(len(pools[k]))]
+        return images
 
 
 class DownloadedLongTailed(InMemoryLongTailed):

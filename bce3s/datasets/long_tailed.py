@@ -100,6 +100,28 @@ def check_labels(labels: np.ndarray, num_classes: int, source: str = 'the data s
         )
 
 
+def check_several_labels(
+    labels: np.ndarray, classes: Sequence[str], source: str = 'The training set'
+) -> None:
+    """Raises BCE3SError unless several labels a picture, (N, K), can be learnt: 1, 0 or -1
+    (unknown), and of each class a picture with it and one without.
+    """
+    bad = np.argwhere((labels < -1) | (labels > 1))
+    if len(bad):
+        i, k = bad[0]
+        raise BCE3SError(
+            f'{source} has label {labels[i, k]} of class {classes[k]} at index {i}: it must be 1 '
+            '(the picture has the class), 0 (it has not) or -1 (unknown)'
+        )
+    for value, of in ((1, 'with'), (0, 'without')):
+        lacking = np.flatnonzero(~(labels == value).any(0))
+        if lacking.size:
+            raise BCE3SError(
+                f'{source} has no picture {of} class {classes[lacking[0]]}, so nothing tells what '
+                f'it is: leave the class out, or add pictures {of} it'
+            )
+
+
 def check_keep_classes(keep: Sequence[int], num_classes: int) -> None:
     """Raises BCE3SError unless ``keep`` names different classes of 0..K-1, at least one."""
     known = [isinstance(k, int | np.integer) and 0 <= k < num_classes for k in keep]

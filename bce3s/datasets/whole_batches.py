@@ -52,11 +52,15 @@ class WholeBatches(HasVectors):
         return plain
 
     def __getitem__(self, index: int) -> dict:
-        """inputs (C, H, W) uint8, or (d,) where it has vectors; labels and indices: 0-dim int64."""
+        """inputs (C, H, W) uint8, or (d,) where it has vectors; labels and indices: 0-dim int64;
+        of several labels a picture (K,) int8.
+        """
         return self.__getitems__(index)
 
     def __getitems__(self, indices: Sequence[int] | int) -> dict:
-        """inputs (B, C, H, W) uint8, or (B, d) where it has vectors; labels, indices (B,) int64."""
+        """inputs (B, C, H, W) uint8, or (B, d) where it has vectors; labels, indices (B,) int64; of
+        several labels a picture (B, K) int8.
+        """
         index = torch.as_tensor(indices)
         samples = dict(labels=self.labels[index], indices=index)
         inputs = self.images[index] if self.vectors is None else self.vectors_of(indices)
@@ -90,6 +94,10 @@ class Obtained(WholeBatches):
 
 class DigitsLT(WholeBatches, in_memory.DigitsLT):
     __doc__ = in_memory.DigitsLT.__doc__
+
+
+class DigitsCanvasLT(WholeBatches, in_memory.DigitsCanvasLT):
+    __doc__ = in_memory.DigitsCanvasLT.__doc__
 
 
 class CIFAR10LT(Obtained, in_memory.CIFAR10LT):

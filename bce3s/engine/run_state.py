@@ -15,6 +15,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import distributed, nn
 
+from bce3s.datasets.long_tailed import check_several_labels
 from bce3s.engine.lazy_sgd import check_sampling
 from bce3s.errors import BCE3SError
 from bce3s.losses.resampling import number_of_classes
@@ -49,6 +50,7 @@ class RunStateHook(Hook):
         model, loader = bare_model(runner), runner.train_dataloader
         counts = loader.dataset.metainfo['class_counts']
         model.head.set_class_counts(counts)
+        _tell_cooccurrence(model.head, loader.dataset)
         if finetune_epochs(runner):
             model.head.check_finetune()
         if runner.val_loop is not None:
@@ -88,6 +90,15 @@ class RunStateHook(Hook):
             return
         for buffer in bare_model(runner).buffers():
             broadcast(buffer, src=0)
+
+
+def _tell_cooccurrence(head: nn.Module, dataset) -> None:
+    """Where pictures have several labels: which of them come together."""
+    labels = getattr(dataset, 'labels', None)
+    if labels is not None and labels.ndim == 2:
+        check_several_labels(np.asarray(labels), dataset.metainfo['classes'])
+        has = (torch.as_tensor(labels) > 0).long()
+        head.set_cooccurrence(has.T @ has)
 
 
 def finetune_epochs(runner: Runner) -> int:

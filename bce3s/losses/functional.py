@@ -15,12 +15,16 @@ from bce3s.errors import BCE3SError
 def soft_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Integer labels (...) as one-hot (..., K); soft labels (..., K) in ``dtype``.
 
+    Several labels a picture, int8 (..., K): 1 and 0 as they are, -1, unknown, as NaN.
+
     >>> soft_labels(torch.tensor([2, 0]), 3)
     tensor([[0., 0., 1.],
             [1., 0., 0.]])
     """
     if labels.is_floating_point():
         return labels.to(dtype)
+    if labels.dtype == torch.int8:
+        return labels.to(dtype).masked_fill(labels < 0, math.nan)
     return (labels[..., None] == torch.arange(num_classes, device=labels.device)).to(dtype)
 
 
@@ -31,18 +35,20 @@ def multilabel_bce(
     soft_negatives: bool = True,
     clamp: float | None = None,
     negative_weight: Tensor | None = None,
+    positive_weight: Tensor | None = None,
 ) -> Tensor:
-    """``sum_j t_j softplus(-z_j) + (1 - t_j) softplus(z_j)``; hard labels: t one-hot.
+    """``sum_j t_j softplus(-z_j) + (1 - t_j) softplus(z_j)``; hard labels: t one-hot, or several 1.
 
     Args:
         logits: z (..., K).
-        targets: t (..., K) in [0, 1].
+        targets: t (..., K) in [0, 1]; NaN, unknown, is no term.
         classes: bool, broadcast to (..., K): the terms that count; None: all.
         soft_negatives: True: as above. False, as in the public implementation of BCE3S: the second
             part only where ``t_j = 0``, and then with weight 1.
         clamp: limit of ``|z|``, beyond which there is no gradient (64 in the public
             implementation); None: no limit, none is needed.
         negative_weight: (), of the second part; None: 1.
+        positive_weight: broadcast to (..., K), of the first part; None: 1.
 
     Returns:
         (...): the sum over the classes, not averaged over samples.
@@ -52,17 +58,28 @@ def multilabel_bce(
     """
     if clamp is not None:
         logits = logits.clamp(-clamp, clamp)
-    if soft_negatives and negative_weight is None:
+    targets, known = known_targets(targets)
+    if soft_negatives and negative_weight is None and positive_weight is None:
         terms = F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
     else:  # softplus(z) = -logsigmoid(-z)
         positive, negative = -targets * F.logsigmoid(logits), -F.logsigmoid(-logits)
         if negative_weight is not None:
             negative = negative_weight * negative
+        if positive_weight is not None:
+            positive = positive_weight * positive
         if soft_negatives:
             terms = positive + (1 - targets) * negative
         else:
             terms = torch.where(targets > 0, positive, negative)
-    return (terms if classes is None else terms * classes).sum(-1)
+    return (terms * (known if classes is None else known & classes)).sum(-1)
+
+
+def known_targets(targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets (..., K) with 0 for NaN, and which are none (..., K): terms of the others are left
+    out, and so are their gradients.
+    """
+    known = ~targets.isnan()
+    return targets.where(known, 0), known
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor, classes: Tensor | None = None) -> Tensor:
@@ -112,14 +129,16 @@ def focal_bce(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
     """``sum_j t_j (1 - p_j)^gamma softplus(-z_j) + (1 - t_j) p_j^gamma softplus(z_j)``, p =
     sigmoid(z).
 
-    As :func:`focal_cross_entropy`, with the paper's own sigmoids, and without its factor alpha.
+    As :func:`focal_cross_entropy`, with the paper's own sigmoids, and without its factor alpha; a
+    target NaN, unknown, is no term.
 
     >>> focal_bce(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]), 1.0)
     tensor([0.6931])
     """
+    targets, known = known_targets(targets)
     positive = -targets * _power((-logits).sigmoid(), gamma) * F.logsigmoid(logits)
     negative = -(1 - targets) * _power(logits.sigmoid(), gamma) * F.logsigmoid(-logits)
-    return (positive + negative).sum(-1)
+    return ((positive + negative) * known).sum(-1)
 
 
 def _power(x: Tensor, gamma: float) -> Tensor:
@@ -278,8 +297,10 @@ def _counts(counts: Sequence[int] | Tensor, function: str, otherwise: str) -> Te
 
 
 def batch_counts(labels: Tensor, num_classes: int, dtype: torch.dtype | None = None) -> Tensor:
-    """Integer labels (N,) -> (K,), how often each class is among them; on their device, without
-    making the host wait.
+    """Labels, integer (N,) or int8 (N, K) -> (K,), how often each class is among them; on their
+    device, without making the host wait.
     """
+    if labels.dim() == 2:
+        return (labels > 0).sum(0, dtype=dtype)
     ones = torch.ones(len(labels), dtype=dtype, device=labels.device)
     return ones.new_zeros(num_classes).index_add(0, labels, ones)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bce3s.errors import BCE3SError
 from bce3s.losses.functional import multilabel_bce, soft_cross_entropy, soft_labels
 from bce3s.losses.resampling import check_ratio, resample_classes
 
@@ -23,8 +24,13 @@ class CEJoint(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """Logits (..., K) and labels, integer (...) or soft (..., K) -> scalar, the mean over all
-        rows; ``weights`` (...) multiply them.
+        rows; ``weights`` (...) multiply them. A loss of sigmoids also takes several labels a
+        picture, int8 (..., K), -1 for unknown.
+
+        Raises:
+            BCE3SError: labels of another shape, or several labels for a softmax.
         """
+        check_labels(self, logits, labels)
         rows = self.rows(logits, soft_labels(labels, logits.shape[-1], logits.dtype))
         return (rows if weights is None else rows * weights).mean()
 
@@ -33,8 +39,28 @@ class CEJoint(nn.Module):
         return soft_cross_entropy(logits, labels)
 
 
+def check_labels(loss: nn.Module, logits: Tensor, labels: Tensor) -> None:
+    """Raise BCE3SError unless ``loss`` can take these labels with logits (..., K)."""
+    several = labels.dtype == torch.int8
+    if several and not getattr(loss, 'sigmoid', True):
+        raise BCE3SError(
+            f'{type(loss).__name__} is a softmax, for pictures with one label each, but the '
+            f'labels are {tuple(labels.shape)}, several a picture: use a loss of sigmoids such as '
+            'BCEJoint.'
+        )
+    wanted = logits.shape if several or labels.is_floating_point() else logits.shape[:-1]
+    if labels.shape != wanted:
+        raise BCE3SError(
+            f'{type(loss).__name__}: logits {tuple(logits.shape)} need {labels.dtype} labels '
+            f'{tuple(wanted)}, not {tuple(labels.shape)}; one label a picture is int64 (B,), '
+            'several are int8 (B, K).'
+        )
+
+
 class BCEJoint(CEJoint):
     """``mean_i sum_j t_ij softplus(-z_ij) + (1 - t_ij) softplus(z_ij)``.
+
+    Pictures may have several labels: t_ij is 1 for each, and what is unknown is no term.
 
     With ``resample`` the sum over j runs over resampled classes (:func:`resample_classes`); of
     logits (V, B, K) of several views only on the first one, the images as they are.
@@ -68,14 +94,25 @@ class BCEJoint(CEJoint):
 
     def forward(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """As of :class:`CEJoint`; classes are drawn from the seed of torch's generator."""
+        check_labels(self, logits, labels)
+        hard = labels.argmax(-1) if labels.is_floating_point() else labels
         labels = soft_labels(labels, logits.shape[-1], logits.dtype)
         rng = np.random.default_rng(int(torch.randint(2**62, ()))) if self.resample < 1 else None
-        rows = self.rows(logits, labels, self.counted(logits, labels.argmax(-1), rng))
+        rows = self.rows(logits, labels, self.counted(logits, hard, rng))
         return (rows if weights is None else rows * weights).mean()
 
-    def rows(self, logits: Tensor, labels: Tensor, classes: Tensor | None = None) -> Tensor:
-        """As of :class:`CEJoint`; ``classes`` as :meth:`counted` gives them, None: all."""
-        return multilabel_bce(logits, labels, classes, self.soft_negatives, self.clamp)
+    def rows(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        classes: Tensor | None = None,
+        positive_weight: Tensor | None = None,
+    ) -> Tensor:
+        """As of :class:`CEJoint`; ``classes`` as :meth:`counted` gives them, None: all;
+        ``positive_weight`` (K,) multiplies the first part, None: 1.
+        """
+        given = classes, self.soft_negatives, self.clamp
+        return multilabel_bce(logits, labels, *given, positive_weight=positive_weight)
 
     def counted(
         self, logits: Tensor, labels: Tensor, rng: np.random.Generator | None
@@ -84,12 +121,14 @@ class BCEJoint(CEJoint):
 
         Args:
             logits: of which only the shape matters.
-            labels: integer, those of the batch (first view); they are kept first.
+            labels: integer, those of the batch (first view), or of several a picture int8 (B, K);
+                they are kept first.
             rng: of NumPy.
         """
         if self.resample == 1:
             return None
-        labels = labels if logits.dim() == 2 or labels.dim() == 1 else labels[0]
+        if labels.dim() == logits.dim() - (labels.dtype != torch.int8) > 1 and logits.dim() > 2:
+            labels = labels[0]
         shape = (*logits.shape[:-2], 1, logits.shape[-1])
         classes = torch.ones(shape, dtype=torch.bool, device=logits.device)
         first = classes if logits.dim() == 2 else classes[0]

@@ -84,7 +84,8 @@ def resample_classes(
     """Choose ``int(K r)`` classes for a batch: those in it first, filled up at random.
 
     Args:
-        labels, num_classes, r, rng: see :func:`draw_classes`.
+        labels, num_classes, r, rng: see :func:`draw_classes`; labels may also be int8 (B, K), of
+            which the classes with a 1 are in the batch.
         drop_positives: with more distinct classes in the batch than ``int(K r)``, False keeps them
             all; True, as in the public implementation of BCE3S, keeps a random ``int(K r)`` of
             them, so that samples of the others have no positive term.
@@ -95,8 +96,13 @@ def resample_classes(
     >>> resample_classes(torch.tensor([3, 3, 7]), 10, 0.4, np.random.default_rng(0)).nonzero().T
     tensor([[2, 3, 4, 7]])
     """
-    classes, present = draw_classes(labels, num_classes, r, rng)
-    size = max(int(num_classes * r), 1)
+    if labels.dim() == 2:
+        here = (labels > 0).any(0)
+        u = upload(torch.from_numpy(rng.random(num_classes)), labels.device)
+        classes, present = (u - here.to(u.dtype)).argsort(), here.sum()  # those of the batch first
+    else:
+        classes, present = draw_classes(labels, num_classes, r, rng)
+    size = max(int(num_classes * check_ratio(r)), 1)
     limit = size if drop_positives else present.clamp(min=size)
     chosen = torch.zeros(num_classes, dtype=torch.bool, device=labels.device)
     return chosen.scatter(0, classes, torch.arange(len(classes), device=labels.device) < limit)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from bce3s.errors import BCE3SError
+
 BLOCK = 2**22  # cosines held at a time, or one row of them
 
 
@@ -18,22 +20,56 @@ class BCEUniformity(nn.Module):
 
     O(K^2 d) time; memory for W twice more and a few blocks of ``max(BLOCK, K)`` numbers.
 
+    Where pictures have several labels, classes that come together may be pushed apart less:
+    ``1/K sum_k sum_{j != k} a_kj softplus(w_k . w_j)`` with ``a_kj = 1 - n_kj / sqrt(n_k n_j)``,
+    for n_kj training pictures with both classes among n_k and n_j with each. It is 1 for classes
+    that never meet, as without the option, and 0 for classes that are never apart.
+
     Args:
         include_diagonal: True, as in the public implementation, adds each class as its positive,
             ``softplus(-w_k . w_k)``: a constant, for w_k has unit length.
+        cooccurrence: whether pairs are weighted by a_kj, all K x K cosines at once; a head tells
+            how often classes come together (:meth:`set_cooccurrence`).
 
     >>> BCEUniformity()(torch.eye(3)), BCEUniformity(include_diagonal=True)(torch.eye(3))
     (tensor(1.3863), tensor(1.6996))
     """
 
-    def __init__(self, include_diagonal: bool = False) -> None:
+    def __init__(self, include_diagonal: bool = False, cooccurrence: bool = False) -> None:
         super().__init__()
-        self.include_diagonal = include_diagonal
+        self.include_diagonal, self.cooccurrence = include_diagonal, cooccurrence
+        self.register_buffer('pair_weights', None, persistent=False)
+
+    def set_cooccurrence(self, together: Tensor) -> None:
+        """Derive a from the training set: n (K, K), pictures with both classes, n_k where equal.
+
+        >>> loss = BCEUniformity(cooccurrence=True)
+        >>> loss.set_cooccurrence(torch.tensor([[4, 1], [1, 1]]))
+        >>> loss.pair_weights
+        tensor([[0.0000, 0.5000],
+                [0.5000, 0.0000]], dtype=torch.float64)
+        """
+        root = together.diagonal().double().sqrt().clamp(min=1)
+        self.pair_weights = (1 - together / root / root[:, None]).fill_diagonal_(0)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Classifier weight (K, d), of any length -> scalar."""
+        """Classifier weight (K, d), of any length -> scalar.
+
+        Raises:
+            BCE3SError: pairs are to be weighted, and how often classes come together is not known.
+        """
         weight = F.normalize(weight, dim=1)
-        loss = _pair_sum(weight, _softplus_of_others, True) / len(weight)
+        if self.cooccurrence:
+            if self.pair_weights is None:
+                raise BCE3SError(
+                    'BCEUniformity(cooccurrence=True) needs the training labels of pictures with '
+                    'several, which it was not told: call set_cooccurrence of the head before the '
+                    'first step, or leave cooccurrence out where each picture has one label.'
+                )
+            loss = (self.pair_weights.to(weight.dtype) * F.softplus(weight @ weight.T)).sum()
+            loss = loss / len(weight)
+        else:
+            loss = _pair_sum(weight, _softplus_of_others, True) / len(weight)
         if self.include_diagonal:
             loss = loss - F.logsigmoid(weight.square().sum(1)).sum() / len(weight)
         return loss

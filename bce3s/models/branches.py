@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bce3s.errors import BCE3SError
+from bce3s.losses.joint import BCEJoint, check_labels
 from bce3s.models.targets import Targets
 
 
@@ -13,15 +14,26 @@ def joint_loss(
     loss: nn.Module, logits: Tensor, soft: Tensor, targets: Targets, weights: Tensor | None = None
 ) -> Tensor:
     """Logits and soft labels (V, B, K) -> scalar, the mean over views and samples of the global
-    batch; ``weights`` (B,) or (V, B) multiply the samples' rows.
+    batch; ``weights`` (B,) or (V, B) multiply the samples' rows, or, where pictures have several
+    labels, (K,) the positive terms of the classes.
     """
+    if targets.several:
+        check_labels(loss, logits[0], targets.labels)
     if not hasattr(loss, 'rows'):
         return _mixed(loss, logits, targets, weights)
+    given = {}
+    if targets.several and weights is not None:
+        if not isinstance(loss, BCEJoint):
+            raise BCE3SError(
+                f'{type(loss).__name__} has no weights of the positive terms of each class, which '
+                'reweight and beta give where pictures have several labels: set both of '
+                'model.head to None, or take BCEJoint.'
+            )
+        given, weights = dict(positive_weight=weights), None
     if getattr(loss, 'resample', 1) < 1:
         rng = targets.clock.numpy('negatives')
-        rows = loss.rows(logits, soft, loss.counted(logits, targets.all_labels, rng))
-    else:
-        rows = loss.rows(logits, soft)
+        given['classes'] = loss.counted(logits, targets.all_labels, rng)
+    rows = loss.rows(logits, soft, **given)
     rows = rows if weights is None else rows * weights
     return targets.share.mean(rows.mean(0))
 

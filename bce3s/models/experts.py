@@ -117,6 +117,8 @@ class ExpertsHead(TripartiteHead):
         BCE3SError: other than one loss an expert.
     """
 
+    several_labels = False
+
     def __init__(
         self,
         num_classes: int,

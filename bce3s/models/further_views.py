@@ -31,6 +31,7 @@ class FurtherViewsHead(TripartiteHead):
     """
 
     projector: nn.Module
+    several_labels = False
 
     def __init__(
         self,

@@ -45,6 +45,8 @@ class GLMCHead(TripartiteHead):
         BCE3SError: a batch of other than two views, a clock without ``epochs``.
     """
 
+    several_labels = False
+
     def __init__(
         self,
         num_classes: int,

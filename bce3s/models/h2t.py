@@ -32,6 +32,7 @@ class H2THead(TripartiteHead):
     """
 
     finetune_views = ('origin', 'partner')  # of the second stage
+    several_labels = False
 
     def __init__(self, *args, rho: float = 0.25, **kwargs) -> None:
         super().__init__(*args, **kwargs)

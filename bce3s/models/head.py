@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bce3s.errors import BCE3SError
 from bce3s.losses.centers import CenterTerms
+from bce3s.losses.contrastive import BCEContrastive
 from bce3s.losses.decay import FeatureDecay
 from bce3s.losses.functional import class_balanced_weights
 from bce3s.models.branches import contrastive_loss, joint_loss
@@ -28,6 +29,14 @@ class TripartiteHead(nn.Module):
     joint loss alone: each sample's row is weighted by ``(1 - beta) / (1 - beta^{n_y})``, the
     weights scaled to sum to K over the classes.
 
+    Pictures may have several labels, int8 (B, K) (:class:`Targets`), where the branches are BCE:
+    the joint loss and the contrastive one have a positive term for each label and leave out what is
+    unknown. A row then has no one class whose weight it could take; the weights of the second stage
+    are those of the positive terms of each class, the negative terms keep 1. For with fixed
+    features sigmoids make the classes K problems, each by itself: only how much the positives of a
+    class weigh against its negatives matters to it, and so weighted they weigh (nearly) the same
+    for all classes, however rare.
+
     Args:
         num_classes: K.
         in_channels: d, size of the features.
@@ -41,7 +50,8 @@ class TripartiteHead(nn.Module):
         beta: of its weights, see :func:`class_balanced_weights`; None: all rows weigh alike.
         classifier: :class:`LinearClassifier`, as a module or its config. The contrastive branch
             gets the features as the backbone gives them.
-        reweight: weights of the classes in the joint loss, from the start or from some epoch on:
+        reweight: weights of the classes in the joint loss (of several labels a picture: of the
+            positive terms), from the start or from some epoch on:
             :class:`EffectiveNumberWeights`, :class:`BatchBalancedWeights`, or any module that is
             called as they are; None: all weigh 1. The second stage has its own (``beta``).
         decay: arguments of :class:`FeatureDecay`, a term of its own, ``loss_decay``, which
@@ -58,6 +68,7 @@ class TripartiteHead(nn.Module):
     """
 
     sample_rate = 1.0
+    several_labels = True  # whether it can train on pictures with several labels
 
     def __init__(
         self,
@@ -121,6 +132,8 @@ class TripartiteHead(nn.Module):
         global batch; what does not look at samples is a term of the last part alone, at the end of
         which the bank is written. So the parts' sums are the losses of the batch.
         """
+        if targets.several:
+            self._check_several()
         with torch.autocast(feats.device.type, enabled=False):  # also where the caller has one
             return self._loss(self._checked(feats), self.prepared(targets))
 
@@ -129,7 +142,9 @@ class TripartiteHead(nn.Module):
         logits = targets.per_view(self.classifier.scores(feats, weight, bias))  # (V, B, K)
         soft = targets.soft(logits.shape[-1], logits.dtype)  # (V, B, K)
         if self.finetuning:
-            weights = None if self.beta is None else self.class_weights[targets.labels]
+            weights = None if self.beta is None else self.class_weights
+            if weights is not None and not targets.several:
+                weights = weights[targets.labels]
             return dict(loss_joint=joint_loss(self.second_joint, logits, soft, targets, weights))
         weights = self.row_weights(targets, logits.dtype)
         losses = dict(joint=joint_loss(self.joint, logits, soft, targets, weights))
@@ -160,11 +175,13 @@ class TripartiteHead(nn.Module):
         return losses
 
     def row_weights(self, targets: Targets, dtype: torch.dtype) -> Tensor | None:
-        """(V, B), by ``reweight``; None: all weigh 1."""
+        """(V, B), of several labels (K,), by ``reweight``; None: all weigh 1."""
         if self.reweight is None:
             return None
         weights = self.reweight(targets.all_labels, self.num_classes, targets.clock)
-        return None if weights is None else targets.of_samples(weights.to(dtype))
+        if weights is None or targets.several:
+            return None if weights is None else weights.to(dtype)
+        return targets.of_samples(weights.to(dtype))
 
     def _look(
         self,
@@ -243,6 +260,29 @@ class TripartiteHead(nn.Module):
         for module in self.modules():
             if module is not self and hasattr(module, 'set_class_counts'):
                 module.set_class_counts(self.class_counts)
+
+    def set_cooccurrence(self, together: Tensor) -> None:
+        """Tell how many training pictures have both of two classes, (K, K) int64: whatever module
+        of the head has a ``set_cooccurrence(together)``.
+        """
+        for module in self.modules():
+            if module is not self and hasattr(module, 'set_cooccurrence'):
+                module.set_cooccurrence(together.to(self.class_counts.device))
+
+    def _check_several(self) -> None:
+        """Raise BCE3SError where a part of the head is made for one label a picture."""
+        if not self.several_labels:
+            parts = type(self).__name__
+        elif not isinstance(self.contrastive, BCEContrastive | None):
+            parts = f'{type(self.contrastive).__name__} (model.head.contrastive)'
+        elif self.centers is not None:
+            parts = 'CenterTerms (model.head.centers)'
+        else:
+            return
+        raise BCE3SError(
+            f'{parts} is made for pictures with one label each, but these have several: use '
+            'TripartiteHead with BCE branches, see configs/multilabel.'
+        )
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         """What follows from the counts, which are saved, is derived from them again."""

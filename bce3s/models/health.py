@@ -30,7 +30,8 @@ def contrastive_health(
         feats: (V * B, d), of which both losses are functions.
         joint, contrastive: scalars, weighted.
         projections: (B, D) of the images as they are.
-        labels: (B,).
+        labels: (B,), or of several labels a picture (B, K): all of them are its own, and what is
+            unknown is no other.
         memory: features (K, D) and ``filled`` (K,) of the bank, as the loss saw them.
         loss: which says how cosines are taken.
     """
@@ -42,8 +43,12 @@ def contrastive_health(
     features, filled = memory
     with torch.no_grad():
         cosines = loss.cosines(projections.detach(), features, filled)  # (B, K)
-        own = torch.zeros_like(cosines, dtype=torch.bool).scatter_(1, labels[:, None], True)
-        own, other = own & filled, ~own & filled
+        if labels.dim() == 2:
+            own, other = labels > 0, labels == 0
+        else:
+            own = torch.zeros_like(cosines, dtype=torch.bool).scatter_(1, labels[:, None], True)
+            other = ~own
+        own, other = own & filled, other & filled
         values = torch.linalg.svdvals(F.normalize(features, dim=1) * filled[:, None])
         p = values / values.sum().clamp(min=1e-12)
         return dict(

@@ -12,6 +12,11 @@ from bce3s.errors import BCE3SError
 class ClassMemoryBank(nn.Module):
     """Holds the feature of the last sample seen of each class; knows no loss.
 
+    Where samples have several labels, the projection of one with many speaks for each of its
+    classes a little. So of a batch that sample writes the entry of a class which has the fewest
+    labels among those with the class, the last where several have as few: with one label each, it
+    is the last again.
+
     Both buffers are saved with the model.
 
     Args:
@@ -57,20 +62,38 @@ class ClassMemoryBank(nn.Module):
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Write ``features`` (B, D) of samples of classes ``labels`` (B,); the last of each stays.
+        Of several labels a sample, int8 (B, K), the entries of the classes that the batch has are
+        written, O(B K + K D).
 
         Every sample of a class writes the feature of that class's last one: equal values, so the
         result does not depend on the order of writes. O(B log B + B D), whatever K.
         """
+        if labels.dim() == 2:
+            self._update_several(features, labels > 0)
+            return
         ordered, position = labels.sort(stable=True)
         last = position[torch.searchsorted(ordered, labels, right=True) - 1]  # (B,)
-        features = features[last].to(self.features.dtype)
+        self.features[labels] = self._entries(features[last], *self.rows(labels))
+        self.filled.index_fill_(0, labels, True)
+
+    def _update_several(self, features: Tensor, has: Tensor) -> None:
+        size, place = len(has), torch.arange(len(has), device=has.device)
+        order = place - size * has.sum(1)  # fewer labels first, then later ones: all different
+        chosen = torch.where(has, order[:, None], torch.iinfo(order.dtype).min).argmax(0)  # (K,)
+        present = has.any(0)
+        entries = self._entries(features[chosen], self.features, self.filled)
+        self.features.copy_(torch.where(present[:, None], entries, self.features))
+        self.filled |= present
+
+    def _entries(self, features: Tensor, old: Tensor, filled: Tensor) -> Tensor:
+        """What stands in the bank when ``features`` are written over ``old``."""
+        features = features.to(self.features.dtype)
         if self.normalize:
             features = F.normalize(features, dim=1)
         if self.momentum:
-            step = torch.where(self.filled[labels], 1 - self.momentum, 1.0)[:, None]
-            features = self.features[labels].lerp(features, step.to(features.dtype))
-        self.features[labels] = features
-        self.filled.index_fill_(0, labels, True)
+            step = torch.where(filled, 1 - self.momentum, 1.0)[:, None]
+            features = old.lerp(features, step.to(features.dtype))
+        return features
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         super()._load_from_state_dict(*args, **kwargs)

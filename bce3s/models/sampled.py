@@ -107,6 +107,8 @@ class SampledTripartiteHead(TripartiteHead):
         BCE3SError: an argument out of its bounds, or sampling with what needs all K classes.
     """
 
+    several_labels = False
+
     def __init__(self, *args, sample_rate: float = 0.1, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if not isinstance(self.classifier, SampledClassifier):

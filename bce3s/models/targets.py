@@ -21,11 +21,14 @@ class Targets:
     is the origin, ``lam = 1``, unless the preprocessor's ``views`` say otherwise; where a batch is
     mixed with itself the only view is ``mixed``.
 
+    A picture may have several labels, or none: labels are then int8 (B, K), 1 where it has the
+    class, 0 where it has not and -1 where that is unknown.
+
     Attributes:
-        labels: (B,) int64.
+        labels: (B,) int64, or (B, K) int8.
         views: names of the V views, most often ``'origin'`` first, or ``'mixed'`` alone.
         lam: (V,) the samples' own share in each view.
-        partners: (B,) int64 labels of the partner batch, or None without mixing.
+        partners: labels of the partner batch in the same form, or None without mixing.
         all_labels: labels of the global batch, of all ranks, in order.
         share: how the global batch lies on the ranks.
         clock: seed, epoch and step, from which the head draws what it samples.
@@ -52,7 +55,7 @@ class Targets:
         """Of images (B, ...) as they are, in a loop of one's own.
 
         Args:
-            labels: (B,) int64, the whole batch.
+            labels: (B,) int64 or (B, K) int8, the whole batch.
             clock: ``Clock(seed, epoch, step)``, from which negatives are drawn.
         """
         return cls.mixed(labels, None, [1.0], clock)
@@ -69,8 +72,8 @@ class Targets:
         """Of views (V * B, ...) that were mixed by hand, view-major, the images as they are first.
 
         Args:
-            labels: (B,) int64.
-            partners: (B,) int64, labels of what the images were mixed with.
+            labels: (B,) int64 or (B, K) int8.
+            partners: of the same form, labels of what the images were mixed with.
             lam: of each view the share of the image itself; the first is 1.
             clock: see :meth:`plain`.
             views: their names.
@@ -88,6 +91,11 @@ class Targets:
         return cls(labels, names, lam, partners, labels, share, clock)
 
     @property
+    def several(self) -> bool:
+        """Whether a picture may have several labels."""
+        return self.labels.dim() == 2
+
+    @property
     def last(self) -> bool:
         """Whether this is all, or the last part of the batch."""
         return self.part[0] + 1 == self.part[1]
@@ -96,19 +104,24 @@ class Targets:
         """(V, B, K): ``lam * onehot(label) + (1 - lam) * onehot(partner)``; with label smoothing s
         each of the two is ``(1 - s) * onehot + s / K``. K counts the columns: S of them where only
         ``classes`` are compared.
+
+        Of several labels a picture the rows of 1 and 0 take the place of ``onehot``, and 2, the
+        values that each label has, that of K in ``s / K``. NaN: unknown, of the picture or of what
+        it is mixed with.
         """
         own, lam = self._smooth(self.labels, num_classes, dtype), self.lam[:, None, None].to(dtype)
         if self.partners is None:
             return own.expand(len(lam), -1, -1)
-        return self._smooth(self.partners, num_classes, dtype).lerp(own, lam)
+        mixed = self._smooth(self.partners, num_classes, dtype).lerp(own, lam)
+        return torch.where(lam == 1, own, mixed) if self.several else mixed  # 0 * NaN is NaN
 
     def _smooth(self, labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-        if self.classes is None:
+        if self.classes is None or self.several:
             hot = soft_labels(labels, num_classes, dtype)
         else:
             hot = (labels[:, None] == self.classes).to(dtype)
         s = self.label_smoothing
-        return (1 - s) * hot + s / num_classes if s else hot
+        return (1 - s) * hot + s / (2 if self.several else num_classes) if s else hot
 
     def of_views(self, first: int, stop: int | None = None) -> Targets:
         """Those of the views ``first``, ``first + 1``, ... before ``stop`` alone."""

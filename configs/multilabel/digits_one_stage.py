@@ -1,0 +1,16 @@
+"""BCE3S in one stage on pictures with several labels, the digits on canvases: nothing to download.
+
+Measured: see README.md.
+
+    python tools/train.py configs/multilabel/digits_one_stage.py
+"""
+
+_base_ = [
+    '../_base_/datasets/digits_canvas_lt.py',
+    '../_base_/models/bce3s_r8_canvas.py',
+    '../_base_/schedules/sgd_60e_canvas.py',
+]
+
+train_dataloader = dict(batch_size=32, batch_sampler=dict(type='PairedBatchSampler'))
+val_dataloader = val_cfg = val_evaluator = None
+default_hooks = dict(checkpoint=dict(interval=10))
