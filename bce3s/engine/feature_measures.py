@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bce3s.engine.feature_extraction import feature_batches
-from bce3s.engine.run_directory import thresholds_of
+from bce3s.engine.run_directory import require_one_label, thresholds_of
 from bce3s.engine.run_state import bare_model
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.decision_scores import alpha
@@ -52,7 +52,8 @@ class FeatureMeasuresHook(Hook):
             make over them; larger ones are computed twice.
 
     Raises:
-        BCE3SError: an unknown set, or a model without a linear classifier.
+        BCE3SError: an unknown set, images with several labels, or a model without a linear
+            classifier.
     """
 
     priority = 'LOW'  # before CheckpointHook, so that a checkpoint knows its own measures
@@ -80,6 +81,10 @@ class FeatureMeasuresHook(Hook):
                 'FeatureMeasuresHook needs a head with a linear classifier, such as TripartiteHead:'
                 ' use that, or remove the hook (default_hooks.measures=None).'
             )
+        meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
+        require_one_label(
+            bool(meta.get('multilabel')), 'FeatureMeasuresHook (default_hooks.measures)'
+        )
 
     def after_train_epoch(self, runner: Runner) -> None:
         epoch = runner.epoch + 1  # counted from 1

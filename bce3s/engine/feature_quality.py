@@ -12,7 +12,12 @@ from torch.utils.data import Dataset
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.engine.feature_extraction import Extracted, extract
 from bce3s.engine.report_hook import config_name, versions
-from bce3s.engine.run_directory import LOADERS, RunDirectory, thresholds_of
+from bce3s.engine.run_directory import (
+    LOADERS,
+    RunDirectory,
+    require_one_label,
+    thresholds_of,
+)
 from bce3s.engine.unknown_sets import display_name, unknown_dataset
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import split_means
@@ -50,7 +55,8 @@ def feature_quality(
 
     Raises:
         BCE3SError: a checkpoint that does not fit, features that are not finite, fewer features
-            than neighbours, an unknown data set that is known or does not exist.
+            than neighbours, images with several labels, an unknown data set that is known or does
+            not exist.
     """
     search = searcher()  # without faiss nothing need be begun
     model, meta = run.model()
@@ -62,6 +68,7 @@ def feature_quality(
         run.dataset(split),
         run.config[LOADERS[split]],
     )
+    require_one_label(bool(train_set.metainfo.get('multilabel')), 'The quality of the features')
     if list(train_set.metainfo['classes']) != list(test_set.metainfo['classes']):
         raise BCE3SError(
             'The training set and the test set have different classes: give both the same '

@@ -12,7 +12,7 @@ from torch import Tensor
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.engine.outputs import Outputs, run_outputs
 from bce3s.engine.report_hook import config_name, versions
-from bce3s.engine.run_directory import RunDirectory, thresholds_of
+from bce3s.engine.run_directory import RunDirectory, require_one_label, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.posthoc import (
     LogitAdjustment,
@@ -52,7 +52,8 @@ def posthoc(
         say: gets a line before each part of the work.
 
     Raises:
-        BCE3SError: no evaluation or training data, or logits that are not finite.
+        BCE3SError: no evaluation or training data, images with several labels, or logits that are
+            not finite.
     """
     measured, tuning = _evaluation(run, batch_size, say)
     say(f'train: what the network says of the training images ({sum(measured.class_counts)})')
@@ -114,6 +115,7 @@ def _evaluation(
         if split in run.splits:
             say(f'{split}: what the network says of the images of {split}_dataloader')
             found.append(run_outputs(run, split, batch_size))
+            require_one_label(found[0].labels.ndim == 2, 'Post-hoc adjustment of the scores')
     if not found:
         raise BCE3SError(f'The config of {run.folder} has neither val_ nor test_dataloader.')
     if len(found) == 1 or found[0].split == found[1].split:

@@ -30,14 +30,9 @@ from bce3s.engine.schedule import TwoStageHook
 from bce3s.engine.skipped_images import SKIPPED
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.multi_label import measure_decisions
+from bce3s.evaluation.multi_label_report import measure_of
 from bce3s.evaluation.rejection import measure_rejection
-from bce3s.evaluation.report import (
-    build_report,
-    format_table,
-    measure_of,
-    read_report,
-    write_report,
-)
+from bce3s.evaluation.report import build_report, format_table, read_report, write_report
 from bce3s.evaluation.selection import LAST, add_to_history, history_row
 from bce3s.packaged import CONFIGS
 from bce3s.registry import HOOKS

@@ -178,6 +178,12 @@ def thresholds_of(cfg: Config, split: str = 'val') -> Thresholds:
     return Thresholds()
 
 
+def require_one_label(several: bool, what: str) -> None:
+    """Raises BCE3SError where images have several labels, for ``what`` is of no use with these."""
+    if several:
+        raise BCE3SError(f'{what}: this is for images with one label, and these have several.')
+
+
 def load_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """The model of ``cfg`` with the checkpoint's weights, on a GPU if there is one, and the
     checkpoint's ``meta``.

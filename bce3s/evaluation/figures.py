@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
-from bce3s.evaluation.multi_label_report import several
+from bce3s.evaluation.multi_label_report import class_measure
 from bce3s.plotting import COLOURS, DASHED, DOTTED, INK, LIGHT, MUTED, new_figure, style, to_png
 from bce3s.wording import counted
 
@@ -42,7 +42,7 @@ def draw_report(report: dict[str, Any]) -> bytes:
     axes.set_ylim(0, 117)
     axes.set_yticks(range(0, 101, 20))
     axes.set_xlim(-0.9, len(order) - 0.1)
-    axes.set_ylabel(f'{"AP" if several(report) else "accuracy"} (%, bars)')
+    axes.set_ylabel(f'{class_measure(report)} (%, bars)')
     axes.grid(axis='y')
     if len(order) <= NAMED:
         names = [str(report['classes'][k])[:16] for k in order]

@@ -26,6 +26,16 @@ def several(report: Mapping[str, Any]) -> bool:
     return bool(report.get('multilabel'))
 
 
+def measure_of(report: Mapping[str, Any]) -> str:
+    """What All, Many, Medium and Few are: ``accuracy``, or ``mAP`` of several labels."""
+    return 'mAP' if several(report) else 'accuracy'
+
+
+def class_measure(report: Mapping[str, Any]) -> str:
+    """What these are means of over the classes: ``accuracy`` or ``AP``."""
+    return 'AP' if several(report) else 'accuracy'
+
+
 def look_through_decisions(report: Mapping[str, Any]) -> None:
     """Raises KeyError, TypeError or ValueError for what is wrong with ``decisions``."""
     found = report['decisions']
@@ -46,11 +56,8 @@ def _number(value: Any) -> float | None:
 
 def trained_on(report: Mapping[str, Any]) -> str:
     """How much: images, or labels of images."""
-    return counted(sum(report['class_counts']), f'training {_unit(report)}')
-
-
-def _unit(report: Mapping[str, Any]) -> str:
-    return 'label' if several(report) else 'image'
+    unit = 'label' if several(report) else 'image'
+    return counted(sum(report['class_counts']), f'training {unit}')
 
 
 def probability(logit: float) -> float:
@@ -62,26 +69,37 @@ def probability(logit: float) -> float:
     return (1 + math.tanh(logit / 2)) / 2
 
 
+def span(thresholds: Sequence[float]) -> str:
+    """The lowest and the highest of thresholds (logits) as scores.
+
+    >>> span([0.0, 2.0]), span([0.0])
+    ('0.500 to 0.881', '0.500')
+    """
+    ends = [f'{probability(t):.3f}' for t in (min(thresholds), max(thresholds))]
+    return ' to '.join(dict.fromkeys(ends))
+
+
 def rankings_sentence(report: Mapping[str, Any]) -> str:
-    """The figures beside mAP, and the classes that it leaves out."""
-    text = (
+    """The figures beside mAP."""
+    return (
         f'Micro AP (all pairs of image and class alike) {percent(report["micro_ap"])}, coverage '
         f'error {report["coverage_error"]:.2f} labels, ranking loss '
         f'{percent(report["ranking_loss"])}, label ranking AP '
         f'{percent(report["label_ranking_ap"])}.'
     )
+
+
+def untested_sentence(report: Mapping[str, Any], most: int = 10) -> str:
+    """The classes that mAP leaves out; empty if there is none."""
     without = [k for k, ap in enumerate(report['per_class']) if ap is None]
-    if without:
-        text += (
-            f' {_named(report, without)}: no image of the {escaped(report["split"])} set is known '
-            'to have it, or none is known not to, so that it is in no mean.'
-        )
-    return text
-
-
-def _named(report: Mapping[str, Any], classes: Sequence[int], most: int = 10) -> str:
-    names = ', '.join(escaped(report['classes'][k]) for k in classes[:most])
-    return f'{names} and {len(classes) - most} more' if len(classes) > most else names
+    if not without:
+        return ''
+    names = ', '.join(str(report['classes'][k]) for k in without[:most])
+    more = f' and {len(without) - most:,} more' if len(without) > most else ''
+    return (
+        f'In no mean, for the {report["split"]} set has no image that is known to have it, or none '
+        f'that is known not to: {names}{more}.'
+    )
 
 
 def f1_rows(report: Mapping[str, Any]) -> list[list[str]]:
@@ -96,10 +114,10 @@ def f1_rows(report: Mapping[str, Any]) -> list[list[str]]:
 
 def decisions_sentence(report: Mapping[str, Any]) -> str:
     """Where the thresholds of the classes come from, and what is measured with them."""
-    found, ends = report['decisions'], [probability(t) for t in report['decisions']['thresholds']]
+    found = report['decisions']
     text = (
         'An image is called a class if its score, the sigmoid of its logit, is above the threshold '
-        f'of that class ({min(ends):.3f} to {max(ends):.3f}), which gives the largest F1 on the '
+        f'of that class ({span(found["thresholds"])}), which gives the largest F1 on the '
         f'{found["chosen_on"]} images.'
     )
     if found['fallback']:

@@ -17,12 +17,15 @@ from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.branch_health import health_sentence
 from bce3s.evaluation.figures import draw_report
 from bce3s.evaluation.multi_label_report import (
+    class_measure,
     class_rows,
     decisions_text,
     look_through_decisions,
+    measure_of,
     rankings_sentence,
     several,
     trained_on,
+    untested_sentence,
 )
 from bce3s.evaluation.rejection import fewest
 from bce3s.evaluation.selection import LAST, label, other_selections, selections
@@ -135,11 +138,6 @@ def _look_through(report: dict[str, Any]) -> None:
 
 
 # -------------------------------------------------------------------------------------------- texts
-def measure_of(report: dict[str, Any]) -> str:
-    """What All, Many, Medium and Few are means of: ``accuracy``, or ``mAP`` of several labels."""
-    return 'mAP' if several(report) else 'accuracy'
-
-
 def _cells(entry: dict[str, Any]) -> list[str]:
     epoch = '-' if entry['epoch'] is None else str(entry['epoch'])
     return [label(entry), epoch, *(percent(entry[split]) for split in COLUMNS)]
@@ -323,7 +321,7 @@ def _explanation(report: dict[str, Any]) -> str:
         "Few those with fewer; '-' is a split without a class. "
     )
     text += (
-        rankings_sentence(report)
+        escaped(f'{rankings_sentence(report)} {untested_sentence(report)}'.strip())
         if several(report)
         else f'Plain accuracy (all samples alike) {percent(report["accuracy"])}, '
         f'macro F1 {percent(report["macro_f1"])}.'
@@ -361,7 +359,7 @@ def format_markdown(report: dict[str, Any]) -> str:
         escaped(_data_line(report)),
         *([escaped(health_sentence(health))] if health else []),
         *(['\n'.join(f'- {escaped(note)}' for note in notes)] if notes else []),
-        f'![{"AP" if several(report) else "accuracy"} of each class](report.png)',
+        f'![{class_measure(report)} of each class](report.png)',
         '## The worst classes',
         _worst_classes(report),
         *(decisions_text(report) if several(report) else _rejection(report)),

@@ -154,15 +154,18 @@ def add_classes(
         What was done, in sentences.
 
     Raises:
-        BCE3SError: another head; a class that the model knows; a class of which no image can be
-            read; ``out`` is there and not empty; the training images cannot be read.
+        BCE3SError: another head; images with several labels; a class that the model knows; a class
+            of which no image can be read; ``out`` is there and not empty; the training images
+            cannot be read.
     """
     from bce3s.engine.outputs import run_outputs
-    from bce3s.inference.class_facts import class_facts
+    from bce3s.engine.run_directory import require_one_label
+    from bce3s.inference.class_facts import class_facts, several_labels
     from bce3s.inference.new_rows import new_rows
     from bce3s.own_data.found import quoted, tidy_name
 
     model, meta = run.model()
+    require_one_label(several_labels(meta), 'A class cannot be added')
     _check_head(run, model)
     found = class_folders(folder)
     classes, counts = class_facts(run, model, meta)

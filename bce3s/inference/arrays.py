@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bce3s.errors import BCE3SError
@@ -43,7 +44,10 @@ class PredictionArrays:
         read; ``classes`` (K,) names; ``features`` (N, d), ``logits`` and ``probabilities`` (N, K)
         float32, of which each row sums to 1 (the softmax of the logits, or their sigmoids by their
         sum where the network was trained with BCE); ``labels`` (N,) int64, the class that the
-        folder of an image is called by, -1 where it is called by none.
+        folder of an image is called by, -1 where it is called by none. Where an image may have
+        several labels: ``probabilities`` are the sigmoids; ``labels`` (N, K) int8, 1 for the class
+        that the folder is called by, -1 (unknown) for all others; ``thresholds`` (K,) of the
+        logits; ``predicted`` (N, K) int8, 1 for the classes above theirs, else 0.
 
         Raises:
             BCE3SError: no image could be read, or the file cannot be written.
@@ -54,11 +58,12 @@ class PredictionArrays:
             np.concatenate([part.numpy() for part in parts])
             for parts in (self.features, self.logits)
         )
-        scores = np.exp(-np.logaddexp(0, -logits)) if predictor.score == 'sigmoid' else None
-        if scores is None:
-            scores = np.exp(logits - logits.max(axis=1, keepdims=True))
         numbers = {tidy_name(name): k for k, name in enumerate(predictor.classes)}
-        labels = [numbers.get(_folder(path), -1) for path in self.paths]
+        labels = np.array([numbers.get(_folder(path), -1) for path in self.paths], dtype=np.int64)
+        if predictor.several:
+            found = _several(predictor.threshold, logits, labels)
+        else:
+            found = dict(labels=labels, probabilities=_shares(predictor.score, logits))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(self.path) as file:
@@ -66,14 +71,42 @@ class PredictionArrays:
                     file,
                     paths=np.array(self.paths),
                     classes=np.array(predictor.classes),
-                    labels=np.array(labels, dtype=np.int64),
                     logits=logits,
-                    probabilities=scores / scores.sum(axis=1, keepdims=True),
                     features=features,
+                    **found,
                 )
         except OSError as error:
             raise BCE3SError(f'{self.path} cannot be written to ({reason(error)}).') from error
         return self.path
+
+
+def _shares(score: str, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities of the classes, of which an image has one."""
+    if score == 'sigmoid':
+        scores = _sigmoid(logits)
+    else:
+        scores = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
+def _several(
+    threshold: float | Sequence[float], logits: NDArray[np.float32], folders: NDArray[np.int64]
+) -> dict[str, NDArray]:
+    """Where an image may have several."""
+    labels = np.full(logits.shape, -1, dtype=np.int8)
+    known = np.flatnonzero(folders >= 0)
+    labels[known, folders[known]] = 1
+    thresholds = np.broadcast_to(np.asarray(threshold, np.float64), logits.shape[1:])
+    return dict(
+        labels=labels,
+        probabilities=_sigmoid(logits),
+        thresholds=thresholds,
+        predicted=(logits > thresholds).astype(np.int8),
+    )
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.exp(-np.logaddexp(0, -logits))
 
 
 def _folder(path: str) -> str | None:

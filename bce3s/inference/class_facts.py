@@ -23,3 +23,8 @@ def class_facts(
             f'{model.head.num_classes}: it was not written by a training run of this version.'
         )
     return [str(name) for name in names], [int(n) for n in counts]
+
+
+def several_labels(meta: dict[str, Any]) -> bool:
+    """Whether an image may have several of the classes, by a checkpoint's ``meta``."""
+    return bool((meta.get('dataset_meta') or {}).get('multilabel'))

@@ -54,6 +54,11 @@ def demo(args: argparse.Namespace) -> None:
     except ImportError as error:
         raise BCE3SError('A demo needs gradio: pip install gradio, or bce3s[demo].') from error
     predictor = _predictor(args.run)
+    if predictor.several:
+        raise BCE3SError(
+            'The page is for images with one label, and those of this run have several: use '
+            'bce3s predict RUN IMAGES --page FILE.'
+        )
     try:
         page(predictor).launch(server_name='127.0.0.1', server_port=args.port, share=False)
     except OSError as error:

@@ -112,7 +112,9 @@ def save_pretrained(run: RunDirectory, folder: str | Path, repo: str | None = No
         train_cfg=_plain(dict(finetune_epochs=run.config.train_cfg.get('finetune_epochs')), run),
         meta=dict(
             epoch=meta.get('epoch'),
-            dataset_meta=dict(classes=facts['classes'], class_counts=facts['class_counts']),
+            dataset_meta={
+                key: facts[key] for key in ('classes', 'class_counts', 'multilabel') if key in facts
+            },
         ),
         input=asdict(spec),
         val_evaluator=facts['thresholds'],

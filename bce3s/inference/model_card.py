@@ -9,6 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from bce3s.datasets.long_tailed import SPLITS
+from bce3s.evaluation.multi_label_report import decisions_sentence
 from bce3s.evaluation.rejection_scores import MAX_LOGIT
 from bce3s.evaluation.report import rejection_sentence
 from bce3s.tables import escaped, percent
@@ -43,8 +44,15 @@ def format_card(facts: dict[str, Any]) -> str:
         folded=FOLDED,
         few_images=FEW_IMAGES,
         max_logit=MAX_LOGIT,
-        threshold_sentence=rejection_sentence(facts['rejection']) if facts['rejection'] else '',
+        several='multilabel' in facts,
+        threshold_sentence=_threshold_sentence(facts),
     )
+
+
+def _threshold_sentence(facts: dict[str, Any]) -> str:
+    if facts.get('decisions'):
+        return decisions_sentence(facts)
+    return rejection_sentence(facts['rejection']) if facts['rejection'] else ''
 
 
 def _row(split: str, facts: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +67,7 @@ def _row(split: str, facts: dict[str, Any], results: dict[str, Any]) -> dict[str
         training=sum(counts),
         span='-' if not counts else ends[0] if len({*ends}) == 1 else ' to '.join(ends),
         images=tested and sum(n for n, own in zip(tested, inside, strict=True) if own),
-        error=standard_error(inside, results),
+        error=None if 'multilabel' in facts else standard_error(inside, results),
     )
 
 
@@ -96,8 +104,12 @@ def _front_matter(facts: dict[str, Any], results: dict[str, Any]) -> str:
     if results.get('all') is not None:
         data = dict(name=results['dataset'], type=results['dataset'], split=results['split'])
         names = {'all': 'Accuracy, mean over classes', 'accuracy': 'Accuracy, all images alike'}
+        kind = 'accuracy'
+        if 'multilabel' in facts:
+            names = {'all': 'mAP, mean over classes', 'micro_ap': 'Micro AP'}
+            kind = 'mean_average_precision'
         metrics = [
-            dict(type='accuracy', name=name, value=round(results[key], 2))
+            dict(type=kind, name=name, value=round(results[key], 2))
             for key, name in names.items()
             if results.get(key) is not None
         ]

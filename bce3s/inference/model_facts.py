@@ -15,15 +15,18 @@ from torch import Tensor, nn
 
 from bce3s.datasets.image_files import ImageFiles
 from bce3s.datasets.long_tailed import split_of
+from bce3s.engine.rejection_score import network_digest
 from bce3s.engine.report_hook import config_name, versions
 from bce3s.engine.run_directory import LOADERS, RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.multi_label_report import several
 from bce3s.evaluation.rejection_scores import MAX_LOGIT
 from bce3s.evaluation.report import read_report
-from bce3s.inference.class_facts import class_facts
+from bce3s.inference.class_facts import class_facts, several_labels
 from bce3s.inference.export import BATCHES, INPUT, OUTPUT, Exported, Metadata
 from bce3s.inference.inputs import InputSpec
+from bce3s.inference.labels import decisions_of
 from bce3s.registry import DATASETS
 
 PACKAGES = ('torch', 'mmengine', 'mmpretrain', 'numpy', 'onnx', 'onnxscript', 'onnxruntime')
@@ -55,7 +58,10 @@ def evaluated(run: RunDirectory, spec: InputSpec, num_classes: int) -> Evaluated
         images = torch.stack([dataset[i]['inputs'] for i in at])
         if tuple(images.shape[1:]) == spec.shape and images.dtype == torch.uint8:
             labels = torch.as_tensor(dataset.labels)
-            counts = torch.bincount(labels, minlength=num_classes).tolist()
+            if labels.dim() == 2:
+                counts = (labels == 1).sum(0).tolist()
+            else:
+                counts = torch.bincount(labels, minlength=num_classes).tolist()
             meta = dataset.metainfo
             return Evaluated(images, f'{meta["dataset"]}, {meta["split"]}', counts)
     except (BCE3SError, OSError, AttributeError, KeyError, RuntimeError):
@@ -98,7 +104,9 @@ def model_facts(
     reports, problem = _reports(run, meta, counts)
     report = reports[0] if reports else None
     preprocessor = model.data_preprocessor
-    return dict(
+    several = several_labels(meta)
+    decisions = _decisions(run, model, classes) if several else None
+    facts = dict(
         name=Path(report['config'] if report else run.config.filename).stem,
         input=dict(name=INPUT, dtype='uint8', layout='NCHW', **asdict(spec)),
         normalisation=dict(
@@ -107,7 +115,11 @@ def model_facts(
             std=_rounded(preprocessor.std.flatten() / 255),
             pad=preprocessor.pad,
         ),
-        output=dict(name=OUTPUT, dtype='float32', score=run.probabilities.name),
+        output=dict(
+            name=OUTPUT,
+            dtype='float32',
+            score='sigmoid' if several else run.probabilities.name,
+        ),
         classes=classes,
         class_counts=counts,
         splits=split_of(counts, thresholds).tolist(),
@@ -122,15 +134,29 @@ def model_facts(
         checkpoint=dict(name=run.checkpoint.name, sha256=sha256(run.checkpoint)),
         versions={name: found for name, found in versions(PACKAGES).items() if found != 'unknown'},
     )
+    if several:
+        limits = decisions and decisions['thresholds']
+        facts |= dict(multilabel=True, threshold=limits, decisions=decisions)
+    return facts
+
+
+def _decisions(run: RunDirectory, model: nn.Module, classes: list[str]) -> dict[str, Any] | None:
+    """Those of this network in its report, or in that of ``tools/test.py``."""
+    whole = run.folder.resolve()
+    found = decisions_of((whole, whole / 'test'), network_digest(model), classes)
+    return None if isinstance(found, str) else found
 
 
 def metadata_of(facts: dict[str, Any]) -> Metadata:
     """What goes into the files themselves, each as JSON: ``classes`` (in the order of the outputs),
     ``threshold`` (of each class, for the largest logit, at or below which it is none of them; null:
     it never is; null instead of the list: no image is), ``input``,
-    ``normalisation`` and ``output``.
+    ``normalisation`` and ``output``. Where an image may have several labels there is
+    ``multilabel``, true, and ``threshold`` is that of each class, above which it is given (null:
+    not known).
     """
-    keys = ('classes', 'input', 'normalisation', 'output', 'threshold')
+    keys = ['classes', 'input', 'normalisation', 'output', 'threshold']
+    keys += ['multilabel'] * ('multilabel' in facts)
     return {key: json.dumps(facts[key], ensure_ascii=False) for key in keys}
 
 
@@ -268,7 +294,8 @@ def _results(
         precision=report.get('precision'),
     )
     if _same_epoch(report, meta):
-        keys = (*COLUMNS, 'accuracy', 'per_class', 'selection', 'samples')
+        measure = 'micro_ap' if several(report) else 'accuracy'
+        keys = (*COLUMNS, measure, 'per_class', 'selection', 'samples')
         return common | {key: report.get(key) for key in keys} | dict(other=report['other'])
     row = next((r for r in report.get('history') or [] if r['epoch'] == meta.get('epoch')), {})
     return common | {column: row.get(column) for column in COLUMNS}

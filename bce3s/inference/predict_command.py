@@ -43,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog='bce3s predict',
         description='The class of each image, its score and how common the class was in the '
-        'training; or "none of these", where no logit is above the threshold.',
+        'training; or "none of these", where no logit is above the threshold. Where an image may '
+        'have several labels: those above the thresholds of their classes, or none.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -82,7 +83,8 @@ def parser() -> argparse.ArgumentParser:
         help='which logit the largest one must exceed: auto (default: those of the classes that at '
         'most 5 %% of known images do not, by the validation images), keep=90 (one for all '
         'classes that 90 %% of them do), uniform (that of the uniform accuracy), a number, or none '
-        '(reject no image)',
+        '(reject no image). With several labels: auto (those of the classes with the largest F1 on '
+        'the validation images), or a number, a logit for all (0: a probability of 0.5)',
     )
     p.add_argument(
         '--top', type=positive(int), default=5, help='classes an image in the file (default: 5)'
@@ -214,7 +216,7 @@ def _predict(
 
     summary, console = Summary(predictor), Console(stderr=True)
     if file is not None:
-        file.begin(predictor.classes, predictor.top)
+        file.begin(predictor.classes, predictor.top, predictor.several)
     predictions = predictor.stream(images, 'keep', arrays and arrays.add)
     # no thread that draws: reading processes are forked
     look = dict(console=console, transient=True, auto_refresh=False)

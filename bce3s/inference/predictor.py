@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from bce3s.datasets.long_tailed import split_of
+from bce3s.datasets.parents import FILE as PARENTS
 from bce3s.datasets.parents import read_parents
 from bce3s.engine.rejection_score import FILE, kept_distances
 from bce3s.engine.run_directory import RunDirectory, thresholds_of
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.hierarchy import roll_up
 from bce3s.evaluation.rejection_scores import MAHALANOBIS, MAX_LOGIT, ClassDistances, energy
-from bce3s.inference.class_facts import class_facts
+from bce3s.inference.class_facts import class_facts, several_labels
 from bce3s.inference.inputs import Batch, InputSpec, Name, batches
+from bce3s.inference.labels import LabelPrediction, label_rows, label_thresholds
 from bce3s.inference.parents import parent_thresholds
 from bce3s.inference.threshold import AUTO, Rejection, ThresholdWarning, chosen_threshold
 
@@ -66,12 +68,16 @@ class Prediction:
 
 
 class Predictor:
-    """Says of each image which class it has, or that it has none of them.
+    """Says of each image which class it has, or that it has none of them; or which classes, where
+    an image may have several.
 
     An image is none of these iff its score is at most the threshold of its best class. By default
     these are the ones of the run's report that reject at most 5 % of known images, chosen on its
     validation data; where these are too few to say so, no image is rejected. The score is the
     largest logit, or with ``'auto'`` the one that the run found to be clearly better.
+
+    Of images with several labels each class has a threshold of its own, above which the label is
+    given (:class:`~bce3s.inference.labels.LabelPrediction`): by default those of the run's report.
 
     >>> predictor = Predictor('work_dirs/digits')  # doctest: +SKIP
     >>> predictor(['a.png', 'b.jpg'])[0].label  # doctest: +SKIP
@@ -86,7 +92,7 @@ class Predictor:
         device: such as ``'cpu'`` or ``'cuda'``; None: a GPU if there is one.
         batch_size: images that go through the network at a time.
         workers: processes that read a list of images; 0: it is read in this one.
-        top: how many classes :attr:`Prediction.top` has.
+        top: how many classes ``top`` of a prediction has.
 
     Attributes:
         run: :class:`RunDirectory`. input: what the network takes, :class:`InputSpec`.
@@ -94,6 +100,7 @@ class Predictor:
             ``few`` by them.
         threshold: of the logits, one or (K,), or None. rejection: where it comes from,
             :class:`~bce3s.inference.threshold.Rejection`.
+        several: whether an image may have several labels.
         score: ``'sigmoid'`` or ``'softmax'``.
         parents: of the classes, where the run's folder has a ``parents.csv``, else None,
             :class:`~bce3s.datasets.parents.Parents`.
@@ -125,10 +132,16 @@ class Predictor:
         self.input = InputSpec.of(self.run, self.meta)
         self.device = next(self.model.parameters()).device if device is None else device
         self.model.to(self.device)
-        self.score = self.run.probabilities.name
+        self.several = several_labels(self.meta)
+        self.score = 'sigmoid' if self.several else self.run.probabilities.name
         self.classes, self.class_counts = class_facts(self.run, self.model, self.meta)
         self.splits = split_of(self.class_counts, thresholds_of(self.run.config)).tolist()
         self.parents = read_parents(self.run.folder, self.classes)
+        if self.several and self.parents is not None:
+            raise BCE3SError(
+                f'{self.run.folder}/{PARENTS}: classes of which an image may have several cannot '
+                'have parents. Remove the file.'
+            )
         self.rejection, self.distances = self._rejection(threshold)
         self.threshold = self.rejection.threshold
         self._upper = None
@@ -163,6 +176,9 @@ class Predictor:
 
     def _rejection(self, threshold: Any) -> tuple[Rejection, ClassDistances | None]:
         """And what the score takes that it compares."""
+        if self.several:
+            given = self.run, threshold, self.model, self.classes
+            return label_thresholds(*given), None
         epoch = self.meta.get('epoch')
         found = chosen_threshold(self.run, threshold, epoch)
         if found.score != MAHALANOBIS:
@@ -185,7 +201,9 @@ class Predictor:
             f'{len(self.classes)} classes, threshold {threshold}, {self.device})'
         )
 
-    def __call__(self, images: Any, errors: str = 'raise') -> list[Prediction]:
+    def __call__(
+        self, images: Any, errors: str = 'raise'
+    ) -> list[Prediction] | list[LabelPrediction]:
         """Predictions of images, in their order.
 
         Args:
@@ -202,7 +220,7 @@ class Predictor:
 
     def stream(
         self, images: Any, errors: str = 'raise', keep: Callable[..., Any] | None = None
-    ) -> Iterator[Prediction]:
+    ) -> Iterator[Prediction | LabelPrediction]:
         """As :meth:`__call__`, one after the other: no more than a few batches are in memory.
 
         ``keep`` is called with the names, features (B, d) and logits (B, K), float32 on the CPU, of
@@ -258,7 +276,10 @@ class Predictor:
             values = energy(logits, self.score == 'sigmoid')
         return values.astype(np.float32).tolist()
 
-    def _predictions(self, batch: Batch, keep: Callable[..., Any] | None) -> Iterator[Prediction]:
+    def _predictions(
+        self, batch: Batch, keep: Callable[..., Any] | None
+    ) -> Iterator[Prediction | LabelPrediction]:
+        kind = LabelPrediction if self.several else Prediction
         known: Iterator[dict[str, Any]] = iter(())
         if batch.images is not None:
             features, logits = self.outputs(batch.images)
@@ -268,11 +289,14 @@ class Predictor:
                 keep([name for name, error in pairs if error is None], features, logits)
         for name, error in zip(batch.names, batch.errors, strict=True):
             if error is None:
-                yield Prediction(name, **next(known))
+                yield kind(name, **next(known))
             else:
-                yield Prediction(name, error=error)
+                yield kind(name, error=error)
 
     def _rows(self, features: Tensor, logits: Tensor) -> Iterator[dict[str, Any]]:
+        if self.several:
+            yield from label_rows(logits, self.threshold, self.classes, self.top)
+            return
         values, top = logits.topk(self.top)  # (N, top)
         scores = logits.double()
         scores = scores.sigmoid() if self.score == 'sigmoid' else scores.softmax(1)

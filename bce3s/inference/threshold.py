@@ -89,7 +89,7 @@ def chosen_threshold(
     if epoch is not None and report.get('epoch') not in (None, epoch):
         warnings.warn(
             f'The threshold of {run.folder} was chosen after epoch {report["epoch"]}, '
-            f'{run.checkpoint.name} is of epoch {epoch}: it may not suit it. {_command(run)} '
+            f'{run.checkpoint.name} is of epoch {epoch}: it may not suit it. {test_command(run)} '
             'finds its own.',
             ThresholdWarning,
             stacklevel=3,
@@ -115,19 +115,20 @@ def _report(run: RunDirectory, epoch: int | None) -> dict[str, Any]:
             missing = missing or error
     if not reports:
         raise BCE3SError(
-            f'{missing} It would have the threshold: {_command(run)} finds it, {OTHERWISE}.'
+            f'{missing} It would have the threshold: {test_command(run)} finds it, {OTHERWISE}.'
         )
     having = [report for report in reports if 'uniform' in (report.get('rejection') or {})]
     if not having:
         raise BCE3SError(
             f'The report of {run.folder} has no threshold for this, for it was written by an '
-            f'earlier version, or the scores were not finite: {_command(run)} finds it, '
+            f'earlier version, or the scores were not finite: {test_command(run)} finds it, '
             f'{OTHERWISE}.'
         )
     return next((report for report in having if report.get('epoch') == epoch), having[0])
 
 
-def _command(run: RunDirectory) -> str:
+def test_command(run: RunDirectory) -> str:
+    """What measures a checkpoint again, and chooses thresholds for it."""
     return f'python tools/test.py {run.config.filename} {run.checkpoint}'
 
 

@@ -18,15 +18,18 @@ from bce3s.datasets.checks import printable
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.rejection_scores import MAX_LOGIT
 from bce3s.files import reason
+from bce3s.inference.inputs import Name
+from bce3s.inference.labels import LabelPrediction, separator
 from bce3s.inference.predictor import Prediction, Predictor
 from bce3s.tables import text_table
 from bce3s.wording import counted
 
-NONE = 'none of these'
+NONE, NO_LABEL = 'none of these', 'no label'
 COLUMNS = (
     *('image', 'label', 'known', 'best', 'score', 'logit', 'compared', 'threshold'),
     *('split', 'error'),
 )
+LABEL_COLUMNS = ('image', 'labels', 'scores', 'error')  # of several labels an image
 KINDS = ('.csv', '.jsonl')
 # A spreadsheet runs cells that begin so, and names of files and classes are anybody's (OWASP, "CSV
 # Injection"): they get a ' before them in a CSV.
@@ -36,13 +39,13 @@ MOST_CLASSES = 30
 LONGEST = 60  # characters of a path
 
 
-def rejection_label(classes: Sequence[str]) -> str:
+def rejection_label(classes: Sequence[str], label: str = NONE) -> str:
     """What stands for an image of no class; in brackets where a class is called so.
 
     >>> rejection_label(['cat', 'dog']), rejection_label(['cat', 'None of these'])
     ('none of these', '(none of these)')
     """
-    label, names = NONE, {name.casefold() for name in classes}
+    names = {name.casefold() for name in classes}
     while label in names:
         label = f'({label})'
     return label
@@ -56,6 +59,11 @@ class PredictionFile:
     ``label`` is :func:`rejection_label` for an image of which ``known`` is 0, and ``threshold`` is
     empty where there is none. JSON Lines: the fields of :class:`Prediction`; ``label`` is null for
     none of these.
+
+    Of images with several labels, CSV: ``LABEL_COLUMNS``, labels and their scores with a separator
+    in between (``;`` unless a name has one), both empty for none; then the most likely classes with
+    their scores (``class_1``, ``score_1``, ...). JSON Lines: the fields of
+    :class:`~bce3s.inference.labels.LabelPrediction`.
 
     Args:
         path: ends in ``.csv`` or ``.jsonl``; an older file keeps its content until :meth:`begin`.
@@ -80,22 +88,24 @@ class PredictionFile:
         if not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
             raise self._unwritable(PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
-    def begin(self, classes: Sequence[str], top: int) -> None:
+    def begin(self, classes: Sequence[str], top: int, several: bool = False) -> None:
         """Empties the file and writes the header.
 
         Args:
             classes: names of all. top: how many a prediction has.
+            several: whether an image may have several labels.
         """
-        self.none, self.top = rejection_label(classes), top
+        self.none, self.separator, self.top = rejection_label(classes), separator(classes), top
+        columns, first = (LABEL_COLUMNS, 1) if several else (COLUMNS, 2)
         try:
             self.file = self.path.open('wb', buffering=0)
         except OSError as error:
             raise self._unwritable(error) from error
         if self.csv:
-            others = [f'{name}_{k}' for k in range(2, top + 1) for name in ('class', 'score')]
-            self._put(_csv_line([*COLUMNS, *others]))
+            others = [f'{name}_{k}' for k in range(first, top + 1) for name in ('class', 'score')]
+            self._put(_csv_line([*columns, *others]))
 
-    def write(self, predictions: Sequence[Prediction]) -> None:
+    def write(self, predictions: Sequence[Prediction | LabelPrediction]) -> None:
         """Writes a batch to the disk's cache: what this process has written is not lost with it."""
         if self.csv:
             self._put(''.join(_csv_line(self._cells(p)) for p in predictions))
@@ -123,7 +133,13 @@ class PredictionFile:
     def _unwritable(self, error: OSError) -> BCE3SError:
         return BCE3SError(f'{self.path} cannot be written to ({reason(error)}).')
 
-    def _cells(self, p: Prediction) -> list[Any]:
+    def _cells(self, p: Prediction | LabelPrediction) -> list[Any]:
+        if isinstance(p, LabelPrediction):
+            scores = (f'{score:.6g}' for score in p.scores)
+            others = [cell for name, score in p.top for cell in (name, f'{score:.6g}')]
+            others += [''] * (2 * self.top - len(others))
+            joined = (self.separator.join(cells) for cells in (p.labels, scores))
+            return [p.image, *joined, p.error or '', *others]
         if p.error is not None:
             blanks = [''] * (len(COLUMNS) - 2)
             return [p.image, *blanks, p.error, *[''] * 2 * (self.top - 1)]
@@ -150,28 +166,36 @@ class Summary:
     """
 
     def __init__(self, predictor: Predictor) -> None:
-        self.predictor, self.none = predictor, rejection_label(predictor.classes)
-        self.first: list[Prediction] = []
+        none = NO_LABEL if predictor.several else NONE
+        self.predictor, self.none = predictor, rejection_label(predictor.classes, none)
+        self.first: list[Prediction | LabelPrediction] = []
         self.classes: Counter[str] = Counter()
         self.images = self.rejected = 0
         self.errors: list[str] = []
 
-    def add(self, predictions: Sequence[Prediction]) -> None:
+    def add(self, predictions: Sequence[Prediction | LabelPrediction]) -> None:
         """Counts some, and keeps the first ``FEW`` of all."""
         self.first += predictions[: FEW + 1 - len(self.first)]
         for prediction in predictions:
             self.images += 1
             if prediction.error is not None:
                 self.errors.append(prediction.error)
-            elif prediction.known:
-                self.classes[prediction.label] += 1
+                continue
+            if isinstance(prediction, LabelPrediction):
+                labels = prediction.labels
             else:
-                self.rejected += 1
+                labels = (prediction.label,) if prediction.known else ()
+            self.classes.update(labels)
+            self.rejected += not labels
 
     def text(self) -> str:
         """The table of the images, or of the classes where there are many; then the threshold."""
-        table = self._image_table() if self.images <= FEW else self._class_table()
+        rows = self._label_table if self.predictor.several else self._image_table
+        table = rows() if self.images <= FEW else self._class_table()
         rejection = self.predictor.rejection
+        if self.predictor.several:
+            about = f'Scores are sigmoids of the logits: {rejection.about}.'
+            return f'{printable(table)}\n\n{about}'
         what = '' if rejection.threshold is None else f'"{self.none}": '
         if what and self.predictor.score == 'sigmoid' and rejection.score == MAX_LOGIT:
             one = isinstance(rejection.threshold, float)
@@ -182,11 +206,20 @@ class Summary:
         about = f'Scores are {self.predictor.score} of the logits. {what}{rejection.about}.'
         return f'{printable(table)}\n\n{about}'
 
+    def _label_table(self) -> str:
+        """Of several labels an image."""
+        rows = []
+        for p in self.first:
+            labels = (f'{k} {s:.3f}' for k, s in zip(p.labels, p.scores, strict=True))
+            others = (f'{k} {s:.3f}' for k, s in p.top if k not in p.labels)
+            said = 'cannot be read' if p.error is not None else ', '.join(labels) or self.none
+            rows.append([_short(p.image), said, ', '.join([*others][:2])])
+        return text_table(['image', 'labels', 'next'], rows)
+
     def _image_table(self) -> str:
         rows = []
         for p in self.first:
-            name = str(p.image)
-            name = name if len(name) <= LONGEST else f'...{name[3 - LONGEST :]}'
+            name = _short(p.image)
             if p.error is not None:
                 rows.append([name, 'cannot be read', '-', '-', ''])
                 continue
@@ -215,3 +248,8 @@ class Summary:
         rows.append(('all', '', self.images))
         cells = [[name, at, f'{n:,}', f'{100 * n / self.images:.1f}'] for name, at, n in rows]
         return text_table(['label', 'split', 'images', '%'], cells, right=(2, 3))
+
+
+def _short(name: Name) -> str:
+    text = str(name)
+    return text if len(text) <= LONGEST else f'...{text[3 - LONGEST :]}'

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bce3s.datasets.long_tailed import SPLITS
+from bce3s.evaluation.multi_label_report import class_measure, probability, several
 from bce3s.page.content import Cell, Figure, Section, Table
 from bce3s.page.drawing import draw_splits, shortened
 from bce3s.page.runs import Group, PageRun, grouped, same_classes
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 NAMED = 30  # up to so many classes are drawn one by one
 ROW, DOT = 17, 9  # of a class, and of a group's dot in it, in CSS pixels
 WINDOW = 0.2  # of the classes, over which a running mean is taken
+LABEL_COLUMNS = (
+    'Threshold: the score, a sigmoid, above which an image is called the class; precision, recall '
+    'and F1 are those at it.'
+)
 CONFUSED = 3  # up to so many groups have a column of what a class is taken for
 
 
@@ -35,7 +40,13 @@ def class_accuracy(runs: list[PageRun]) -> Section:
             figures += [_means_figure(family)] if len(family) > 1 else []
     said = [_said(group) for family in families for group in family]
     text = 'How well a class is recognised, over how many training images it had.'
-    return Section('class-accuracy', 'Accuracy per class', '\n\n'.join([text, *said]), figures)
+    title = f'{_measure(families[0][0])} per class'
+    return Section('class-accuracy', title, '\n\n'.join([text, *said]), figures)
+
+
+def _measure(group: Group) -> str:
+    """At the beginning of a title."""
+    return 'AP' if several(group.report) else 'Accuracy'
 
 
 def _said(group: Group) -> str:
@@ -54,7 +65,8 @@ def _said(group: Group) -> str:
         from scipy.stats import spearmanr
 
         rank = spearmanr(counts[known], values[known]).statistic
-        text += f' Rank correlation of accuracy and training images: {rank:.2f}.'
+        measure = class_measure(group.report)
+        text += f' Rank correlation of {measure} and training images: {rank:.2f}.'
     return text
 
 
@@ -80,12 +92,12 @@ def _named_figure(family: list[Group]) -> Figure:
     axes.set_ylim(size - 0.4, -0.6)
     axes.set_xlim(0, 100)
     axes.grid(axis='x')
-    axes.set_xlabel('accuracy (%)')
+    axes.set_xlabel(f'{class_measure(first.report)} (%)')
     draw_splits(axes, first.splits[order], 'y', GRID, letter=7 / (row * size))
     caption = 'Classes from the most to the least frequent, with their training images.'
     if any(len(group.runs) > 1 for group in family):
         caption += ' Large dots are means over seeds, small ones single seeds.'
-    title = f'Accuracy of {counted(size, "class")}'
+    title = f'{_measure(first)} of {counted(size, "class")}'
     return Figure.of(figure, title, caption, key=[group.cell for group in family])
 
 
@@ -124,9 +136,9 @@ def _cloud_figure(group: Group) -> Figure:
             axes.plot(counts[at], values[at], 'o', color=colour, **look)
             key.append(Cell(name.capitalize(), colour))
     axes.plot(*running_mean(counts, values), color=INK)
-    _frequency_axes(axes, counts)
+    _frequency_axes(axes, group)
     axes.set_title(shortened(group.name, 50))
-    title = f'Accuracy of {len(counts)} classes over their training images: {group.name}'
+    title = f'{_measure(group)} of {len(counts)} classes over their training images: {group.name}'
     caption = (
         f'A dot a class{", mean over seeds" if len(group.runs) > 1 else ""}; the line is the '
         'running mean over a fifth of the classes.'
@@ -138,27 +150,31 @@ def _means_figure(family: list[Group]) -> Figure:
     figure, axes = new_figure()
     for group in family:
         axes.plot(*running_mean(group.counts, group.accuracies), color=group.colour)
-    _frequency_axes(axes, family[0].counts)
+    _frequency_axes(axes, family[0])
     axes.set_title('Running means')
     key = [group.cell for group in family]
     return Figure.of(figure, 'Running means', 'The lines of the other figures in one.', key=key)
 
 
-def _frequency_axes(axes: Axes, counts: NDArray) -> None:
+def _frequency_axes(axes: Axes, group: Group) -> None:
+    counts = group.counts
     axes.set_xscale('log')
     axes.set_xlim(max(counts.min(), 1) / 1.15, max(counts.max(), 1) * 1.15)
     axes.set(ylim=(0, 100), yticks=range(0, 101, 20))
     axes.grid(axis='y')
-    axes.set(xlabel='training images of the class', ylabel='accuracy (%)')
+    axes.set(xlabel='training images of the class', ylabel=f'{class_measure(group.report)} (%)')
 
 
 # ------------------------------------------------------------------------------------------- table
 def class_table(runs: list[PageRun]) -> Section:
     """Every class, the worst first; a table for each list of classes."""
     families = same_classes(grouped(runs))
-    tables = [_table(family, len(families) > 1) for family in families]
+    table = _label_table if several(runs[0].report) else _table
+    tables = [table(family, len(families) > 1) for family in families]
     text = 'The worst classes first: by the mean over all runs, then by training images.'
-    if any(run.outputs is not None for run in runs):
+    if several(runs[0].report):
+        text += f' {LABEL_COLUMNS}'
+    elif any(run.outputs is not None for run in runs):
         text += (
             ' "Taken for" is the most frequent wrong answer, with its share of the images of the '
             'class.'
@@ -216,6 +232,38 @@ def _table(family: list[Group], titled: bool) -> Table:
         rows.append(row)
     caption = ', '.join(group.name for group in family) if titled else ''
     return Table(header, rows, caption, left=2, interactive=True)
+
+
+def _label_table(family: list[Group], titled: bool) -> Table:
+    """Of classes of which an image may have several."""
+    first, alone = family[0], len(family) == 1
+    header = ['Class', 'Split', 'Training positives', 'Positives here']
+    columns: list[list[str]] = []
+    for group in family:
+        keys = ('precision', 'recall', 'f1_per_class') if alone else ('f1_per_class',)
+        cells = [[*map(_percent, _decided(group, key))] for key in keys]
+        if alone:
+            limits = [f'{probability(t):.3f}' for t in _decided(group, 'thresholds')]
+            header += ['AP', 'Threshold', 'Precision', 'Recall', 'F1']
+            cells.insert(0, limits)
+        else:
+            header += [f'AP, {group.name} (%)', f'F1, {group.name} (%)']
+        columns += [[*map(_percent, group.accuracies)], *cells]
+    rows = []
+    means = np.mean([group.accuracies for group in family], axis=0)
+    for k in worst_first(means, first.counts):
+        split = Cell(first.splits[k].capitalize(), SPLIT_COLOURS[first.splits[k]])
+        numbers = str(first.counts[k]), str(first.report['positives'][k])
+        row = [str(first.report['classes'][k]), split, *numbers]
+        rows.append([*row, *(column[k] for column in columns)])
+    caption = ', '.join(group.name for group in family) if titled else ''
+    return Table(header, rows, caption, left=2, interactive=True)
+
+
+def _decided(group: Group, key: str) -> NDArray[np.float64]:
+    """(K,) of the ``decisions``, mean over seeds; NaN where undefined."""
+    lists = [run.report['decisions'][key] for run in group.runs]
+    return np.mean(np.array(lists, dtype=float), axis=0)  # None becomes NaN
 
 
 def _percent(value: float) -> Cell:

@@ -80,12 +80,12 @@ def _made(runs: list[PageRun], fail: Callable[[str], None]) -> list[Section]:
     from rich.console import Console
     from rich.progress import Progress
 
-    from bce3s.page.page import SECTIONS, make_sections
+    from bce3s.page.page import make_sections, sections_of
 
     console = Console(stderr=True)
     look = dict(console=console, transient=True, auto_refresh=False)
     with Progress(**look, disable=not console.is_terminal) as bar:
-        task = bar.add_task('page', total=len(SECTIONS))
+        task = bar.add_task('page', total=len(sections_of(runs)))
 
         def show(name: str) -> None:
             bar.update(task, advance=1, description=name, refresh=True)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.multi_label_report import measure_of
 from bce3s.page.content import Figure, Section
 from bce3s.page.runs import Group, PageRun, grouped
 from bce3s.plotting import COLOURS, DASHED, DOTTED, MUTED, new_figure
@@ -44,9 +45,9 @@ STAGES = ' A dotted line: the end of the first stage, as far as validations tell
 
 def training(runs: list[PageRun]) -> Section | None:
     """Accuracy by split over the epochs that were validated, and the learning rate."""
-    groups = grouped(runs)
+    groups, measure = grouped(runs), measure_of(runs[0].report)
     figures = [
-        _figure([group], group.name, 'Accuracy by split, in percent.', lines)
+        _figure([group], group.name, f'The {measure} by split, in percent.', lines)
         for group in groups
         if _some(lines := _histories(group))
     ]
@@ -54,7 +55,7 @@ def training(runs: list[PageRun]) -> Section | None:
     if _some(rates):
         figures.append(_figure(groups, 'Learning rate', 'Of the last step of an epoch.', rates))
     figures += _branch(groups)
-    text = 'How the accuracy came to be.' + _said(groups)
+    text = f'How the {measure} came to be.' + _said(groups)
     return Section('training', 'Training', text, figures) if figures else None
 
 

@@ -18,6 +18,7 @@ from bce3s.page.content import Figure, Picture, Section, Table
 from bce3s.page.curves import collapse, training
 from bce3s.page.embedding import embedding
 from bce3s.page.gallery import gallery
+from bce3s.page.labels import label_decisions, label_gallery
 from bce3s.page.levels import levels
 from bce3s.page.open_set import open_set_curves
 from bce3s.page.provenance import provenance
@@ -51,12 +52,38 @@ SECTIONS: tuple[tuple[SectionMaker, str], ...] = (
     (collapse, 'neural collapse'),
     (provenance, ''),
 )
+# Of images with several labels; there is nothing that one label is taken for.
+SEVERAL_LABELS: tuple[tuple[SectionMaker, str], ...] = (
+    (summary, ''),
+    (label_decisions, ''),
+    (class_accuracy, ''),
+    (class_table, ''),
+    (label_gallery, 'pictures'),
+    (classifier_angles, 'angles of the classifier'),
+    (training, ''),
+    (provenance, ''),
+)
 UNKNOWN_HINT = (
     'Open-set curves need images of unknown classes: --unknown FOLDER, or held-out where '
     'keep_classes has left classes out.'
 )
 NUMBER = re.compile(r'(-?[\d,]*\.?\d+( ± [\d.]+)?( ?[%°])?|-)?$')
 LONGEST = 100  # rows of a table in Markdown
+
+
+def sections_of(runs: list[PageRun]) -> tuple[tuple[SectionMaker, str], ...]:
+    """What the page of these runs is made of.
+
+    Raises:
+        BCE3SError: some are of images with several labels, and others are not.
+    """
+    kinds = {run.several: run.name for run in runs}
+    if len(kinds) > 1:
+        raise BCE3SError(
+            f'{kinds[True]} is of images with several labels and {kinds[False]} of images with '
+            'one: mAP and accuracy are not to be compared. Make a page of each kind.'
+        )
+    return SEVERAL_LABELS if True in kinds else SECTIONS
 
 
 def make_sections(
@@ -70,7 +97,7 @@ def make_sections(
     """
     sections, absent, notes = [], [], []
     with style():
-        for make, missing in SECTIONS:
+        for make, missing in sections_of(runs):
             name = make.__name__.replace('_', ' ')
             say(name)
             try:
@@ -86,7 +113,7 @@ def make_sections(
     if absent:
         notes.insert(0, f'Not shown, for no run has the data: {", ".join(absent)}.')
     notes += merged(runs)
-    if all(run.unknown is None for run in runs):
+    if all(run.unknown is None and not run.several for run in runs):
         notes.append(UNKNOWN_HINT)
     return [*sections, Section('missing', 'What is missing', notes=list(dict.fromkeys(notes)))]
 

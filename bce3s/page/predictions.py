@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bce3s.datasets.checks import printable
+from bce3s.inference.labels import LabelPrediction
 from bce3s.page.content import Cell, Gallery, Section, Table
 from bce3s.page.pictures import Pictures
 from bce3s.page.writing import check_writable, write_page
@@ -23,6 +24,7 @@ FIRST = 24  # pictures of none of the classes, and of the doubtful ones
 SHOWN = 12  # pictures of a class at most
 MOST = 240  # pictures of all classes together: with the others about 1.3 MB
 LEAD = 0.2  # an image is doubtful if its best score is less than this above the next one
+LABELS = 4  # of an image
 ERRORS = 10  # sentences on images that cannot be read
 PARTS = {
     'none': (
@@ -38,6 +40,13 @@ PARTS = {
         f'Images whose best score is less than {LEAD:g} above the next one, the least lead first.',
     ),
     'sure': ('By class', 'All others; in each class the lowest scores first.'),
+}
+LABEL_PARTS = {
+    'none': (
+        'No label',
+        'Images of which no score is above its threshold, those with the highest ones first.',
+    ),
+    'sure': ('By label', 'An image stands at each of its labels; the lowest scores first.'),
 }
 
 
@@ -87,13 +96,15 @@ class PredictionPage:
         self.errors: list[str] = []
         self.unreadable = 0
 
-    def add(self, predictions: Sequence[Prediction]) -> None:
+    def add(self, predictions: Sequence[Prediction | LabelPrediction]) -> None:
         """Takes some."""
         for p in predictions:
             self.images += 1
             if p.error is not None:
                 self.unreadable += 1
                 self.errors += [p.error] if len(self.errors) < ERRORS else []
+            elif isinstance(p, LabelPrediction):
+                self._add_labels(p)
             elif not p.known:
                 self.none.add(-p.score, p)
             elif p.broad:
@@ -106,6 +117,13 @@ class PredictionPage:
                     self.doubtful.add(lead, p)
                 else:
                     self.sure.setdefault(p.label, Least(SHOWN)).add(p.score, p)
+
+    def _add_labels(self, p: LabelPrediction) -> None:
+        self.classes.update(p.labels)
+        if not p.labels:
+            self.none.add(-p.top[0][1], p)
+        for label, score in zip(p.labels, p.scores, strict=True):
+            self.sure.setdefault(label, Least(SHOWN)).add(score, p)
 
     def write(self, predictor: Predictor) -> str:
         """Writes the page; gives where it is, and how many pictures are on it.
@@ -135,7 +153,7 @@ class PredictionPage:
         pictures = Pictures([str(p.image) for *_, items in chosen for p in items])
         places, galleries = count(), {}
         for key, title, kept, items in chosen:
-            shown = [pictures.picture(next(places), *_lines(p)) for p in items]
+            shown = [pictures.picture(next(places), *_lines(p, title)) for p in items]
             if shown:
                 made = Gallery(title, _caption(kept.number, len(shown)), shown)
                 galleries.setdefault(key, []).append(made)
@@ -146,20 +164,27 @@ class PredictionPage:
             self._overview(predictor, notes),
             *(
                 Section(key, title, text, galleries=galleries[key])
-                for key, (title, text) in PARTS.items()
+                for key, (title, text) in (LABEL_PARTS if predictor.several else PARTS).items()
                 if key in galleries
             ),
         ]
 
     def _overview(self, predictor: Predictor, notes: list[str]) -> Section:
         rejection = predictor.rejection
-        broad = f'{self.broad.number:,} of which only the parent is sure, '
-        broad = broad if self.broad.number else ''
-        none = '' if rejection.threshold is None else '"None of these": '
+        if predictor.several:
+            said = f'{self.none.number:,} without a label'
+            about = f'sigmoids of the logits: {rejection.about}'
+        else:
+            broad = f' {self.broad.number:,} of which only the parent is sure,'
+            said = (
+                f'{self.none.number:,} of none of the classes,{broad if self.broad.number else ""} '
+                f'{self.doubtful.number:,} doubtful'
+            )
+            none = '' if rejection.threshold is None else '"None of these": '
+            about = f'{predictor.score} of the logits. {none}{rejection.about}'
         text = (
-            f'{counted(self.images, "image")}: {self.none.number:,} of none of the classes, {broad}'
-            f'{self.doubtful.number:,} doubtful, {self.unreadable:,} that cannot be read. Scores '
-            f'are {predictor.score} of the logits. {none}{rejection.about}.'
+            f'{counted(self.images, "image")}: {said}, {self.unreadable:,} that cannot be read. '
+            f'Scores are {about}.'
         )
         rows = [
             [
@@ -172,6 +197,8 @@ class PredictionPage:
             if self.classes[name]
         ]
         header = ['Class', 'Split', 'Images', 'Doubtful']
+        if predictor.several:
+            header, rows = header[:-1], [row[:-1] for row in rows]
         tables = [Table(header, rows, left=2, interactive=True)] if rows else []
         notes = [*notes, *map(printable, self.errors)]
         if (more := self.unreadable - len(self.errors)) > 0:
@@ -179,8 +206,14 @@ class PredictionPage:
         return Section('overview', 'Overview', text, tables=tables, notes=notes)
 
 
-def _lines(p: Prediction) -> list[str]:
-    """What it is called, and the best classes."""
+def _lines(p: Prediction | LabelPrediction, label: str) -> list[str]:
+    """What it is called, and the best classes; of several labels that where it stands first."""
+    if isinstance(p, LabelPrediction):
+        scores = dict(zip(p.labels, p.scores, strict=True)) or dict(p.top[:2])
+        first = [label] if label else []
+        names = [*first, *(name for name in scores if name != label)]
+        lines = [f'{name} {scores[name]:.3f}' for name in names[:LABELS]]
+        return lines if p.labels else [f'nearest: {lines[0]}', *lines[1:]]
     best = f'{p.best} {p.score:.3f}'
     if p.broad:
         return [p.label, *(f'{k} {s:.3f}' for k, s in p.top[:2])]

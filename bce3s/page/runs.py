@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from bce3s.datasets.long_tailed import Thresholds, split_of
 from bce3s.errors import BCE3SError
+from bce3s.evaluation.multi_label import micro_average_precision
+from bce3s.evaluation.multi_label_report import several
 from bce3s.evaluation.report import read_report
 from bce3s.evaluation.selection import selections
 from bce3s.evaluation.summary import same_but_seed
@@ -69,8 +71,13 @@ class PageRun:
 
     @property
     def accuracies(self) -> NDArray[np.float64]:
-        """(K,) of each class in percent; NaN for a class without images."""
+        """(K,) of each class in percent, AP of several labels; NaN for a class without images."""
         return np.array(self.report['per_class'], dtype=float)  # None becomes NaN
+
+    @property
+    def several(self) -> bool:
+        """Whether its images have several labels."""
+        return several(self.report)
 
     @property
     def measurable(self) -> bool:
@@ -277,15 +284,19 @@ def _add_outputs(
         return
     run.outputs = outputs
     _add_pictures(run, directory, loader)
-    accuracy = 100 * float((outputs.logits.argmax(axis=1) == outputs.labels).mean())
-    if abs(accuracy - run.report['accuracy']) > AGREEMENT:
+    measure, now, then = _agreement(run)
+    if abs(now - then) > AGREEMENT:
         run.notes.append(
             f'{run.name}: confusions, scores, features, calibration and open-set figures are of '
-            f'{directory.checkpoint.name}, which has a plain accuracy of {accuracy:.2f} on the '
-            f'data as they are now; the report (epoch {run.report["epoch"]}) says '
-            f'{run.report["accuracy"]:.2f}.'
+            f'{directory.checkpoint.name}, which has a {measure} of {now:.2f} on the data as they '
+            f'are now; the report (epoch {run.report["epoch"]}) says {then:.2f}.'
         )
     if unknown is None:
+        return
+    if run.several:
+        sentence = 'its images have several labels; open-set figures are of those with one.'
+        run.notes.append(f'{run.name}: no open-set figures: {sentence}')
+        fail(f'{run.name}: --unknown is of no use, for {sentence}')
         return
     say(f'{run.name}: what it says of the unknown images ({unknown})')
     try:
@@ -295,6 +306,16 @@ def _add_outputs(
     except BCE3SError as error:
         run.notes.append(f'{run.name}: no open-set figures: {error}')
         fail(str(error))
+
+
+def _agreement(run: PageRun) -> tuple[str, float, float]:
+    """A figure that the outputs and the report should share: its name, and what each has."""
+    outputs, report = run.outputs, run.report
+    if run.several:
+        now = micro_average_precision(outputs.labels, outputs.logits)
+        return 'micro AP', now, report['micro_ap']
+    accuracy = 100 * float((outputs.logits.argmax(axis=1) == outputs.labels).mean())
+    return 'plain accuracy', accuracy, report['accuracy']
 
 
 def _add_pictures(run: PageRun, directory: RunDirectory, loader: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
 from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.multi_label_report import measure_of, several, trained_on
 from bce3s.evaluation.selection import label, selections
 from bce3s.page.content import Figure, Section, Table
 from bce3s.page.runs import Group, PageRun, grouped
@@ -24,9 +25,10 @@ HEADER = [column.capitalize() for column in COLUMNS]
 def summary(runs: list[PageRun]) -> Section:
     """The headline of every group: a chart, and tables that name what was measured on what."""
     groups = grouped(runs)
+    report = runs[0].report
     text = (
-        "Accuracy in percent: means over classes of each class's accuracy, so that a rare class "
-        f'counts as much as a frequent one. {_thresholds_said(runs)}'
+        f"{_measure(report)} in percent: means over classes of each class's {_averaged(report)}, "
+        f'so that a rare class counts as much as a frequent one. {_thresholds_said(runs)}'
     )
     if any(len(group.runs) > 1 for group in groups):
         text += ' Mean ± sample standard deviation over n seeds.'
@@ -40,6 +42,15 @@ def summary(runs: list[PageRun]) -> Section:
     notes += [note for run in runs for note in run.report.get('data_notes') or ()]
     notes = list(dict.fromkeys(notes))
     return Section('summary', 'At a glance', text, [_chart(groups)], tables, notes)
+
+
+def _measure(report: dict[str, Any]) -> str:
+    """At the beginning of a sentence."""
+    return 'mAP' if several(report) else 'Accuracy'
+
+
+def _averaged(report: dict[str, Any]) -> str:
+    return 'average precision (AP)' if several(report) else 'accuracy'
 
 
 def _thresholds_said(runs: list[PageRun]) -> str:
@@ -70,7 +81,7 @@ def _data_line(report: dict[str, Any]) -> str:
     factor = subset.get('imbalance_factor')
     imbalance = '' if factor is None else f', imbalance factor {factor:g}'
     return (
-        f'Data: {report["dataset"]}{imbalance}; {counted(sum(counts), "training image")}, '
+        f'Data: {report["dataset"]}{imbalance}; {trained_on(report)}, '
         f'{max(counts):,} to {min(counts):,} a class; {counted(len(counts), "class")} ({sizes}). '
         f'Measured on {counted(report["samples"], "image")} of the {report["split"]} set.'
     )
@@ -95,12 +106,12 @@ def _chart(groups: list[Group]) -> Figure:
     axes.grid(axis='x')
     axes.tick_params(axis='y', length=0, labelsize=9)
     axes.spines['left'].set_visible(False)
-    axes.set_xlabel('accuracy (%)')
+    axes.set_xlabel(f'{measure_of(groups[0].report)} (%)')
     caption = ''
     if any(len(group.runs) > 1 for group in groups):
         caption = 'Mean over seeds, bars of one standard deviation, small dots for the seeds.'
     names = ', '.join(group.name for group in groups)
-    title = f'Accuracy on All, Many, Medium and Few of {names}'
+    title = f'{_measure(groups[0].report)} on All, Many, Medium and Few of {names}'
     return Figure.of(figure, title, caption, key=[group.cell for group in groups])
 
 
@@ -160,7 +171,7 @@ def _others(groups: list[Group]) -> list[Table]:
             rows.append([group.cell, name, *cells, str(len(entries)), epochs])
     caption = (
         "Other selections of the same runs. 'Best on' a set picks the epoch on that set: for "
-        'comparison only, no estimate of the accuracy on new data.'
+        f'comparison only, no estimate of the {measure_of(groups[0].report)} on new data.'
     )
     header = ['Runs', 'Selection', *HEADER, 'n', 'Epochs']
     return [Table(header, rows, caption, left=2)] if rows else []

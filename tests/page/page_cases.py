@@ -4,9 +4,12 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from bce3s.datasets.long_tailed import SPLITS, Thresholds, split_of
 from bce3s.engine.outputs import Outputs
+from bce3s.evaluation.multi_label import evaluate_multi_label, measure_decisions
+from bce3s.page.pictures import Pictures
 from bce3s.page.runs import PageRun
 
 THRESHOLDS = dict(many=100, few=20)
@@ -92,6 +95,39 @@ def run(name, tmp_path, full=False, images=20, **options):
         made.outputs = outputs(classes, seed, images, names=made.report['classes'])
         made.measures = measures()
     return made
+
+
+def several_labels(name, tmp_path, classes=8, images=120, **options):
+    """A run of images with several labels: its report is that of its outputs."""
+    made = run(name, tmp_path, classes=classes, **options)
+    counts, seed = made.report['class_counts'], made.report['seed']
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((images, classes)) < np.linspace(0.5, 0.05, classes)).astype(np.int8)
+    labels[:4], labels[4, 0], labels[:, -1] = 0, -1, 0  # none has the last class
+    logits = rng.normal(0, 1, labels.shape).astype(np.float32) + 2 * labels - 1
+    for key in ('accuracy', 'macro_f1'):
+        del made.report[key]
+    made.report |= evaluate_multi_label(labels, logits, counts)
+    decisions = measure_decisions(labels, logits, counts, Thresholds(**THRESHOLDS), 'val')
+    made.report['decisions'] = dict(decisions, network='a' * 64)
+    made.outputs = replace(
+        outputs(classes, seed, names=made.report['classes']), labels=labels, logits=logits
+    )
+    made.pictures = Pictures(Squares(images))
+    return made
+
+
+class Squares(torch.utils.data.Dataset):
+    """Pictures in memory, each of another grey."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __len__(self):
+        return self.number
+
+    def __getitem__(self, i):
+        return dict(inputs=torch.full((3, 8, 8), 2 * i, dtype=torch.uint8))
 
 
 def four_runs(tmp_path, **options):

@@ -20,6 +20,7 @@ def predictor(classes=CLASSES):
         classes=classes,
         splits=['many'] * len(classes),
         score='sigmoid',
+        several=False,
         rejection=SimpleNamespace(threshold=0.0, about='no logit above 0'),
         run=SimpleNamespace(folder=Path('work_dirs/a')),
     )
