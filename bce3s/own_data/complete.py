@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ def complete(
     else:
         fixed['network'] = fixed['network'] or network
         settings, timms = choose(facts, fixed, init_cfg is not None), None
+    if found.multilabel:  # all labels are compared
+        settings = replace(settings, resample=1.0)
     bits = bits_used([os.path.join(found.root, path) for path, _ in found.splits['train']])
     ground = options.get('ground')
     colours = ({} if bits is None else dict(bits=bits)) | (
@@ -156,7 +159,19 @@ def _prepared(data_root: str, options: dict[str, Any]) -> tuple[FoundImages, Fac
         found = hold_out(
             found, marks['train'], options.get('val_fraction', 0.2), options.get('val_most', 50)
         )
+    if found.multilabel:
+        _check_marks(found)
     return found, facts_of(found)
+
+
+def _check_marks(found: FoundImages) -> None:
+    marks = [label for _, label in found.splits['train']]
+    always = [name for k, name in enumerate(found.classes) if not any(row[k] == 0 for row in marks)]
+    if always:
+        raise BCE3SError(
+            f'{found.root}: no training image is said to be without {quoted(always)}, so that '
+            'nothing can be learnt of it: leave the label out, or add images without it.'
+        )
 
 
 def facts_of(found: FoundImages) -> Facts:
@@ -317,11 +332,7 @@ def _notes(found: FoundImages, bits: int | None) -> list[str]:
     train, val = found.counts('train'), found.counts('val')
     alone = [name for name, n in zip(found.classes, val, strict=True) if not n]
     few = [name for name, n in zip(found.classes, train, strict=True) if n < 4]
-    images = len(found.splits['train'])
-    always = [name for name, n in zip(found.classes, train, strict=True) if n == images]
     notes = list(found.notes)
-    if always:
-        notes.append(f'All training images have {quoted(always)}: nothing can be learnt of it.')
     if alone:
         notes.append(f'Without a validation image, so not measured: {quoted(alone)}.')
     if few:
