@@ -48,6 +48,7 @@ PLAIN = {
         augmentation.PairedPartner,
     ),
     MODELS: (
+        losses.AsymmetricBCE,
         losses.BCEContrastive,
         losses.BCEJoint,
         losses.BCEUniformity,
@@ -56,6 +57,7 @@ PLAIN = {
         losses.CEContrastive,
         losses.CEJoint,
         losses.CEUniformity,
+        losses.DistributionBalancedBCE,
         losses.DotRegression,
         losses.EffectiveNumberWeights,
         losses.FocalBCE,

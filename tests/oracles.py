@@ -364,6 +364,62 @@ def focal_bce_row(z, t, gamma):
     return total
 
 
+def asymmetric_row(z, t, positive_gamma, negative_gamma, margin):
+    """-sum_j t_j (1 - p_j)^g+ log p_j + (1 - t_j) q_j^g- log(1 - q_j), q_j = max(p_j - m, 0)."""
+    total = 0.0
+    for x, y in zip(z, t, strict=True):
+        if math.isnan(y):
+            continue
+        p = 1 / (1 + math.exp(-x))
+        q = max(p - margin, 0.0)
+        total -= y * (1 - p) ** positive_gamma * math.log(p)
+        total -= (1 - y) * q**negative_gamma * math.log(1 - q)
+    return total
+
+
+def distribution_balanced_row(z, t, frequencies, alpha, beta, mu, scale, kappa, gamma):
+    """sum_j r_j (t_j f(a_j) + (1 - t_j) f(-l a_j) / l), f(x) = sigmoid(-x)^g softplus(-x)."""
+
+    def focal(x):
+        return (1 / (1 + math.exp(x))) ** gamma * softplus(-x)
+
+    drawn = sum(y / pi for y, pi in zip(t, frequencies, strict=True) if y > 0)
+    total = 0.0
+    for x, y, pi in zip(z, t, frequencies, strict=True):
+        if math.isnan(y):
+            continue
+        exponent = math.exp(-beta * (1 / pi / drawn - mu)) if drawn else 0.0
+        r = alpha + 1 / (1 + exponent)
+        a = x + kappa * math.log(pi / (1 - pi))
+        total += r * (y * focal(a) + (1 - y) * focal(-scale * a) / scale)
+    return total
+
+
+def cooccurrence_uniformity(weight, labels):
+    """1/K sum_k sum_{j != k} (1 - n_kj / sqrt(n_k n_j)) softplus(w_k . w_j / |w_k| |w_j|)"""
+    total = 0.0
+    for k, own in enumerate(weight):
+        for j, other in enumerate(weight):
+            if j != k:
+                both = sum(row[k] == row[j] == 1 for row in labels)
+                n_k, n_j = (sum(row[m] == 1 for row in labels) for m in (k, j))
+                share = both / math.sqrt(n_k * n_j)
+                total += (1 - share) * softplus(cosine(own, other))
+    return total / len(weight)
+
+
+def bank_after_several(features, filled, batch, labels):
+    """Each class takes the row of its sample with the fewest labels, the last of such."""
+    features, filled = features.copy(), filled.copy()
+    for k in range(len(filled)):
+        fewest = None
+        for row, has in zip(batch, labels, strict=True):
+            count = sum(value == 1 for value in has)
+            if has[k] == 1 and (fewest is None or count <= fewest):
+                fewest, features[k], filled[k] = count, row, True
+    return features, filled
+
+
 def ldam_row(z, t, counts, max_margin, scale):
     """z_j = s cos_j; s (cos_j - m_j) of the own class, C such that the largest margin is given."""
     raw = [n ** (-1 / 4) for n in counts]

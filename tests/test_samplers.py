@@ -253,6 +253,18 @@ def test_partners_default_to_natural_frequencies_with_replacement():
     assert len(set(batch[N:])) < N
 
 
+def test_class_aware_draws_of_several_labels_a_picture():
+    """A class, each as often, then a picture with it, each as often; none without any."""
+    labels = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 0, 1], [-1, 1, 0]] * 800).char()
+    sampler = PowerSampler(labels, q=1)
+    assert sampler.class_counts.tolist() == [2400, 1600, 800]
+    drawn = torch.bincount(sampler.order() % 5, minlength=5) / len(labels)
+    expected = torch.tensor([1 / 9 + 1 / 6, 1 / 9, 0, 1 / 9 + 1 / 3, 1 / 6])
+    torch.testing.assert_close(drawn, expected, atol=0.03, rtol=0)
+    assert drawn[2] == 0
+    assert sorted(NaturalSampler(labels).order().tolist()) == list(range(4000))  # each picture once
+
+
 def test_what_has_no_labels():
     data = TensorDataset(torch.zeros(3, 1))
     with pytest.raises(BCE3SError, match='TensorDataset has neither labels nor targets'):

@@ -50,7 +50,7 @@ class RunStateHook(Hook):
         model, loader = bare_model(runner), runner.train_dataloader
         counts = loader.dataset.metainfo['class_counts']
         model.head.set_class_counts(counts)
-        _tell_cooccurrence(model.head, loader.dataset)
+        _tell_several_labels(model.head, loader.dataset)
         if finetune_epochs(runner):
             model.head.check_finetune()
         if runner.val_loop is not None:
@@ -92,13 +92,11 @@ class RunStateHook(Hook):
             broadcast(buffer, src=0)
 
 
-def _tell_cooccurrence(head: nn.Module, dataset) -> None:
-    """Where pictures have several labels: which of them come together."""
+def _tell_several_labels(head: nn.Module, dataset) -> None:
     labels = getattr(dataset, 'labels', None)
     if labels is not None and labels.ndim == 2:
         check_several_labels(np.asarray(labels), dataset.metainfo['classes'])
-        has = (torch.as_tensor(labels) > 0).long()
-        head.set_cooccurrence(has.T @ has)
+        head.set_several_labels(torch.as_tensor(labels))
 
 
 def finetune_epochs(runner: Runner) -> int:

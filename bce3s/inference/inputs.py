@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from bce3s.datasets.decoding import centre
 from bce3s.datasets.fitted import fitted
 from bce3s.datasets.image_files import ImageFiles
-from bce3s.datasets.in_memory import CIFAR10LT, MNISTLT, DigitsLT
+from bce3s.datasets.in_memory import CIFAR10LT, MNISTLT, DigitsCanvasLT, DigitsLT
 from bce3s.datasets.pixels import WHITE, Colours, on_ground, pixels_of_file, pixels_of_picture
 from bce3s.datasets.workers import worker_death
 from bce3s.engine.run_directory import LOADERS, RunDirectory
@@ -30,7 +30,12 @@ from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
 
 CENTRE, FIT = 'centre', 'fit'
-SHAPES = {CIFAR10LT: (3, 32, 32), DigitsLT: (1, 8, 8), MNISTLT: (1, 28, 28)}  # and their subclasses
+SHAPES = {  # also of their subclasses, unless these stand before
+    CIFAR10LT: (3, 32, 32),
+    DigitsCanvasLT: (1, 16, 16),
+    DigitsLT: (1, 8, 8),
+    MNISTLT: (1, 28, 28),
+}
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from .dot_regression import DotRegression
 from .experts import InverseSoftmaxCE, class_temperatures, expert_divergence
 from .focal import FocalBCE, FocalCE
 from .functional import (
+    asymmetric_bce,
     bce_uniformity,
     ce_uniformity,
     class_balanced_weights,
+    distribution_balanced_bce,
     focal_bce,
     focal_cross_entropy,
     label_aware_smoothing,
@@ -33,12 +35,14 @@ from .joint import BCEJoint, CEJoint
 from .ldam import LDAM
 from .resampling import resample_classes, sample_classes
 from .reweighting import BatchBalancedWeights, EffectiveNumberWeights
+from .several_labels import AsymmetricBCE, DistributionBalancedBCE
 from .smoothing import LabelAwareSmoothingCE
 from .uniformity import BCEUniformity, CEUniformity
 from .vmf import concentration, log_bessel, vmf_logits
 
 __all__ = [
     'LDAM',
+    'AsymmetricBCE',
     'BCEContrastive',
     'BCEJoint',
     'BCEUniformity',
@@ -49,6 +53,7 @@ __all__ = [
     'CEUniformity',
     'CenterTerms',
     'CountedLoss',
+    'DistributionBalancedBCE',
     'DotRegression',
     'EffectiveNumberWeights',
     'FeatureDecay',
@@ -57,12 +62,14 @@ __all__ = [
     'InverseSoftmaxCE',
     'LabelAwareSmoothingCE',
     'LogitAdjustedCE',
+    'asymmetric_bce',
     'balanced_contrastive',
     'bce_uniformity',
     'ce_uniformity',
     'class_balanced_weights',
     'class_temperatures',
     'concentration',
+    'distribution_balanced_bce',
     'expert_divergence',
     'focal_bce',
     'focal_cross_entropy',

@@ -141,6 +141,87 @@ def focal_bce(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
     return ((positive + negative) * known).sum(-1)
 
 
+def asymmetric_bce(
+    logits: Tensor,
+    targets: Tensor,
+    positive_gamma: float = 0.0,
+    negative_gamma: float = 4.0,
+    margin: float = 0.05,
+) -> Tensor:
+    """``-sum_j t_j (1 - p_j)^g+ log p_j + (1 - t_j) q_j^g- log(1 - q_j)``, p = sigmoid(z),
+    ``q_j = max(p_j - m, 0)``.
+
+    Ridnik et al., Asymmetric Loss for Multi-Label Classification (ICCV 2021, arXiv 2009.14119),
+    Eqs. 4 to 7. Its public code takes the powers as constants in the backward pass unless it is
+    asked not to; here the gradient is that of the equation.
+
+    Args:
+        logits: z (..., K).
+        targets: t (..., K) in [0, 1]; NaN, unknown, is no term.
+        positive_gamma, negative_gamma: g+ and g-, >= 0.
+        margin: m in [0, 1), below which a negative is no term at all.
+
+    Returns:
+        (...): one value a row.
+
+    >>> asymmetric_bce(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]), 0.0, 1.0, 0.1)
+    tensor([0.8975])
+    """
+    targets, known = known_targets(targets)
+    positive = _power((-logits).sigmoid(), positive_gamma) * F.logsigmoid(logits)
+    q = (logits.sigmoid() - margin).clamp(min=0)
+    log_rest = torch.log1p(-q) if margin else F.logsigmoid(-logits)
+    negative = _power(q, negative_gamma) * log_rest
+    return -((targets * positive + (1 - targets) * negative) * known).sum(-1)
+
+
+def distribution_balanced_bce(
+    logits: Tensor,
+    targets: Tensor,
+    frequencies: Tensor,
+    alpha: float = 0.1,
+    beta: float = 10.0,
+    mu: float = 0.2,
+    scale: float = 2.0,
+    kappa: float = 0.05,
+    gamma: float = 0.0,
+) -> Tensor:
+    """``sum_j r_j (t_j f(a_j) + (1 - t_j) f(-l a_j) / l)``, ``f(x) = sigmoid(-x)^g softplus(-x)``.
+
+    Wu et al., Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed Datasets
+    (ECCV 2020, arXiv 2007.09654):
+
+    - re-balanced weights, Eqs. 2 to 4: a picture is drawn for any of its labels, so ``s_j = (1 /
+      pi_j) / sum_k t_k / pi_k`` corrects what class-balanced drawing does to class j, and ``r_j =
+      alpha + sigmoid(beta (s_j - mu))`` keeps it within bounds; of a picture without any label it
+      is the limit, ``alpha + 1``;
+    - negative-tolerant regularisation, Eqs. 5 and 6: ``a_j = z_j + kappa log(pi_j / (1 - pi_j))``,
+      and l flattens what the negatives give;
+    - g > 0 is its DB-Focal, without the factor 2 of its public code.
+
+    Args:
+        logits: z (..., K).
+        targets: t (..., K) in [0, 1]; NaN, unknown, is no term.
+        frequencies: pi (K,) in (0, 1), the share of training pictures that have each class.
+        alpha, beta, mu: of r; mu is 0.3 on VOC-LT and 0.2 on COCO-LT.
+        scale: l > 0. kappa: >= 0. gamma: g >= 0.
+
+    Returns:
+        (...): one value a row. r has no gradient.
+
+    >>> z, t = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]])
+    >>> distribution_balanced_bce(z, t, torch.tensor([0.5, 0.5]), scale=1.0)  # 1.1 * 2 log 2
+    tensor([1.5245])
+    """
+    targets, known = known_targets(targets)
+    rates = (targets / frequencies).sum(-1, keepdim=True)
+    r = alpha + (beta * (1 / (frequencies * rates) - mu)).sigmoid()
+    a = logits + kappa * frequencies.logit()
+    positive = _power((-a).sigmoid(), gamma) * F.softplus(-a)
+    negative = _power((scale * a).sigmoid(), gamma) * F.softplus(scale * a) / scale
+    return (r * (targets * positive + (1 - targets) * negative) * known).sum(-1)
+
+
 def _power(x: Tensor, gamma: float) -> Tensor:
     """``x^gamma``; of a gamma below 1 the slope at x = 0, which is infinite, is that of 1e-12."""
     return x.clamp(min=1e-12) ** gamma if 0 < gamma < 1 else x**gamma

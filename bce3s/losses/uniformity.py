@@ -29,7 +29,7 @@ class BCEUniformity(nn.Module):
         include_diagonal: True, as in the public implementation, adds each class as its positive,
             ``softplus(-w_k . w_k)``: a constant, for w_k has unit length.
         cooccurrence: whether pairs are weighted by a_kj, all K x K cosines at once; a head tells
-            how often classes come together (:meth:`set_cooccurrence`).
+            the labels of the training set (:meth:`set_several_labels`).
 
     >>> BCEUniformity()(torch.eye(3)), BCEUniformity(include_diagonal=True)(torch.eye(3))
     (tensor(1.3863), tensor(1.6996))
@@ -40,17 +40,17 @@ class BCEUniformity(nn.Module):
         self.include_diagonal, self.cooccurrence = include_diagonal, cooccurrence
         self.register_buffer('pair_weights', None, persistent=False)
 
-    def set_cooccurrence(self, together: Tensor) -> None:
-        """Derive a from the training set: n (K, K), pictures with both classes, n_k where equal.
+    def set_several_labels(self, labels: Tensor) -> None:
+        """Derive a from the labels (N, K) of the training set, 1 where a picture has the class.
 
         >>> loss = BCEUniformity(cooccurrence=True)
-        >>> loss.set_cooccurrence(torch.tensor([[4, 1], [1, 1]]))
+        >>> loss.set_several_labels(torch.tensor([[1, 0], [1, 1], [1, 0], [1, 0]]))
         >>> loss.pair_weights
         tensor([[0.0000, 0.5000],
                 [0.5000, 0.0000]], dtype=torch.float64)
         """
-        root = together.diagonal().double().sqrt().clamp(min=1)
-        self.pair_weights = (1 - together / root / root[:, None]).fill_diagonal_(0)
+        columns = F.normalize((labels > 0).double(), dim=0)
+        self.pair_weights = (1 - columns.T @ columns).clamp(min=0).fill_diagonal_(0)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Classifier weight (K, d), of any length -> scalar.
@@ -63,8 +63,8 @@ class BCEUniformity(nn.Module):
             if self.pair_weights is None:
                 raise BCE3SError(
                     'BCEUniformity(cooccurrence=True) needs the training labels of pictures with '
-                    'several, which it was not told: call set_cooccurrence of the head before the '
-                    'first step, or leave cooccurrence out where each picture has one label.'
+                    'several, which it was not told: call set_several_labels of the head before '
+                    'the first step; where each picture has one label, leave cooccurrence out.'
                 )
             loss = (self.pair_weights.to(weight.dtype) * F.softplus(weight @ weight.T)).sum()
             loss = loss / len(weight)

@@ -261,13 +261,13 @@ class TripartiteHead(nn.Module):
             if module is not self and hasattr(module, 'set_class_counts'):
                 module.set_class_counts(self.class_counts)
 
-    def set_cooccurrence(self, together: Tensor) -> None:
-        """Tell how many training pictures have both of two classes, (K, K) int64: whatever module
-        of the head has a ``set_cooccurrence(together)``.
+    def set_several_labels(self, labels: Tensor) -> None:
+        """Tell the labels of all training pictures, (N, K) int8, where these have several: whatever
+        module of the head has a ``set_several_labels(labels)`` derives from them what it needs.
         """
         for module in self.modules():
-            if module is not self and hasattr(module, 'set_cooccurrence'):
-                module.set_cooccurrence(together.to(self.class_counts.device))
+            if module is not self and hasattr(module, 'set_several_labels'):
+                module.set_several_labels(labels.to(self.class_counts.device))
 
     def _check_several(self) -> None:
         """Raise BCE3SError where a part of the head is made for one label a picture."""

@@ -12,5 +12,4 @@ _base_ = [
 ]
 
 train_dataloader = dict(batch_size=32, batch_sampler=dict(type='PairedBatchSampler'))
-val_dataloader = val_cfg = val_evaluator = None
 default_hooks = dict(checkpoint=dict(interval=10))

@@ -12,7 +12,13 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from bce3s.datasets import in_memory as plain
-from bce3s.datasets.whole_batches import CIFAR100LT, MNISTLT, DigitsLT, passthrough
+from bce3s.datasets.whole_batches import (
+    CIFAR100LT,
+    MNISTLT,
+    DigitsCanvasLT,
+    DigitsLT,
+    passthrough,
+)
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
 
@@ -280,3 +286,61 @@ def test_validation_images_are_the_last_of_each_class_and_no_training_images(opt
     assert torch.equal(test.images, DigitsLT('test', **options).images)
     assert [part.metainfo['split'] for part in (train, val, test)] == ['train', 'val', 'test']
     assert val.metainfo['subset']['val_per_class'] == 20
+
+
+# ------------------------------------------------------------------------ several labels a picture
+CANVASES = {
+    'train': 'f9d0fc0d4c0736e3b5531cd213d51c8dcc8afb2ef1480f669f71b8727441f585',
+    'val': 'b67167ac5eb946b8d85b103b6dec43ff1ab10836c591459ee2bc2f96f57c77fe',
+    'test': 'ac8f5ee4955803b48eed90a0c95f757cdfeef5fe23e165f1f5394e81bb2f48a8',
+}
+
+
+def cells(images):
+    """The digits in the cells (N, 4, 64)."""
+    return images.unfold(2, 8, 8).unfold(3, 8, 8).reshape(len(images), 4, 64)
+
+
+def test_canvases_are_these_very_pictures():
+    found = {split: DigitsCanvasLT(split=split) for split in CANVASES}
+    for split, one in found.items():
+        content = one.images.numpy().tobytes() + one.labels.numpy().tobytes()
+        assert hashlib.sha256(content).hexdigest() == CANVASES[split]
+        assert one.metainfo['subset']['sha256'] == CANVASES[split]
+        assert one.labels.dtype == torch.int8
+        assert one.metainfo['multilabel']
+        assert one.metainfo['class_counts'] == [300, 194, 125, 81, 52, 34, 22, 14, 9, 6]
+        per_class = dict(train=one.class_counts, val=[50] * 10, test=[100] * 10)[split]
+        assert one.labels.sum(0).tolist() == per_class
+        # as many digits as labels, one of each class; a few pictures have none
+        filled = cells(one.images).any(2).sum(1)
+        assert torch.equal(filled, one.labels.sum(1))
+        assert 0 < (filled == 0).sum() < 0.06 * len(filled)
+    digits = [
+        {bytes(cell) for cell in cells(one.images).flatten(0, 1).numpy() if cell.any()}
+        for one in found.values()
+    ]
+    assert all(len(some) > 200 for some in digits)
+    assert not digits[0] & digits[1] | digits[0] & digits[2] | digits[1] & digits[2]
+
+
+def test_every_cell_shows_a_digit_of_its_labels():
+    """Of pictures with one label, the digit is one of that class."""
+    one, digits = DigitsCanvasLT(), DigitsLT(imbalance='none')
+    named = {
+        bytes(image.flatten().numpy()): int(label)
+        for image, label in zip(digits.images, digits.labels, strict=True)
+    }
+    alone = one.labels.sum(1) == 1
+    for picture, label in zip(cells(one.images[alone]), one.labels[alone].argmax(1), strict=True):
+        (digit,) = (cell for cell in picture.numpy() if cell.any())
+        assert named[bytes(digit)] == label
+
+
+def test_classes_of_one_parity_come_together():
+    labels = DigitsCanvasLT(split='test').labels.long()  # where all classes are as frequent
+    together, even = labels.T @ labels, torch.arange(10) % 2
+    same = even == even[:, None]
+    assert together[same & ~torch.eye(10, dtype=bool)].double().mean() > 1.5 * (
+        together[~same].double().mean()
+    )

@@ -32,6 +32,8 @@ SAMPLED = dict(
 HEADS = {
     'bce3s': BCE3S,
     'two stages': BCE3S,
+    'several labels, two stages': BCE3S
+    | dict(uniformity=dict(type='BCEUniformity', cooccurrence=True)),
     'official': dict(
         joint=dict(type='BCEJoint', resample=0.4, drop_positives=True, **QUIRKS),
         contrastive=dict(type='BCEContrastive', start_epoch=1, **QUIRKS),
@@ -96,11 +98,16 @@ HEADS |= {name: head for name, (head, _) in RIVALS.items()}
 VIEWS = {name: dict(views=views) for name, (_, views) in RIVALS.items()}
 
 
-def make_data():
+def make_data(variant=''):
     gen = torch.Generator().manual_seed(0)
     labels = torch.cat([torch.arange(K), torch.randint(4, (N - K,), generator=gen)])
     images = torch.randint(256, (N, 1, 8, 8), generator=gen, dtype=torch.uint8)
     counts = torch.bincount(labels, minlength=K).tolist()
+    if variant.startswith('several'):  # none to three of them, some unknown
+        u = torch.rand(N, K, generator=gen)
+        more = (u < torch.linspace(0.3, 0.05, K)).char() - (u > 0.95).char()
+        labels = torch.where(torch.arange(N)[:, None] == torch.arange(K), torch.tensor(1), more)
+        labels, counts = labels.char(), (labels == 1).sum(0).tolist()
     metainfo = dict(class_counts=counts, classes=[str(k) for k in range(K)])
     return SimpleNamespace(images=images, labels=labels, metainfo=metainfo)
 
@@ -111,7 +118,7 @@ def paired(variant):
 
 def make_model(variant, head=None, **options):
     rival = variant in RIVALS
-    data, more = make_data(), 50 if 'sampled' in variant else 0  # classes to leave out
+    data, more = make_data(variant), 50 if 'sampled' in variant else 0  # classes to leave out
     torch.manual_seed(0)
     views = MIX if paired(variant) else {}
     if variant.startswith('H2T'):
@@ -140,6 +147,8 @@ def make_model(variant, head=None, **options):
             **options,
         )
     model.double().head.set_class_counts(data.metainfo['class_counts'] + [1] * more)
+    if variant.startswith('several'):
+        model.head.set_several_labels(data.labels)
     with torch.no_grad():  # statistics of these images, from here on frozen
         for _ in range(30):
             model.backbone(model.data_preprocessor.normalize(data.images))
@@ -165,7 +174,7 @@ def optimizer(model, variant, **options):
 
 def train(model, variant, optim=None, epochs=range(EPOCHS)):
     """This process's slices of some epochs -> losses of each step."""
-    data, network, losses = make_data(), wrapped(model, variant), []
+    data, network, losses = make_data(variant), wrapped(model, variant), []
     optim = optim or optimizer(model, variant)
     ranks = distributed.get_world_size() if distributed.is_initialized() else 1
     kind = PairedBatchSampler if paired(variant) else GlobalBatchSampler

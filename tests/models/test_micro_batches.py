@@ -64,7 +64,7 @@ def both_parts_and_ranks(variants):
 @pytest.mark.parametrize(
     'variants',
     [
-        ('bce3s', 'two stages', 'H2T and LWS, two stages', 'sampled'),
+        ('bce3s', 'two stages', 'several labels, two stages', 'H2T and LWS, two stages', 'sampled'),
         pytest.param(tuple(DIVISIBLE), marks=pytest.mark.slow),
     ],
 )
