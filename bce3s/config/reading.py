@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # of the training set and of the evaluation set that belongs to it
 SHARED = {
-    *('data_root', 'lists', 'manifest', 'verify', 'duplicates'),
+    *('data_root', 'lists', 'manifest', 'multilabel', 'verify', 'duplicates'),
     *('imbalance', 'imbalance_factor', 'n_max', 'rule', 'keep_classes', 'val_per_class'),
 }
 NOT_THE_EXPERIMENT = {
