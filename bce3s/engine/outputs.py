@@ -38,7 +38,7 @@ class Outputs:
     Attributes:
         features: (N, d) float32 of the backbone.
         logits: (N, K) float32.
-        labels: (N,) int64.
+        labels: (N,) int64, or (N, K) int8 of several labels: 1, 0 and -1 (unknown).
         weight, bias: (K, d) and (K,) of ``logits = embed(features) @ weight.T + bias``, normalised
             and scaled as the classifier multiplies them.
         split: what the data set calls itself: ``train``, ``val`` or ``test``.
@@ -49,7 +49,7 @@ class Outputs:
 
     features: NDArray[np.float32]
     logits: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | NDArray[np.int8]
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     split: str

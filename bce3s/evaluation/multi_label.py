@@ -96,6 +96,9 @@ def micro_average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     """AP of all pairs of image and class together, percent; NaN without a positive.
 
     Arguments and errors: :func:`average_precision`.
+
+    >>> round(micro_average_precision([[1, 0], [-1, 1]], [[0.5, 0.75], [2.0, 1.0]]), 2)
+    83.33
     """
     labels, scores = checked(labels, scores)
     return _ap(scores[labels == 1], scores[labels == 0])
@@ -249,6 +252,11 @@ def measure_decisions(
 
     Raises:
         BCE3SError: see :func:`checked`.
+
+    >>> chosen = dict(thresholds=[1.5], fallback=[], chosen_on='val')
+    >>> found = measure_decisions([[1], [0]], [[1.0], [-1.0]], [9], None, 'test', chosen)
+    >>> found['f1']['all'], found['f1_half']['all']
+    (0.0, 100.0)
     """
     labels, scores = checked(labels, scores)
     columns = [*_columns(labels, scores)]

@@ -8,6 +8,7 @@ from typing import Any
 
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.multi_label_report import measure_of
 from bce3s.evaluation.report import read_report
 from bce3s.evaluation.selection import LAST, label, selections
 from bce3s.tables import escaped, markdown_table, mean_std
@@ -30,6 +31,7 @@ def pick(report: dict[str, Any], selection: str, run: str | Path = '') -> dict[s
 def summarize(runs: Sequence[str | Path], selection: str = LAST) -> str:
     """A Markdown table with a row for each group of runs that differ only in their seed.
 
+    It has accuracies, or mAP where images have several labels, which the heading then says.
     Runs belong together if config, its contents (options included) and data agree, and if their
     figures are of the same epoch where the epoch was not picked: a run that was killed is no seed
     of one that ended.
@@ -39,7 +41,8 @@ def summarize(runs: Sequence[str | Path], selection: str = LAST) -> str:
         selection: which figures, as named in the reports.
 
     Raises:
-        BCE3SError: a run without report, or a report without that selection.
+        BCE3SError: a run without report, a report without that selection, or runs with one label
+            and with several.
     """
     groups: dict[tuple, list[tuple[dict, dict]]] = {}
     for run in dict.fromkeys(Path(run) for run in runs):
@@ -48,7 +51,14 @@ def summarize(runs: Sequence[str | Path], selection: str = LAST) -> str:
         groups.setdefault(same_but_seed(report, entry), []).append((report, entry))
     names = [key[0] for key in groups]
     rows = [_row(key, members, names.count(key[0]) > 1) for key, members in groups.items()]
-    header = ['Config', 'Epoch', *(c.capitalize() for c in COLUMNS), 'n', 'Seeds']
+    measures = {measure_of(report) for members in groups.values() for report, _ in members}
+    if len(measures) > 1:
+        raise BCE3SError(
+            'Some of these runs are of images with several labels and have mAP, others have '
+            'accuracy: they are not to be compared. Make a table of each kind.'
+        )
+    first = 'Config (mAP)' if 'mAP' in measures else 'Config'
+    header = [first, 'Epoch', *(c.capitalize() for c in COLUMNS), 'n', 'Seeds']
     return markdown_table(header, rows)
 
 

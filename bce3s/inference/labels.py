@@ -19,6 +19,7 @@ from bce3s.evaluation.multi_label_report import probability, span
 from bce3s.evaluation.report import read_report
 from bce3s.inference.inputs import Name
 from bce3s.inference.threshold import AUTO, Rejection, test_command
+from bce3s.wording import counted
 
 SEPARATORS = ';|,'  # of labels in a cell, as data sets know them
 
@@ -95,6 +96,9 @@ def label_thresholds(
         f'a label is given above the threshold of its class ({span(found["thresholds"])}), which '
         f'gives the largest F1 on the {found["chosen_on"]} images'
     )
+    if found['fallback']:
+        names = counted(len(found['fallback']), 'class')
+        about += f' (0.500 for {names} without a positive or a negative there)'
     return Rejection(tuple(found['thresholds']), about, AUTO, found)
 
 

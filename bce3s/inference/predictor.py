@@ -136,12 +136,12 @@ class Predictor:
         self.score = 'sigmoid' if self.several else self.run.probabilities.name
         self.classes, self.class_counts = class_facts(self.run, self.model, self.meta)
         self.splits = split_of(self.class_counts, thresholds_of(self.run.config)).tolist()
-        self.parents = read_parents(self.run.folder, self.classes)
-        if self.several and self.parents is not None:
+        if self.several and (self.run.folder / PARENTS).exists():
             raise BCE3SError(
                 f'{self.run.folder}/{PARENTS}: classes of which an image may have several cannot '
                 'have parents. Remove the file.'
             )
+        self.parents = read_parents(self.run.folder, self.classes)
         self.rejection, self.distances = self._rejection(threshold)
         self.threshold = self.rejection.threshold
         self._upper = None

@@ -386,6 +386,8 @@ def _measures(run: PageRun) -> dict[str, Any] | None:
             return measures
         why = 'it has no epochs'
     except FileNotFoundError:
+        if run.several:
+            return None  # it is of images with one label
         run.notes.append(
             f'{run.name}: no curves of neural collapse: there is no measures.json. Train with '
             "--cfg-options default_hooks.measures.type=FeatureMeasuresHook (it's written after "

@@ -8,6 +8,7 @@ from page_cases import column, run, several_labels, table
 
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.multi_label_report import probability
+from bce3s.evaluation.summary import summarize
 from bce3s.page import page
 from bce3s.page.classes import class_table
 from bce3s.page.labels import label_decisions, label_gallery
@@ -103,6 +104,18 @@ def test_runs_of_both_kinds_are_a_sentence(tmp_path):
     runs = [several_labels('several', tmp_path), run('one', tmp_path)]
     with pytest.raises(BCE3SError, match='several is of images with several labels and one of'):
         page.sections_of(runs)
+
+
+def test_a_table_over_seeds_is_of_one_kind(tmp_path):
+    folders = []
+    for one in (several_labels('several', tmp_path), run('one', tmp_path)):
+        one.folder.mkdir()
+        (one.folder / 'report.json').write_text(json.dumps(one.report))
+        folders.append(one.folder)
+    assert summarize(folders[:1]).startswith('| Config (mAP) | Epoch | All |')
+    assert summarize(folders[1:]).startswith('| Config | Epoch | All |')
+    with pytest.raises(BCE3SError, match='not to be compared'):
+        summarize(folders)
 
 
 @pytest.mark.parametrize(
