@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import torch
 from torch import Tensor, nn
 
 from bce3s.errors import BCE3SError
-from bce3s.losses.joint import BCEJoint, check_labels
+from bce3s.losses.joint import check_labels
 from bce3s.models.targets import Targets
 
 
@@ -23,7 +25,7 @@ def joint_loss(
         return _mixed(loss, logits, targets, weights)
     given = {}
     if targets.several and weights is not None:
-        if not isinstance(loss, BCEJoint):
+        if 'positive_weight' not in signature(loss.rows).parameters:
             raise BCE3SError(
                 f'{type(loss).__name__} has no weights of the positive terms of each class, which '
                 'reweight and beta give where pictures have several labels: set both of '

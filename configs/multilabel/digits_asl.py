@@ -10,7 +10,7 @@ _base_ = './digits_bce.py'
 model = dict(
     head=dict(
         joint=dict(
-            _delete_=True, type='AsymmetricBCE', positive_gamma=0.0, negative_gamma=4.0, margin=0.05
+            _delete_=True, type='AsymmetricBCE', positive_gamma=0.0, negative_gamma=2.0, margin=0.05
         ),
     ),
 )

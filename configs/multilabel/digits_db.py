@@ -1,6 +1,6 @@
 """Distribution-balanced loss (Wu et al., ECCV 2020) on the digits on canvases: one view.
 
-As in the paper the pictures are drawn class by class, which its weights make up for.
+Its weights make up for what drawing class by class does, as here and in the paper.
 
 Measured: see README.md.
 
@@ -9,7 +9,6 @@ Measured: see README.md.
 
 _base_ = './digits_bce.py'
 
-train_dataloader = dict(sampler=dict(_delete_=True, type='PowerSampler', q=1.0))
 model = dict(
     head=dict(
         joint=dict(

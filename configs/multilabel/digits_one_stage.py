@@ -11,5 +11,9 @@ _base_ = [
     '../_base_/schedules/sgd_60e_canvas.py',
 ]
 
-train_dataloader = dict(batch_size=32, batch_sampler=dict(type='PairedBatchSampler'))
+train_dataloader = dict(
+    batch_size=32,
+    sampler=dict(_delete_=True, type='PowerSampler', q=1.0),  # a class, then a picture with it
+    batch_sampler=dict(type='PairedBatchSampler'),
+)
 default_hooks = dict(checkpoint=dict(interval=10))

@@ -151,6 +151,8 @@ class Checkout:
             write_pictures(self.folder / name, flat=True)
         for name in block.test.get('list', ()):
             write_list(self.folder / name)
+        for name in block.test.get('labels', ()):
+            write_labels(self.folder / name)
         before = set(self.folder.glob('work_dirs/**/epoch_*.pth'))
         text = block.text.rpartition('&&')[2] if 'last' in block.test else block.text
         self.bash(text, 'bin', DOC_OPTIONS=' '.join(block.test.get('options', ())))
@@ -219,6 +221,25 @@ def write_list(path: Path) -> None:
         rows.writerow(['path', 'label'])
         for image in sorted(path.parent.glob('*/*.png')):
             rows.writerow([str(image.relative_to(path.parent)), image.parent.name])
+
+
+def write_labels(path: Path) -> None:
+    """A table with a column for each class, of images of one class or of two side by side, in the
+    folder that is called as the table.
+    """
+    rng, names = np.random.default_rng(0), list(COUNTS)
+    folder = path.with_suffix('')
+    folder.mkdir()
+    with path.open('w', newline='') as file:
+        rows = csv.writer(file)
+        rows.writerow(['path', *names])
+        for i in range(60):
+            both = [names[k] for k in (rng.random(2) ** 2 * len(names)).astype(int)]
+            image = picture(both[0], rng, (32, 32))
+            image.paste(picture(both[1], rng, (32, 16)), (16, 0))
+            image.save(folder / f'{i:03}.png')
+            marks = [int(name in both) for name in names]
+            rows.writerow([f'{folder.name}/{i:03}.png', *('' if i == 7 else m for m in marks)])
 
 
 # ------------------------------------------------------------ whether a command could be started
