@@ -85,7 +85,8 @@ def label_sets(
         return None, False
     else:
         found = (sign for sign in signs if any(sign in cell for cell in cells))
-        separator = separator or next(found, ',' if ',' in signs else None)
+        usual = ';' if multilabel else ',' if ',' in signs else None
+        separator = separator or next(found, usual)
         if separator is None:
             return None, False
         rows = [dict.fromkeys(_names(cell, separator), 1) for cell in cells]
