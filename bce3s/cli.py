@@ -143,7 +143,9 @@ def train_config(args: argparse.Namespace) -> Config:
         raise BCE3SError(
             f'There is no folder of images, list or config {args.config}. Check the path.'
         )
-    if images:
+    if images and (begun := _begun_before(args)):
+        args.config = str(begun)
+    elif images:
         args.cfg_options = [f'data_root={args.config}', *_network(args), *args.cfg_options]
         args.config = str(OWN_IMAGES_FROZEN if args.backbone else OWN_IMAGES)
     elif args.backbone or args.weights or args.tune:
@@ -182,6 +184,23 @@ def train_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def _begun_before(args: argparse.Namespace) -> Path | None:
+    """Which of the configs for own images the run that is resumed was begun with; None: neither, or
+    there are options that say anew how images are looked for.
+    """
+    anew = args.backbone or args.weights or args.tune
+    if args.resume is None or anew or any(o.startswith('own_data.') for o in args.cfg_options):
+        return None
+    work_dir = Path(args.work_dir or Path('work_dirs', Path(args.config).resolve().stem))
+    for config in (OWN_IMAGES, OWN_IMAGES_FROZEN):
+        if (work_dir / config.name).is_file():
+            from bce3s.own_data.complete import check_same_images
+
+            check_same_images(work_dir, args.config)
+            return config
+    return None
+
+
 def _network(args: argparse.Namespace) -> list[str]:
     """Options of a pretrained network for own images; sets ``args.backbone`` if one is here."""
     if not args.backbone:
@@ -190,8 +209,7 @@ def _network(args: argparse.Namespace) -> list[str]:
         from bce3s.models.backbones.timm_backbone import cached_weights
         from bce3s.own_data.frozen import DEFAULT
 
-        own = any(option.startswith('own_data.') for option in args.cfg_options)
-        if own or args.resume is not None:
+        if any(option.startswith('own_data.') for option in args.cfg_options):
             return []
         if not cached_weights(DEFAULT):
             print(

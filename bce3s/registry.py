@@ -65,7 +65,10 @@ OPTIMIZERS = _child('optimizer', _parent.OPTIMIZERS, 'mmpretrain.engine', 'bce3s
 # Nothing of ours in these; without them MMEngine would warn that the scope is missing.
 OPTIM_WRAPPERS = _child('optim_wrapper', _parent.OPTIM_WRAPPERS, 'mmpretrain.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
-    'optimizer wrapper constructor', _parent.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpretrain.engine'
+    'optimizer wrapper constructor',
+    _parent.OPTIM_WRAPPER_CONSTRUCTORS,
+    'mmpretrain.engine',
+    'bce3s.engine.layer_rates',
 )
 MODEL_WRAPPERS = _child('model_wrapper', _parent.MODEL_WRAPPERS, 'mmpretrain.models')
 WEIGHT_INITIALIZERS = _child('weight initializer', _parent.WEIGHT_INITIALIZERS, 'mmpretrain.models')

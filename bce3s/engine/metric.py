@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bce3s.datasets.long_tailed import Thresholds
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.accuracy import COLUMNS, evaluate
+from bce3s.evaluation.hierarchy import accuracy_of_parents, parent_logits
 from bce3s.evaluation.multi_label import evaluate_multi_label
 from bce3s.evaluation.rejection import Extremes
 from bce3s.registry import METRICS
@@ -36,6 +37,9 @@ class LongTailedMetric(BaseMetric):
     Each sample counts once, whatever the number of processes and however the sampler shares them
     out; every process computes the same.
 
+    With ``parents`` (K,), the parent of each class, and ``sigmoid``, what its logits are made for,
+    ``summary['plain']['parents']`` has the accuracy at their level.
+
     Args:
         many: a class with MORE training samples than this is Many.
         few: a class with FEWER training samples than this is Few.
@@ -54,6 +58,8 @@ class LongTailedMetric(BaseMetric):
         self.skipped = 0
         self.extremes: Extremes | None = None
         self.several: tuple[NDArray[np.int8], NDArray[np.float32]] | None = None
+        self.parents: NDArray[np.int64] | None = None
+        self.sigmoid = False
 
     @property
     def class_counts(self) -> list[int]:
@@ -68,14 +74,21 @@ class LongTailedMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep (index, label, pred, pred with flip TTA or None, (own score, largest other one, best
-        class) or None, skipped): one entry a sample. With several labels ``label`` and what is
-        predicted, the scores, are (K,).
+        class) or None, skipped, parent or None): one entry a sample. With several labels ``label``
+        and what is predicted, the scores, are (K,).
         """
         skipped = _skipped(data_batch, len(data_samples))
+        columns = _extremes(data_samples), skipped, self._parents_of(data_samples)
         self.results.extend(
-            (s['index'], s['label'], s['pred'], s.get('pred_flip_tta'), scores, out)
-            for s, scores, out in zip(data_samples, _extremes(data_samples), skipped, strict=True)
+            (s['index'], s['label'], s['pred'], s.get('pred_flip_tta'), *further)
+            for s, *further in zip(data_samples, *columns, strict=True)
         )
+
+    def _parents_of(self, data_samples: Sequence[dict]) -> list[int | None]:
+        if self.parents is None or not data_samples or 'scores' not in data_samples[0]:
+            return [None] * len(data_samples)
+        scores = torch.stack([sample['scores'] for sample in data_samples]).numpy()
+        return parent_logits(scores, self.parents, self.sigmoid).argmax(1).tolist()
 
     def evaluate(self, size: int) -> dict[str, float]:
         """The numbers to be logged, of the samples of all processes.
@@ -104,6 +117,10 @@ class LongTailedMetric(BaseMetric):
         }
         self.several = (np.stack(labels), np.stack(preds)) if several else None
         self.extremes = None if None in pairs else _gathered(pairs, labels)
+        called = [once[index][6] for index in sorted(once) if not once[index][5]]
+        if self.parents is not None and called and None not in called and not several:
+            own = self.parents[_ints(labels)]
+            self.summary['plain']['parents'] = accuracy_of_parents(own, _ints(called))
         logged = {key: self.summary['plain'][key] for key in COLUMNS}
         if several:
             logged['micro_ap'] = self.summary['plain']['micro_ap']

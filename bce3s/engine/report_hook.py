@@ -21,6 +21,7 @@ from mmengine.runner import BaseLoop, Runner
 
 import bce3s
 from bce3s.config import experiment
+from bce3s.datasets.parents import read_parents
 from bce3s.engine.branch_health import HEALTH
 from bce3s.engine.metric import LongTailedMetric
 from bce3s.engine.rejection_score import choose_score, network_digest
@@ -76,6 +77,13 @@ class ReportHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         self._loaded = checkpoint.get('meta') or {}
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        loaded = runner._load_from if not isinstance(runner._train_loop, BaseLoop) else None
+        _tell_parents(runner, runner.val_evaluator, loaded)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        _tell_parents(runner, runner.test_evaluator, runner._load_from)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         if not isinstance(runner._train_loop, BaseLoop):  # a validation alone is a test
@@ -168,6 +176,15 @@ def _metric(evaluator: Evaluator) -> LongTailedMetric:
         "The report needs the figures of LongTailedMetric: set val_evaluator = dict(type='"
         "LongTailedMetric') (and test_evaluator), or remove ReportHook from custom_hooks."
     )
+
+
+def _tell_parents(runner: Runner, evaluator: Evaluator, checkpoint: str | None) -> None:
+    """What the classes belong to, by the folder of the run, or of its checkpoint in a test."""
+    metric, folder = _metric(evaluator), Path(checkpoint).parent if checkpoint else runner.work_dir
+    parents = read_parents(folder, _classes(metric))
+    if parents is not None:
+        run = RunDirectory(Path(folder), runner.cfg, Path(folder))
+        metric.parents, metric.sigmoid = parents.of, run.probabilities.name == 'sigmoid'
 
 
 def _split(metric: LongTailedMetric) -> str:

@@ -117,6 +117,15 @@ def parent_accuracy(
     """
     upper = parent_logits(logits, parents, sigmoid)
     own = np.asarray(parents)[np.asarray(labels)]
-    called = upper.argmax(axis=1)
-    each = per_class_accuracy(own, called, upper.shape[1])
+    return accuracy_of_parents(own, upper.argmax(axis=1))
+
+
+def accuracy_of_parents(own: ArrayLike, called: ArrayLike) -> dict[str, float]:
+    """See :func:`parent_accuracy`.
+
+    Args:
+        own, called: (N,) the parents of the images, and which they were taken for.
+    """
+    own, called = np.asarray(own), np.asarray(called)
+    each = per_class_accuracy(own, called, int(max(own.max(), called.max())) + 1)
     return dict(all=float(np.nanmean(each)), plain=float(100.0 * (own == called).mean()))

@@ -149,6 +149,13 @@ def format_table(report: dict[str, Any]) -> str:
     return markdown_table(header, [*map(_cells, selections(report))], aligned=True)
 
 
+def _parents_line(parents: dict[str, float]) -> str:
+    return (
+        f'At least what the class belongs to is right for {percent(parents["all"])} % (mean over '
+        f'the parents; {percent(parents["plain"])} % of all images alike).'
+    )
+
+
 def _data_line(report: dict[str, Any]) -> str:
     counts, subset = report['class_counts'], report['subset'] or {}
     split = list(split_of(counts, Thresholds(**report['thresholds'])))
@@ -357,6 +364,7 @@ def format_markdown(report: dict[str, Any]) -> str:
         markdown_table(header, [[*map(escaped, _cells(entry))] for entry in selections(report)]),
         _explanation(report),
         escaped(_data_line(report)),
+        *([_parents_line(parents)] if (parents := report.get('parents')) else []),
         *([escaped(health_sentence(health))] if health else []),
         *(['\n'.join(f'- {escaped(note)}' for note in notes)] if notes else []),
         f'![{class_measure(report)} of each class](report.png)',

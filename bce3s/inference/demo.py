@@ -67,11 +67,10 @@ def demo(args: argparse.Namespace) -> None:
 
 def _predictor(run: str) -> Predictor:
     from bce3s.inference import Predictor
-    from bce3s.inference.hub import CONFIG
+    from bce3s.inference.hub import opened
 
-    folder = Path(run).expanduser()
-    if folder.is_dir() and not (folder / CONFIG).is_file():
-        return Predictor(run)
+    if Path(run).expanduser().exists():
+        return Predictor(opened(run))
     return Predictor.from_pretrained(run)
 
 

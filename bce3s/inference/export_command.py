@@ -60,13 +60,13 @@ def export_tool(args: argparse.Namespace) -> None:
     """Raises BCE3SError where something is missing, or for the formats that failed, in the end."""
     import mmpretrain.models  # noqa: F401
 
-    from bce3s.engine.run_directory import RunDirectory
     from bce3s.inference.export import FORMATS, ExportedNetwork, export, float32_model, model_scores
+    from bce3s.inference.hub import opened
     from bce3s.inference.inputs import InputSpec
     from bce3s.inference.model_card import format_card
     from bce3s.inference.model_facts import evaluated, files_facts, metadata_of, model_facts
 
-    run = RunDirectory.open(args.run, args.checkpoint)
+    run = opened(args.run, args.checkpoint)
     model, meta = float32_model(run)
     network, spec = ExportedNetwork(model), InputSpec.of(run, meta)
     data = evaluated(run, spec, network.linear.out_features)

@@ -2,9 +2,9 @@
 
 ``config.json`` is plain data: how the network is built, its classes, what it takes.
 ``model.safetensors`` has the weights, ``report.json`` the results and thresholds where there are
-any, ``README.md`` is the model card. Nothing in them is code, and nothing is run: what
-``config.json`` names is built only if it is a part of a network of this package, mmpretrain's
-backbones and necks, or a layer of PyTorch.
+any, ``rejection.npz`` what the chosen score of rejection takes, ``README.md`` is the model card.
+Nothing in them is code, and nothing is run: what ``config.json`` names is built only if it is a
+part of a network of this package, mmpretrain's backbones and necks, or a layer of PyTorch.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from bce3s.config import explained
+from bce3s.engine import rejection_score
 from bce3s.engine.checkpoint import compare_states
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError
@@ -37,6 +38,7 @@ from bce3s.inference.model_facts import evaluated, model_facts, sha256
 from bce3s.registry import MODELS
 
 CONFIG, WEIGHTS, REPORT, CARD = 'config.json', 'model.safetensors', 'report.json', 'README.md'
+DISTANCES = rejection_score.FILE
 FORMAT, VERSION = 'bce3s', 1
 # Modules whose registered classes are built from what somebody wrote.
 BUILT = (
@@ -126,6 +128,8 @@ def save_pretrained(run: RunDirectory, folder: str | Path, repo: str | None = No
     files: dict[str, str | bytes] = {WEIGHTS: save(weights, metadata={'format': 'pt'})}
     if report := _report_of(run, meta):
         files[REPORT] = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
+    if rejection_score.kept_distances(run.folder, model):
+        files[DISTANCES] = (run.folder / DISTANCES).read_bytes()
     write_all(files | {CONFIG: text + '\n'}, folder)
     with torch.no_grad():
         networks = model, float32_model(PublishedRun.read(folder))[0]
@@ -206,7 +210,7 @@ def push(folder: str | Path, repo: str, private: bool = False) -> str:
     with _hub(repo) as hub:
         api = hub.HfApi()
         repo = api.create_repo(repo, private=private, exist_ok=True).repo_id
-        names = [CONFIG, WEIGHTS, REPORT, CARD]
+        names = [CONFIG, WEIGHTS, REPORT, DISTANCES, CARD]
         done = api.upload_folder(
             repo_id=repo,
             folder_path=str(folder),
@@ -240,6 +244,14 @@ def _hub(repo: str) -> Iterator[Any]:
 
 
 # --------------------------------------------------------------------------------------- reading
+def opened(run: str | Path, checkpoint: str | Path | None = None) -> RunDirectory:
+    """A run as :meth:`RunDirectory.open` finds it, or a folder of :func:`save_pretrained`."""
+    folder = Path(run).expanduser()
+    if checkpoint is None and (folder / CONFIG).is_file():
+        return PublishedRun.read(folder)
+    return RunDirectory.open(run, checkpoint)
+
+
 def published(name: str | Path, revision: str | None = None) -> RunDirectory:
     """A folder of :func:`save_pretrained`, or a repository on the Hub, which is fetched.
 
@@ -251,7 +263,7 @@ def published(name: str | Path, revision: str | None = None) -> RunDirectory:
         if re.match(r'[./~]', str(name)) or str(name).count('/') > 1:
             raise BCE3SError(f'{name} is no folder, and no NAME/MODEL on the Hugging Face Hub.')
         with _hub(str(name)) as hub:
-            files = [CONFIG, WEIGHTS, REPORT]
+            files = [CONFIG, WEIGHTS, REPORT, DISTANCES]
             where = hub.snapshot_download(str(name), revision=revision, allow_patterns=files)
         folder = Path(where)
     return PublishedRun.read(folder)

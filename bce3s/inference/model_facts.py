@@ -76,7 +76,9 @@ def evaluation_data(run: RunDirectory) -> Any:
     """What the run is evaluated on, without augmentation; of files only those that are asked
     for are looked at.
     """
-    split = next(s for s in ('val', 'test', 'train') if s in run.splits)
+    split = next((s for s in ('val', 'test', 'train') if s in run.splits), None)
+    if split is None:
+        raise BCE3SError(f'{run.folder} is a published model, without data.')
     config = run.config[LOADERS[split]].dataset
     kind = DATASETS.get(config.type) if isinstance(config.type, str) else config.type
     if issubclass(kind, ImageFiles):

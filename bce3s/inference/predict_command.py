@@ -139,13 +139,13 @@ def predict(args: argparse.Namespace) -> None:
     """Raises BCE3SError where something is missing or wrong, in the end also for images that
     cannot be read; what else can be done is done before.
     """
-    from bce3s.engine.run_directory import RunDirectory
     from bce3s.inference.arrays import PredictionArrays
     from bce3s.inference.found_images import expanded, find_images
+    from bce3s.inference.hub import opened
     from bce3s.inference.writing import PredictionFile
     from bce3s.page.predictions import PredictionPage
 
-    run = RunDirectory.open(args.run, args.checkpoint)
+    run = opened(args.run, args.checkpoint)
     images = find_images(args.paths, args.data_root, _trained_on(run.config), _note)
     given = [path for pattern in args.paths for path in expanded(pattern)]
     if args.out and args.out.exists() and any(args.out.samefile(path) for path in given):

@@ -173,6 +173,16 @@ def _median_side(found: FoundImages) -> int:
     return sorted(sides)[len(sides) // 2] if sides else 224
 
 
+def check_same_images(work_dir: str | Path, data_root: str) -> None:
+    """
+    Raises:
+        BCE3SError: a run was begun with images of another folder, or some are gone.
+    """
+    before = read_splits(Path(work_dir).expanduser().resolve() / FOLDER)
+    if before is not None:
+        _check_before(before[0], data_root)
+
+
 def _check_before(found: FoundImages, data_root: Any) -> None:
     """The images that a run was begun with must all be there when it goes on; ``data_root`` may be
     their folder, a list in it, or a folder above it.

@@ -16,6 +16,7 @@ FEW = 5_000  # images, up to which they are embedded mirrored, too
 LENGTH = (15, 60)  # epochs of it
 TUNED = 10  # epochs of the first stage where a part of the network is trained
 OF_HEAD = dict(blocks=0.05, all=0.02)  # the network's rate, as a share of the head's; others 0.2
+DECAY = 0.75  # of it from each of the network's layers to the one before
 
 
 def choose_frozen(
@@ -102,6 +103,7 @@ def fill_frozen(
         cfg.custom_hooks = []
         model.neck.momentum = 0.1
         share = OF_HEAD.get(next(iter(train)) if isinstance(train, Mapping) else train, 0.2)
+        cfg.optim_wrapper.constructor = 'LayerwiseRates'
         cfg.optim_wrapper.paramwise_cfg = dict(
-            custom_keys=dict(backbone=dict(lr_mult=share, decay_mult=0.01))
+            custom_keys=dict(backbone=dict(lr_mult=share, decay_mult=0.01)), layer_decay=DECAY
         )

@@ -13,11 +13,13 @@ import pytest
 import torch
 import yaml
 from hub_server import COMMIT, hub_of
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from bce3s import Predictor
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError
+from bce3s.inference import export_command, predict_command
 from bce3s.inference.hub import push, save_pretrained
 from bce3s.inference.push_command import main
 
@@ -56,6 +58,19 @@ def test_a_published_model_answers_as_the_run_does(trained, folder):
     assert published(list(images)) == run(list(images))
     for name in ('classes', 'class_counts', 'splits', 'threshold', 'input', 'score'):
         assert getattr(published, name) == getattr(run, name), name
+
+
+def test_commands_take_the_folder(trained, folder, tmp_path):
+    image = tmp_path / 'one.png'
+    pixels = RunDirectory.open(trained).dataset('val').images[0, 0].numpy()
+    Image.fromarray(pixels).save(image)
+    found = []
+    for run in (trained, folder):
+        assert predict_command.main([str(run), str(image), '--out', f'{image}.csv']) == 0
+        found.append(Path(f'{image}.csv').read_text())
+    assert found[0] == found[1]
+    assert export_command.main([str(folder), '--out', str(tmp_path / 'out')]) == 0
+    assert json.loads((tmp_path / 'out/model.json').read_text())['classes'] == list('0123456789')
 
 
 def test_what_is_in_it(trained, folder):

@@ -24,6 +24,7 @@ from bce3s.evaluation.rejection_scores import (
     energy,
 )
 from bce3s.evaluation.report import format_markdown, read_report
+from bce3s.inference.hub import save_pretrained
 from bce3s.inference.predictor import Predictor
 from bce3s.inference.threshold import ThresholdWarning
 
@@ -83,7 +84,9 @@ def test_a_score_without_a_threshold_of_an_added_class_is_not_compared(copied, m
     assert Predictor(copied).rejection.score == MAX_LOGIT
 
 
-def test_what_is_kept_is_of_this_network_or_the_largest_logit_is_compared(copied, monkeypatch):
+def test_what_is_kept_is_of_this_network_or_the_largest_logit_is_compared(
+    copied, monkeypatch, tmp_path
+):
     pytest.importorskip('faiss')
     _, model, _ = chosen(copied, MAHALANOBIS, monkeypatch)
     path = copied / FILE
@@ -107,6 +110,11 @@ def test_what_is_kept_is_of_this_network_or_the_largest_logit_is_compared(copied
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert Predictor(copied).rejection.score == MAHALANOBIS
+        published = save_pretrained(RunDirectory.open(copied), tmp_path / 'published')
+        found = Predictor.from_pretrained(published)
+        assert found.rejection.score == MAHALANOBIS
+        image = RunDirectory.open(copied).dataset('val').images[:1]
+        assert found(image) == Predictor(copied)(image)
 
 
 def test_neighbours_are_compared_but_never_taken(copied, monkeypatch):

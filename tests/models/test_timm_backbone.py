@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
+from bce3s.engine.layer_rates import LayerwiseRates
 from bce3s.errors import BCE3SError
 from bce3s.models.backbones.light_tuning import merged
 from bce3s.models.backbones.timm_backbone import PRETRAINED, TimmBackbone, facts_of_name
@@ -103,6 +105,27 @@ def test_the_last_blocks_are_trained():
     cnn = backbone(CNN, train=dict(blocks=1)).train()
     assert not any(m.training for m in cnn.modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert backbone(CNN, train='all').train().net.training
+
+
+@pytest.mark.parametrize(('name', 'train'), [(CNN, 'all'), (VIT, 'all'), (VIT, dict(lora=2))])
+def test_rates_fall_from_layer_to_layer(name, train):
+    """The last layer has the share of the head's rate asked for, each below 3/4 of the next."""
+    net = nn.ModuleDict(dict(backbone=backbone(name, train=train), head=nn.Linear(4, 2)))
+    keys = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)), layer_decay=0.75)
+    wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=2.0))
+    optimizer = LayerwiseRates(wrapper, keys)(net).optimizer
+    rates = {
+        param: round(group['lr'], 9)
+        for group in optimizer.param_groups
+        for param in group['params']
+    }
+    assert {rates[param] for param in net.head.parameters()} == {2.0}
+    named = {name: rates[p] for name, p in net.backbone.net.named_parameters() if p.requires_grad}
+    groups = timm.models.group_parameters(net.backbone.net, net.backbone.net.group_matcher())
+    layers = {name: layer for layer, names in groups.items() for name in names}
+    last = max(layers.values())
+    assert named == {n: round(0.2 * 0.75 ** (last - layers[n]), 9) for n in named}
+    assert len({*named.values()}) > 1
 
 
 @pytest.mark.parametrize(

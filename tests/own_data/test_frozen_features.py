@@ -218,7 +218,7 @@ def test_from_pictures_to_predictions(folder, tmp_path, capsys):
     assert again['per_class'] == report['per_class']
 
 
-def test_resuming_ends_alike(folder, tmp_path):
+def test_resuming_ends_alike(folder, tmp_path, capsys):
     options = ('default_hooks.checkpoint.interval=1', "custom_hooks.0.views=['origin','flip']")
     assert train(folder, tmp_path / 'run', *options) == 0
     expected = torch.load(tmp_path / 'run/epoch_6.pth', weights_only=True)['state_dict']
@@ -228,6 +228,15 @@ def test_resuming_ends_alike(folder, tmp_path):
     found = torch.load(tmp_path / 'run/epoch_6.pth', weights_only=True)['state_dict']
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert expected['neck.mean'].any()
+    # by the folder too: which way the run took stands in its work dir
+    (tmp_path / 'run/epoch_6.pth').unlink()
+    arguments = [str(folder), '--work-dir', str(tmp_path / 'run'), '--resume']
+    assert cli.main('train', arguments) == 0
+    found = torch.load(tmp_path / 'run/epoch_6.pth', weights_only=True)['state_dict']
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    arguments[0] = str(tmp_path)
+    assert cli.main('train', arguments) == 1
+    assert 'was begun with the images in' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

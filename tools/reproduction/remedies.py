@@ -14,7 +14,7 @@ BALANCED = {f'{BRANCH}.bias': 'balanced'}
 CENTRED = {f'{BRANCH}.center': True}
 MEAN = {f'{BRANCH}.negatives': 'mean'}
 LEARNT = {f'{BRANCH}.learn': True}
-SOFTMAX = {BRANCH: {'_delete_': True, 'type': 'CEContrastive', 'tau': 0.1}}
+SOFTMAX = {BRANCH: {'type': 'CEContrastive', 'tau': 0.1}}
 NORM = {'model.head.projector_norm': True}
 ENTRIES = {'model.head.bank': {'normalize': True, 'momentum': 0.9}}
 
@@ -46,6 +46,7 @@ REMEDIES: dict[str, tuple[str, dict[str, Any]]] = {
 def remedies_table(splits: tuple[Column, ...]) -> Table:
     """One stage, 50 images of each class held out; the seeds share nothing but these."""
     common = {
+        BRANCH: {'type': 'BCEContrastive', 'tau': 1.0},
         'train_cfg.max_epochs': 200,
         'train_cfg.finetune_epochs': 0,
         'train_dataloader.dataset.val_per_class': 50,

@@ -67,6 +67,7 @@ class TimmBackbone(nn.Module):
         self.out_features = features_of(self.net)
         self.interpolation = data_config(self.net)['interpolation']
         self.frozen, self._whole = train is None, train == 'all'
+        self._layers: dict[str, int] = {}
         tune(self.net, train)
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
@@ -94,6 +95,18 @@ class TimmBackbone(nn.Module):
         if not self._whole:
             self.net.eval()
         return self
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Number of a parameter's layer, by timm's grouping, and of all layers; the last is the
+        head.
+        """
+        if not self._layers:
+            groups = timm_or_sentence().models.group_parameters(
+                self.net, self.net.group_matcher(coarse=False)
+            )
+            self._layers = {name: layer for layer, names in groups.items() for name in names}
+        name = param_name.removeprefix(prefix).removeprefix('net.')
+        return self._layers[name], max(self._layers.values()) + 2
 
     def init_weights(self) -> None:
         """Read the weights, as a training does at its beginning."""
