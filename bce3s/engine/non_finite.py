@@ -235,7 +235,10 @@ def _samples(samples: Any, most: int = 8) -> str:
     parts = []
     for key, name in (('indices', 'samples'), ('labels', 'classes')):
         if isinstance(samples, dict) and key in samples:
-            values = list(dict.fromkeys(torch.as_tensor(samples[key]).flatten().tolist()))
+            found = torch.as_tensor(samples[key])
+            if found.dim() == 2:  # several labels a sample
+                found = (found > 0).nonzero()[:, 1]
+            values = list(dict.fromkeys(found.flatten().tolist()))
             values = sorted(values) if key == 'labels' else values
             more = f', ... ({len(values)})' if len(values) > most else ''
             parts.append(f'{name} {", ".join(map(str, values[:most]))}{more}')

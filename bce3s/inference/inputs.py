@@ -30,7 +30,7 @@ from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
 
 CENTRE, FIT = 'centre', 'fit'
-SHAPES = {  # also of their subclasses that have none of their own, so these come first
+SHAPES = {  # also of their subclasses, unless these stand before
     CIFAR10LT: (3, 32, 32),
     DigitsCanvasLT: (1, 16, 16),
     DigitsLT: (1, 8, 8),

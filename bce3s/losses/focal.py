@@ -49,7 +49,7 @@ class FocalBCE(FocalCE):
     tensor(0.3466)
     """
 
-    sigmoid = True
+    sigmoid = several_labels = True
 
     def rows(self, logits: Tensor, labels: Tensor) -> Tensor:
         """As of :class:`CEJoint`."""

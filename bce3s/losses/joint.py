@@ -20,15 +20,16 @@ class CEJoint(nn.Module):
     tensor(0.6342)
     """
 
+    several_labels = False  # whether pictures may have several, int8 (..., K)
     sigmoid = False  # what turns a logit into a probability: a sigmoid, or else the softmax
 
     def forward(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """Logits (..., K) and labels, integer (...) or soft (..., K) -> scalar, the mean over all
-        rows; ``weights`` (...) multiply them. A loss of sigmoids also takes several labels a
-        picture, int8 (..., K), -1 for unknown.
+        rows; ``weights`` (...) multiply them. With ``several_labels`` also int8 (..., K), 1 for
+        each label of a picture, -1 for unknown.
 
         Raises:
-            BCE3SError: labels of another shape, or several labels for a softmax.
+            BCE3SError: labels of another shape, or several a picture where there may be one.
         """
         check_labels(self, logits, labels)
         rows = self.rows(logits, soft_labels(labels, logits.shape[-1], logits.dtype))
@@ -42,11 +43,11 @@ class CEJoint(nn.Module):
 def check_labels(loss: nn.Module, logits: Tensor, labels: Tensor) -> None:
     """Raise BCE3SError unless ``loss`` can take these labels with logits (..., K)."""
     several = labels.dtype == torch.int8
-    if several and not getattr(loss, 'sigmoid', True):
+    if several and not getattr(loss, 'several_labels', True):
         raise BCE3SError(
-            f'{type(loss).__name__} is a softmax, for pictures with one label each, but the '
-            f'labels are {tuple(labels.shape)}, several a picture: use a loss of sigmoids such as '
-            'BCEJoint.'
+            f'{type(loss).__name__} is for pictures with one label each, but the labels are '
+            f'{tuple(labels.shape)}, several a picture: use BCEJoint, FocalBCE, AsymmetricBCE or '
+            'DistributionBalancedBCE.'
         )
     wanted = logits.shape if several or labels.is_floating_point() else logits.shape[:-1]
     if labels.shape != wanted:
@@ -77,7 +78,7 @@ class BCEJoint(CEJoint):
     tensor(1.6064)
     """
 
-    sigmoid = True
+    sigmoid = several_labels = True
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ class AsymmetricBCE(CEJoint):
     tensor(0.7177)
     """
 
-    sigmoid = True
+    sigmoid = several_labels = True
 
     def __init__(
         self, positive_gamma: float = 0.0, negative_gamma: float = 4.0, margin: float = 0.05
@@ -63,7 +63,7 @@ class DistributionBalancedBCE(CEJoint):
     tensor(1.1438)
     """
 
-    sigmoid = True
+    sigmoid = several_labels = True
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import pytest
 from bce3s.datasets.long_tailed import (
     Thresholds,
     check_labels,
+    check_several_labels,
     class_counts,
     select_subset,
     split_masks,
@@ -155,3 +156,18 @@ def test_split_sizes(n_max, classes, factor, sizes):
 def test_thresholds_that_overlap():
     with pytest.raises(BCE3SError, match='a class would be both'):
         Thresholds(many=20, few=100)
+
+
+@pytest.mark.parametrize(
+    ('labels', 'sentence'),
+    [
+        ([[1, 0], [2, 1]], 'label 2 of class a at index 1: it must be 1 .* or -1'),
+        ([[1, 0], [0, 0]], 'no picture with class b, .* or add pictures with it'),
+        ([[1, 0], [1, 1]], 'no picture without class a, .* or add pictures without it'),
+        ([[1, 0], [-1, 1]], 'no picture without class a'),
+    ],
+)
+def test_several_labels_from_which_nothing_can_be_learnt(labels, sentence):
+    check_several_labels(np.array([[1, 0], [0, 1], [-1, -1], [0, 0]]), 'ab')
+    with pytest.raises(BCE3SError, match=sentence):
+        check_several_labels(np.array(labels), 'ab')

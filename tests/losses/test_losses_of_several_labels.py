@@ -13,6 +13,7 @@ import torch
 from bce3s.errors import BCE3SError
 from bce3s.losses import (
     AsymmetricBCE,
+    BalancedBCE,
     BCEJoint,
     BCEUniformity,
     CEJoint,
@@ -129,7 +130,8 @@ def test_resampling_keeps_the_positives_of_a_batch():
 @pytest.mark.parametrize(
     ('loss', 'labels', 'sentence'),
     [
-        (CEJoint(), torch.tensor(LABELS, dtype=torch.int8), 'CEJoint is a softmax'),
+        (CEJoint(), torch.tensor(LABELS, dtype=torch.int8), 'CEJoint is for pictures with one'),
+        (BalancedBCE(), torch.tensor(LABELS, dtype=torch.int8), 'BalancedBCE is for pictures'),
         (BCEJoint(), torch.tensor(LABELS), r'torch.int64 labels \(5,\), not \(5, 5\)'),
         (AsymmetricBCE(), torch.zeros(5, dtype=torch.int8), r'int8 labels \(5, 5\), not \(5,\)'),
         (DistributionBalancedBCE(), torch.zeros(5, dtype=torch.long), 'for pictures with several'),

@@ -147,7 +147,7 @@ def test_all_labels_of_a_picture_are_its_own_for_the_branch_health():
 @pytest.mark.parametrize(
     ('options', 'sentence'),
     [
-        (dict(joint=dict(type='CEJoint')), 'CEJoint is a softmax'),
+        (dict(joint=dict(type='CEJoint')), 'CEJoint is for pictures with one'),
         (dict(contrastive=dict(type='CEContrastive')), r'CEContrastive \(model.head.contrastive\)'),
         (dict(centers=dict(compactness=0.1)), r'CenterTerms \(model.head.centers\)'),
     ],
