@@ -131,7 +131,7 @@ def prepare(args: argparse.Namespace) -> None:
             known = ', '.join([*ON_DISK, *IN_MEMORY])
             raise BCE3SError(f"{args.name!r} is no data set: use {known}, 'folder' or 'list'.")
     except BCE3SError as error:  # options of the data sets have other names here
-        text = str(error).replace(OPTION, '--columns PATHS LABELS')
+        text = str(error).replace(f"{OPTION}.columns=('PATHS','LABELS')", '--columns PATHS LABELS')
         hint = '. For this tool: --no-verify' if 'verify=False' in text else ''
         raise BCE3SError(text + hint) from error
 
@@ -245,7 +245,8 @@ def _show(
     built = {split: datasets(split, 'none') for split in splits}
     facts = built['train'].metainfo
     images = images_of_classes(facts['class_counts'], {s: d.labels for s, d in built.items()})
-    say(f'\n{args.name}: {summary(images, facts["classes"])}\n')
+    sizes = {s: len(d) for s, d in built.items()} if facts.get('multilabel') else None
+    say(f'\n{args.name}: {summary(images, facts["classes"], sizes=sizes)}\n')
     if args.no_figure:
         return images['train']
     path = args.figure.expanduser() if args.figure else figure
@@ -288,7 +289,10 @@ def _inspected(datasets: Datasets, root: Path, splits: Sequence[str]) -> str:
     above = os.path.join(os.path.normpath(root), '')
     images = {
         split: [
-            (os.path.normpath(path).removeprefix(above), label)
+            (
+                os.path.normpath(path).removeprefix(above),
+                tuple(label) if isinstance(label, list) else label,
+            )
             for path, label in zip(dataset.paths, dataset.labels.tolist(), strict=True)
         ]
         for split, dataset in built.items()

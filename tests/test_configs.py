@@ -15,10 +15,11 @@ from bce3s.datasets.long_tailed import class_counts
 from bce3s.registry import DATASETS, MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ('bce3s', 'baselines', 'rivals', 'icml', 'normalized')
+FOLDERS = ('bce3s', 'multilabel', 'baselines', 'rivals', 'icml', 'normalized')
 LEAVES = sorted(path for name in FOLDERS for path in (ROOT / 'configs' / name).rglob('*.py'))
 ICML = [path for path in LEAVES if 'icml' in path.parts]
-LISTS = [p for p in LEAVES if p.stem.startswith(('imagenet_lt', 'places_lt', 'inaturalist2018'))]
+BENCHMARKS = ('imagenet_lt', 'places_lt', 'inaturalist2018', 'voc_lt', 'coco_lt')
+LISTS = [path for path in LEAVES if path.stem.startswith(BENCHMARKS)]
 
 
 @cache
@@ -179,7 +180,9 @@ def test_only_the_published_recipe_trains_its_last_epoch_at_rate_0(path):
     assert shift == (1 if published and not path.stem.endswith(others) else 0)
 
 
-@pytest.mark.parametrize('leaf', ['icml/imagenet_r50', 'bce3s/places_lt_r152'])
+@pytest.mark.parametrize(
+    'leaf', ['icml/imagenet_r50', 'bce3s/places_lt_r152', 'multilabel/voc_lt_r50']
+)
 def test_pretrained_weights_fit_the_backbone(leaf):
     """torchvision's names and shapes, but for the classifier; nothing is downloaded."""
     backbone = config(ROOT / f'configs/{leaf}.py').model.backbone
@@ -203,13 +206,15 @@ def test_data_and_batches_of_lists_of_images(path):
     assert dict(data.lists) == {split: s['list'] for split, s in manifest['splits'].items()}
     assert (data.split, test.split) == ('train', 'test' if 'test' in data.lists else 'val')
     assert cfg.model.head.num_classes == manifest['num_classes']
-    batch = 128 if 'r152' in name else 256
+    several = 'multilabel' in path.parts
+    assert data.get('multilabel', False) == several
+    batch = 32 if several else 128 if 'r152' in name else 256
     assert dict(cfg.auto_scale_lr) == dict(enable=False, base_batch_size=batch)
     assert cfg.train_dataloader.batch_size == batch
     first = cfg.train_cfg.max_epochs - cfg.train_cfg.get('finetune_epochs', 0)
-    assert first == (30 if 'r152' in name else 100 if 'vit' in name else 90)
+    assert first == (30 if 'r152' in name or several else 100 if 'vit' in name else 90)
     warmup = cfg.default_hooks.schedule.get('warmup_epochs', 0)
-    assert warmup == (5 if 'vit' in name or 'r152' in name else 0)
+    assert warmup == (3 if several else 5 if 'vit' in name or 'r152' in name else 0)
     colours = (0.466, 0.471, 0.380) if 'inat' in name else (0.485, 0.456, 0.406)
     assert cfg.model.data_preprocessor.mean == colours
 

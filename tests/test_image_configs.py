@@ -18,10 +18,10 @@ from bce3s.engine import checkpoint as _atomic_backend  # noqa: F401  (registers
 from bce3s.engine.runner import QuietRunner
 
 ROOT = Path(__file__).resolve().parents[1]
-BENCHMARKS = ('imagenet_lt', 'places_lt', 'inaturalist2018')
+BENCHMARKS = ('imagenet_lt', 'places_lt', 'inaturalist2018', 'voc_lt', 'coco_lt')
 LEAVES = sorted(
     path.relative_to(ROOT / 'configs').with_suffix('').as_posix()
-    for folder in ('bce3s', 'baselines')
+    for folder in ('bce3s', 'baselines', 'multilabel')
     for path in (ROOT / 'configs' / folder).glob('*.py')
     if path.stem.startswith(BENCHMARKS)
 )
@@ -30,6 +30,7 @@ FAST = (
     'bce3s/places_lt_r152',
     'bce3s/inaturalist2018_r50_sampled',
     'baselines/inaturalist2018_ce_r50',
+    'multilabel/voc_lt_r50',
 )
 TRAIN = [4, 3, 2, 1]  # images of each class; batches of 4, 4 and 2
 TEST = [2, 2, 2, 2]
@@ -41,7 +42,7 @@ def images(tmp_path_factory):
     """A folder of PNG files with lists named as those of all benchmarks."""
     root, rng = tmp_path_factory.mktemp('images'), np.random.default_rng(0)
     for split, counts in dict(train=TRAIN, val=TEST, test=TEST).items():
-        lines = []
+        lines, table = [], ['path,labels\n']
         for label, number in enumerate(counts):
             folder = root / split / str(label)
             folder.mkdir(parents=True)
@@ -49,8 +50,12 @@ def images(tmp_path_factory):
                 pixels = rng.integers(0, 256, (40, 48, 3), np.uint8)
                 Image.fromarray(pixels).save(folder / f'{i}.png')
                 lines.append(f'{split}/{label}/{i}.png {label}\n')
+                also = f';{(label + 1) % 4}' if split != 'train' else ''
+                table.append(f'{split}/{label}/{i}.png,{label}{also}\n')
         for name in ('ImageNet_LT', 'Places_LT', 'iNaturalist18'):
             (root / f'{name}_{split}.txt').write_text(''.join(lines))
+        for name in ('VOC_LT', 'COCO_LT'):
+            (root / f'{name}_{split}.csv').write_text(''.join(table))
     return root
 
 
@@ -62,7 +67,7 @@ def small(leaf, images, work_dir):
         options += [f'{loader}.num_workers=0', f'{loader}.pin_memory=False']
         options += [f'{loader}.dataset.{key}' for key in ('size=32', 'resize=36', 'manifest=None')]
         options += [f'{loader}.dataset.data_root={images}']
-    if leaf.startswith('bce3s'):
+    if not leaf.startswith('baselines'):
         options += ['train_cfg.finetune_epochs=2']
     cfg = load_config(str(ROOT / f'configs/{leaf}.py'), options)
     backbone = cfg.model.backbone
@@ -98,7 +103,7 @@ def test_config_trains_and_evaluates(leaf, images, tmp_path):
     assert ('backbone.conv1.weight' in moved) == (
         runner.cfg.model.backbone.type != 'VisionTransformer' and 'r152' not in leaf
     )
-    assert runner.model.finetuning == leaf.startswith('bce3s')
+    assert runner.model.finetuning == (not leaf.startswith('baselines'))
     assert runner.iter == 12
     report = json.loads((tmp_path / 'report.json').read_text())
     assert report['epoch'] == 4

@@ -5,6 +5,7 @@ path in a list follows from its name in an archive.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from bce3s.errors import BCE3SError
 from bce3s.packaged import DATA_LISTS
 
-ON_DISK = ('imagenet_lt', 'inaturalist2018', 'places_lt')
+ON_DISK = ('imagenet_lt', 'inaturalist2018', 'places_lt', 'voc_lt', 'coco_lt')
 IN_MEMORY = {  # name -> class of bce3s.datasets
     'digits_lt': 'DigitsLT',
     'cifar10_lt': 'CIFAR10LT',
@@ -149,6 +150,11 @@ def _places_val(path: str) -> str | None:
     return f'val_256/{path.rpartition("/")[2]}' if path.startswith('val/') else None
 
 
+def _voc(year: int) -> Callable[[str], str | None]:
+    """``VOC2012/JPEGImages/X.jpg`` is ``VOCdevkit/VOC2012/JPEGImages/X.jpg``."""
+    return lambda path: f'VOCdevkit/{path}' if path.startswith(f'VOC{year}/') else None
+
+
 MEMBERS = {
     'ILSVRC2012_img_train.tar': _imagenet_train,
     'ILSVRC2012_img_val.tar': _imagenet_val,
@@ -156,4 +162,6 @@ MEMBERS = {
     'val_256.tar': _places_val,
     'places365standard_easyformat.tar': lambda path: f'places365_standard/{path}',
     'train_val2018.tar.gz': lambda path: path,
+    'VOCtrainval_11-May-2012.tar': _voc(2012),
+    'VOCtest_06-Nov-2007.tar': _voc(2007),
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from bce3s.datasets.label_sets import Label, positives
 from bce3s.datasets.long_tailed import Thresholds, split_masks
 from bce3s.plotting import COLOURS, DASHED, DOTTED, INK, LIGHT, MUTED, new_figure, style, to_png
 from bce3s.wording import counted
@@ -33,22 +34,19 @@ def imbalance_factor(counts: Sequence[int]) -> float:
 
 
 def images_of_classes(
-    counts: Sequence[int], labels: dict[str, Sequence[int]]
+    counts: Sequence[int], labels: dict[str, Sequence[Label]]
 ) -> dict[str, list[int]]:
-    """split -> (K,) images of each class, from the ``labels`` (N,) of each split. ``counts``: those
-    of the training set, which say how many classes there are.
+    """split -> (K,) images of each class, from the ``labels`` (N,) of each split, or marks (N, K).
+    ``counts``: those of the training set, which say how many classes there are.
     """
-    size = len(counts)
-    return {
-        split: np.bincount(np.asarray(each), minlength=size).tolist()
-        for split, each in labels.items()
-    }
+    return {split: positives(each, len(counts)) for split, each in labels.items()}
 
 
 def summary(
     images: dict[str, Sequence[int]],
     names: Sequence[str] | None = None,
     thresholds: Thresholds | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> str:
     """The class frequencies of a training set, as lines of text.
 
@@ -56,28 +54,33 @@ def summary(
         images: split -> (K,) images of each class; ``train`` is one of them.
         names: of the classes.
         thresholds: of Many and Few.
+        sizes: split -> images, where they may have several labels: what ``images`` counts are
+            labels then.
     """
+    noun = 'label' if sizes else 'image'
     counts = images['train']
     lines = [counted(len(counts), 'class', 'classes')]
-    lines += [f'  {split:<6}{_images_of(each)}' for split, each in images.items()]
+    for split, each in images.items():
+        several = f' of {counted(sizes[split], "image")}' if sizes else ''
+        lines.append(f'  {split:<6}{_images_of(each, noun)}{several}')
     lines += [
         '',
         f'imbalance factor {imbalance_factor(counts):,.5g} ({max(counts):,} / {min(counts):,}), '
         f'Gini coefficient {gini(counts):.3f}, median {np.median(counts):,.5g} images a class',
     ]
-    lines += ['', *_splits(counts, thresholds or Thresholds())]
+    lines += ['', *_splits(counts, thresholds or Thresholds(), noun)]
     lines += ['', 'classes by training images', *_histogram(counts)]
     lines += ['', *_extremes(counts, names)]
     return '\n'.join(lines)
 
 
-def _images_of(each: Sequence[int]) -> str:
+def _images_of(each: Sequence[int], noun: str) -> str:
     least, most = min(each), max(each)
     spread = f'{least:,}' if least == most else f'{least:,} to {most:,}'
-    return f'{sum(each):>9,} {"image" if sum(each) == 1 else "images"}, {spread} a class'
+    return f'{sum(each):>9,} {noun if sum(each) == 1 else f"{noun}s"}, {spread} a class'
 
 
-def _splits(counts: Sequence[int], thresholds: Thresholds) -> Iterator[str]:
+def _splits(counts: Sequence[int], thresholds: Thresholds, noun: str) -> Iterator[str]:
     rules = (
         f'> {thresholds.many}',
         f'{thresholds.few} to {thresholds.many}',
@@ -90,7 +93,7 @@ def _splits(counts: Sequence[int], thresholds: Thresholds) -> Iterator[str]:
             f'{name.capitalize():<7}{f"({rule})":<12}',
         )
         yield (
-            f'{head} {counted(int(mask.sum()), "class"):>13}, {counted(images, "image")} '
+            f'{head} {counted(int(mask.sum()), "class"):>13}, {counted(images, noun)} '
             f'({100 * images / total:.1f} %)'
         )
 

@@ -29,6 +29,7 @@ from bce3s.datasets.checks import (
     same_content,
 )
 from bce3s.datasets.decoding import read_centre, read_random_crop
+from bce3s.datasets.label_sets import Label
 from bce3s.datasets.pixels import WHITE, Colours
 from bce3s.datasets.vectors import HasVectors
 from bce3s.errors import BCE3SError
@@ -46,13 +47,13 @@ class Images:
 
     Attributes:
         source: the list or folder that names them.
-        paths, labels: of each image.
+        paths, labels: of each image; a class, or marks of all classes.
         where: index -> ``list:line``, where a list names them.
     """
 
     source: str
     paths: list[str]
-    labels: list[int]
+    labels: list[Label]
     where: Callable[[int], str] | None = None
 
     def place(self, index: int) -> tuple[str, str]:
@@ -80,7 +81,8 @@ class ImageFiles(HasVectors, Dataset):
     An image that cannot be read stops the run with its path. With ``unreadable='skip'`` a training
     image is replaced by the next one of its class that can be read, in the order of the list and
     from its end to its beginning, cropped by the same draw: a function of the files, the seed, the
-    epoch and the place. In the evaluation it is left out of the figures (the item holds
+    epoch and the place; where an image may have several labels, by that whose labels are most like
+    its own, with these. In the evaluation it is left out of the figures (the item holds
     black pixels, and ``skipped`` tells the metric). ``SkippedImagesHook`` counts both and names the
     first. A disk that fails now and then makes such a run depend on when it does.
 
@@ -104,7 +106,9 @@ class ImageFiles(HasVectors, Dataset):
         train: the training images, if none of ``images`` may be one of them.
 
     Attributes:
-        paths: (N,) list. labels: (N,) int64.
+        paths: (N,) list.
+        labels: (N,) int64; where an image may have several labels (N, K) int8, 1 if it has the
+            class, 0 if not, -1 where that is not known, and ``metainfo['multilabel']`` is True.
 
     Raises:
         BCE3SError: an argument out of its range; all images that the check finds fault with, each
@@ -140,6 +144,9 @@ class ImageFiles(HasVectors, Dataset):
         self.colours = Colours(bits, tuple(ground))
         self.paths, self.labels = images.paths, torch.tensor(images.labels)
         self.metainfo = metainfo if bits is None else metainfo | dict(bits=bits)
+        if self.labels.ndim == 2:
+            self.labels = self.labels.to(torch.int8)
+            self.metainfo = self.metainfo | dict(multilabel=True)
         self.training, self.random_crop = training, random_crop
         self.size, self.resize, self.unreadable = size, resize, unreadable
         self._skipped = torch.zeros(len(self.paths), dtype=torch.bool)  # where there are vectors
@@ -155,8 +162,8 @@ class ImageFiles(HasVectors, Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict:
-        """inputs (3, size, size) uint8; labels and indices: 0-dim int64; with ``'skip'`` also
-        skipped: 0-dim bool.
+        """inputs (3, size, size) uint8; labels: one of ``labels``; indices: 0-dim int64; with
+        ``'skip'`` also skipped: 0-dim bool.
         """
         if self.vectors is not None:
             batch = self._of_vectors([int(index)])
@@ -203,6 +210,7 @@ class ImageFiles(HasVectors, Dataset):
                 if (other := next(others, None)) is None:
                     raise BCE3SError(self._none_of_class(index))
                 vectors[index] = vectors[other]
+                self.labels[index] = self.labels[other]
         self.vectors = vectors
 
     def _of_vectors(self, indices: Sequence[int]) -> dict:
@@ -214,14 +222,15 @@ class ImageFiles(HasVectors, Dataset):
 
     # --------------------------------------------------------------------------------- to be read
     def _item(self, index: int, seed: int) -> dict:
-        skipped = False
+        skipped, used = False, index
         try:
             inputs = self._read(index, seed)
         except BCE3SError:
             if self.unreadable == 'stop':
                 raise
-            inputs, skipped = self._instead(index, seed), True
-        samples = dict(labels=self.labels[index], indices=torch.tensor(index))
+            inputs, used = self._instead(index, seed)
+            skipped = True
+        samples = dict(labels=self.labels[used], indices=torch.tensor(index))
         if self.unreadable == 'skip':
             samples['skipped'] = torch.tensor(skipped)
         return dict(inputs=inputs, data_samples=samples)
@@ -232,17 +241,20 @@ class ImageFiles(HasVectors, Dataset):
             return read_centre(self.paths[index], self.size, self.resize, self.colours)
         return read_random_crop(self.paths[index], self.size, seed, self.colours)
 
-    def _instead(self, drawn: int, seed: int) -> Tensor:
+    def _instead(self, drawn: int, seed: int) -> tuple[Tensor, int]:
+        """An image, and which one's labels it has."""
         if not self.training:
-            return torch.zeros(3, self.size, self.size, dtype=torch.uint8)
+            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), drawn
         for index in self._next_of_class(drawn):
             try:
-                return self._read(index, seed)
+                return self._read(index, seed), index
             except BCE3SError:
                 continue
         raise BCE3SError(self._none_of_class(drawn))
 
     def _none_of_class(self, drawn: int) -> str:
+        if self.labels.ndim == 2:
+            return f'No training image can be read, such as {printable(self.paths[drawn])}.'
         label = int(self.labels[drawn])
         return (
             f'No training image of class {label} ({self.metainfo["classes"][label]}) can be read, '
@@ -250,6 +262,10 @@ class ImageFiles(HasVectors, Dataset):
         )
 
     def _next_of_class(self, drawn: int) -> Iterator[int]:
+        if self.labels.ndim == 2:
+            unlike = (self.labels != self.labels[drawn]).sum(1)
+            yield from (i for i in unlike.argsort(stable=True).tolist() if i != drawn)
+            return
         alike = (self.labels == self.labels[drawn]).nonzero()[:, 0].tolist()
         at = alike.index(drawn)
         yield from alike[at + 1 :] + alike[:at]

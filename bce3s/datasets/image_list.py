@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bce3s.datasets.benchmarks import Manifest, read_manifest
 from bce3s.datasets.checks import Problems, agreed, bits_used, one_of
 from bce3s.datasets.image_files import ImageFiles, Images
+from bce3s.datasets.label_sets import positives
 from bce3s.datasets.lists import ImageEntries, folders_of_classes, listed_at, read_list
 from bce3s.errors import BCE3SError
 from bce3s.registry import DATASETS
@@ -34,13 +33,16 @@ class ImageList(ImageFiles):
             None: lists of one's own.
         duplicates: see :class:`ImageFiles`; None: an error, but with a ``manifest``, whose images
             are as published, a warning.
-        columns: names of a table's columns of paths and of labels.
+        columns: names of a table's columns of paths and of labels, or of paths alone.
+        multilabel: whether images may have several labels, or none; None: if not each of the
+            training images has one, see :mod:`~bce3s.datasets.label_sets`.
+        separator: of several labels in a cell; None: looked for.
         bits: see :class:`ImageFiles`; None: as many as the largest value in the training images
             needs.
         options: of :class:`ImageFiles`.
 
     Attributes:
-        labels: (N,) int64.
+        labels: (N,) int64, or (N, K) int8, see :class:`ImageFiles`.
         metainfo: ``dataset`` (the benchmark), ``split``, ``classes`` (their names in the table;
             else the folders of the training images, if each class has one of its own; else
             numbers), ``class_counts`` (images of each class in the TRAINING list, for every split)
@@ -61,6 +63,8 @@ class ImageList(ImageFiles):
         check: str = 'headers',
         duplicates: str | None = None,
         columns: Sequence[str] | None = None,
+        multilabel: bool | None = None,
+        separator: str | None = None,
         bits: int | None = None,
         **options: Any,
     ) -> None:
@@ -71,8 +75,9 @@ class ImageList(ImageFiles):
                 f'splits {", ".join(SPLITS)}.'
             )
         root = Path(data_root).expanduser()
-        train, own, facts = agreed(lambda: _read(root, lists, split, manifest, columns))
-        counts = np.bincount(train.labels).tolist()  # no class is missing
+        how = dict(columns=columns, multilabel=multilabel, separator=separator)
+        train, own, facts = agreed(lambda: _read(root, lists, split, manifest, how))
+        counts = positives(train.labels, train.size)  # no class is missing
         metainfo = dict(
             dataset=facts.benchmark if facts else 'ImageList',
             split=split,
@@ -109,13 +114,16 @@ def _read(
     lists: dict[str, str],
     split: str,
     manifest: str | None,
-    columns: Sequence[str] | None,
+    how: dict[str, Any],
 ) -> tuple[ImageEntries, ImageEntries, Manifest | None]:
-    """The training list, the split's, and the manifest, after everything that lists alone tell."""
+    """The training list, the split's, and the manifest, after everything that lists alone tell;
+    ``how`` lists are read.
+    """
     facts = read_manifest(manifest) if manifest else None
-    train = own = read_list(_found(root, lists['train'], facts), None, columns)
+    train = own = read_list(_found(root, lists['train'], facts), **how)
     if split != 'train':
-        own = read_list(_found(root, lists[split], facts), train.classes, columns)
+        how |= dict(multilabel=train.multilabel, separator=how['separator'] or train.separator)
+        own = read_list(_found(root, lists[split], facts), train.classes, **how)
     problems = Problems()
     for name, entries in {'train': train, split: own}.items():
         if facts:
@@ -160,17 +168,18 @@ def _compare(entries: ImageEntries, split: str, facts: Manifest, problems: Probl
 
 def _check_labels(train: ImageEntries, own: ImageEntries, least: int, problems: Problems) -> None:
     """Notes classes without a training image, of ``least`` or more, and unknown ones."""
-    known = set(train.labels)
-    size = max(least, max(known) + 1)
-    absent = np.flatnonzero(np.bincount(train.labels, minlength=size) == 0)
-    if len(absent):
-        named = ', '.join(map(str, absent[:10])) + (', ...' if len(absent) > 10 else '')
+    size = max(least, train.size)
+    absent = [k for k, n in enumerate(positives(train.labels, size)) if not n]
+    if absent:
+        names = train.classes[:size] if train.multilabel else range(size)
+        named = ', '.join(str(names[k]) for k in absent[:10] if k < len(names))
         problems.add(
             train.source,
-            f'{counted(len(absent), "class")} without a training image ({named}): labels must be '
-            '0..K-1 without gap',
+            f'{counted(len(absent), "class")} without a training image '
+            f'({named}{", ..." if len(absent) > 10 else ""}): '
+            f'{"remove them" if train.multilabel else "labels must be 0..K-1 without gap"}',
         )
-    elif own is not train:
+    elif own is not train and not train.multilabel:
         for label, line in zip(own.labels, own.lines, strict=True):
             if label >= size:
                 problems.add(

@@ -11,12 +11,21 @@ import os
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os.path import normpath
 from pathlib import Path, PurePosixPath
 
 from bce3s.datasets.checks import Problems
 from bce3s.datasets.folders import EXTENSIONS
+from bce3s.datasets.label_sets import (
+    Label,
+    LabelSets,
+    in_words,
+    joined,
+    label_sets,
+    marks_of,
+    one_each,
+)
 from bce3s.datasets.tables import (
     DELIMITERS,
     LABEL_COLUMNS,
@@ -53,22 +62,33 @@ class ImageEntries:
     Attributes:
         source: the list.
         paths: as written, relative to the folder of the images or absolute.
-        labels: of each image, from 0.
+        labels: of each image, from 0; or marks of all classes, where there may be several.
         lines: the line of each image, from 1.
         classes: names of the classes, where labels are names: labels are positions in it.
         splits: what a table's column ``split`` says of each image; None: it has no such column.
+        multilabel: whether an image may have several labels, or none.
+        separator: of labels in a cell.
+        notes: sentences on how labels were understood.
         git_blob: git's id of the list's content.
         sha256: SHA-256 of the list's content.
     """
 
     source: Path
     paths: list[str]
-    labels: list[int]
+    labels: list[Label]
     lines: list[int]
     classes: list[str] | None
     splits: list[str] | None = None
+    multilabel: bool = False
+    separator: str | None = None
+    notes: list[str] = field(default_factory=list)
     git_blob: str = ''
     sha256: str = ''
+
+    @property
+    def size(self) -> int:
+        """How many classes there are: as many as have names, or else up to the largest label."""
+        return len(self.classes) if self.classes else max(self.labels) + 1
 
 
 def read_list(
@@ -77,6 +97,8 @@ def read_list(
     columns: Sequence[str] | None = None,
     names: bool = False,
     option: str = OPTION,
+    multilabel: bool | None = None,
+    separator: str | None = None,
 ) -> ImageEntries:
     """Reads ``path label`` lines, or a table (``.csv``, ``.tsv``); each may be ``.gz``.
 
@@ -85,15 +107,21 @@ def read_list(
     BOM; LF, CRLF or CR; empty lines are passed over, and an image that is listed again with the
     same label. Labels are whole numbers as they are usually written, or else all of them are names,
     numbered in natural order (:func:`~bce3s.wording.in_order`): ``7`` and ``A``, ``001`` and
-    ``002``.
+    ``002``. Where images may have several labels these are names, too
+    (:mod:`bce3s.datasets.label_sets`).
 
     Args:
         path: of the list.
         classes: names of the training set's classes, for the list of another split.
         columns: a table's columns of paths and of labels, if they are not called as in
-            ``tables.PATH_COLUMNS`` and ``tables.LABEL_COLUMNS``.
+            ``tables.PATH_COLUMNS`` and ``tables.LABEL_COLUMNS``; that of paths alone, where there
+            is a column for each class.
         names: whether labels are names, whatever they look like.
-        option: how ``columns`` is given, for messages.
+        option: KEY of ``KEY.columns`` and ``KEY.multilabel``, for messages.
+        multilabel: whether images may have several labels, or none; None: if not each of them has
+            one.
+        separator: of several labels in a cell; None: looked for, see
+            :func:`~bce3s.datasets.label_sets.label_sets`.
 
     Raises:
         BCE3SError: the list is missing, no file, empty or in another encoding; and, all of them at
@@ -107,14 +135,31 @@ def read_list(
         listing = read_table(text, path, columns, problems, option)
     else:
         listing = _lines(text, path, problems)
-    labels, classes = _labels(listing, path, classes, names, problems)
-    labels, listing = _once(labels, listing, path, problems)
+    sets, several = label_sets(listing, multilabel, separator)
+    where = [f'{path}:{line}' for line in listing.lines]
+    if several:
+        labels, classes = marks_of(sets, where, classes, problems)
+    else:
+        if sets:
+            listing = listing._replace(labels=one_each(sets, where, problems))
+        labels, classes = _labels(listing, path, classes, names, problems)
+    labels, listing = _once(labels, listing, path, several and sets, classes, option, problems)
     problems.raise_all(f'The list {path} has lines that cannot be used: correct or remove them')
-    paths, _, lines, splits = listing
-    if not paths:
+    if not labels:
         raise BCE3SError(f'The list {path} names no image: expected lines "path label".')
-    sha256 = hashlib.sha256(content).hexdigest()
-    return ImageEntries(path, paths, labels, lines, classes, splits, git_blob_id(content), sha256)
+    return ImageEntries(
+        source=path,
+        paths=listing.paths,
+        labels=labels,
+        lines=listing.lines,
+        classes=classes,
+        splits=listing.splits,
+        multilabel=several,
+        separator=sets.separator if sets else None,
+        notes=[in_words(path.name, labels, sets)] if several else [],
+        git_blob=git_blob_id(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
 
 
 def listed_at(root: str | Path, path: str) -> str:
@@ -232,25 +277,42 @@ def _labels(
 
 
 def _once(
-    labels: list[int], listing: Listing, source: Path, problems: Problems
-) -> tuple[list[int], Listing]:
-    """Each image once, however its path is written; with two labels it is a problem."""
+    labels: list[Label],
+    listing: Listing,
+    source: Path,
+    sets: LabelSets | None,
+    classes: Sequence[str] | None,
+    option: str,
+    problems: Problems,
+) -> tuple[list[Label], Listing]:
+    """Each image once, however its path is written: what rows of several labels say is put
+    together, two single labels are a problem.
+    """
     normal = list(map(normpath, listing.paths))
     if len(set(normal)) == len(normal):
         return labels, listing
     first: dict[str, int] = {}
-    kept = []
+    kept, labels = [], list(labels)
     for i, name in enumerate(normal):
         j = first.setdefault(name, i)
-        split = listing.splits and listing.splits[i] != listing.splits[j]
         if j == i:
             kept.append(i)
-        elif labels[i] != labels[j] or split:
-            problems.add(
-                f'{source}:{listing.lines[i]}',
-                f'{shown(name)} is listed already in line {listing.lines[j]}, with another '
-                f'{"split" if split else "label"}',
-                'listed already otherwise',
-            )
-    columns = ([column[i] for i in kept] if column else None for column in listing)
-    return [labels[i] for i in kept], Listing(*columns)
+            continue
+        before, what = f'{shown(name)} is listed already in line {listing.lines[j]}', ''
+        if listing.splits and listing.splits[i] != listing.splits[j]:
+            what = 'with another split'
+        elif sets:
+            labels[j], against = joined(labels[j], labels[i], sets.others)
+            if against:
+                what = f'where {shown(classes[against[0]])} is the other one of 1 and 0'
+        elif labels[i] != labels[j]:
+            what = 'with another label'
+            if listing.separators:  # of a table that has a column of labels
+                what += f' (if images may have several: {option}.multilabel=True)'
+        if what:
+            where = f'{source}:{listing.lines[i]}'
+            problems.add(where, f'{before}, {what}', 'listed already otherwise')
+    at = listing._asdict()
+    for key in ('paths', 'labels', 'lines', 'splits'):
+        at[key] = at[key] and [at[key][i] for i in kept]
+    return [labels[i] for i in kept], Listing(**at)

@@ -4,7 +4,8 @@ Cells of a ``.csv`` are separated by commas, or by semicolons or tabs, as spread
 much of the world; those of a ``.tsv`` by tabs. It is told by the first line, which must name both
 columns. A table of two columns may do without a header, if one cell of its first row is called like
 an image and the other one is not; and one column of two needs no known name. Instead of a column
-of labels there may be one of zeros and ones for each class (one-hot).
+of labels there may be one of zeros and ones for each class, where an empty cell says that it is not
+known; what rows with several labels, or none, then mean: :mod:`bce3s.datasets.label_sets`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,22 +33,32 @@ LABEL_COLUMNS = (
     ('label', 'class', 'category', 'target', 'breed', 'species'),
     ('labelname', 'classname', 'categoryname'),
     ('labelid', 'classid', 'categoryid', 'targetid'),
+    ('labels', 'classes', 'categories', 'targets', 'tags'),  # of several: separated by commas, too
 )
 SPLIT_COLUMNS = (('split', 'subset', 'set'),)
-OPTION = "dataset.columns=('PATHS','LABELS')"  # how columns of other names are given
+OPTION = 'dataset'  # KEY of KEY.columns=('PATHS','LABELS'), by which other names are given
 DELIMITERS = {'.csv': ',;\t', '.tsv': '\t'}  # that are tried
-MARKS = {'1': True, '1.0': True, '0': False, '0.0': False}
+MARKS = {'1': 1, '1.0': 1, '0': 0, '0.0': 0, '': -1}  # cells of a class's column; -1: not known
+MOSTLY = 0.5  # share of a column's cells that are 1 or 0, above which it is a class's
 
 Rows = list[tuple[int, list[str]]]  # the line, from 1, and the cells
 
 
 class Listing(NamedTuple):
-    """What a list says, as it is written: paths, labels, lines (from 1); splits, if it has them."""
+    """What a list says, as it is written.
+
+    Attributes:
+        paths, lines: of each image; lines from 1.
+        labels: text; or, of a table with a column for each class, class -> 1, 0 or -1.
+        splits: if it has them.
+        separators: what may separate labels in one cell, the likeliest first.
+    """
 
     paths: list[str]
-    labels: list[str]
+    labels: list[str] | list[dict[str, int]]
     lines: list[int]
     splits: list[str] | None = None
+    separators: str = ''
 
 
 class NoLabels(BCE3SError):
@@ -77,17 +89,21 @@ def read_table(
     Args:
         text: the table, with LF at the ends of lines.
         path: where it is from; its name says what may separate the cells, see ``DELIMITERS``.
-        columns: names of the columns of paths and of labels; None: ``PATH_COLUMNS`` and
-            ``LABEL_COLUMNS``.
+        columns: names of the columns of paths and of labels; of paths alone, where there is one for
+            each class; None: ``PATH_COLUMNS`` and ``LABEL_COLUMNS``.
         problems: takes what is wrong with single rows.
-        option: how ``columns`` is given, for messages.
+        option: KEY of ``KEY.columns``, for messages.
         labelled: False: labels are not asked for, and empty.
 
     Raises:
         BCE3SError: it does not say which column holds what (``NoLabels``: which the labels).
     """
-    if columns is not None and (isinstance(columns, str) or len({*columns}) != 2):
-        raise BCE3SError(f'columns is {columns!r}; give two names, of paths and of labels.')
+    one = isinstance(columns, str)
+    if columns is not None and (one or not 1 <= len({*columns}) == len(columns) <= 2):
+        raise BCE3SError(
+            f'columns is {columns!r}; give a list of two names, of paths and of labels, or of '
+            'paths alone, where there is a column for each class.'
+        )
     tables = {each: _rows(text, each) for each in DELIMITERS[kind_of(path)]}
     firsts = {each: rows[0][1] for each, (rows, _) in tables.items() if rows}
     layout = None
@@ -125,9 +141,18 @@ def _rows(text: str, delimiter: str) -> tuple[Rows, tuple[int, str] | None]:
 
 
 def _listing(rows: Rows, layout: _Layout, path: Path, problems: Problems) -> Listing:
-    width = len(rows[0][1])
+    width, classes = len(rows[0][1]), layout.labels
     at_split = called(rows[0][1], SPLIT_COLUMNS) if layout.headed else []
-    listing = Listing([], [], [], [] if at_split else None)
+    if isinstance(classes, dict):
+        at_split = [at for at in at_split if at not in classes]
+        separators = ''
+        for name, number in Counter(classes.values()).items():
+            if number > 1:
+                problems.add(f'{path}:{rows[0][0]}', f'has {number} columns called {shown(name)}')
+    else:
+        several = layout.headed and called([rows[0][1][classes or 0]], LABEL_COLUMNS[-1:])
+        separators = ';|,' if several else ';|'
+    listing = Listing([], [], [], [] if at_split else None, separators)
     for line, row in rows[layout.headed :]:
         if len(row) != width:
             first = 'header' if layout.headed else 'first row'
@@ -135,23 +160,29 @@ def _listing(rows: Rows, layout: _Layout, path: Path, problems: Problems) -> Lis
             problems.add(f'{path}:{line}', what)
         elif not row[layout.paths]:
             problems.add(f'{path}:{line}', 'has no path')
-        elif (label := _label(row, layout.labels)) is None:
-            problems.add(f'{path}:{line}', 'has not one 1 among the columns of the classes')
         else:
             listing.paths.append(row[layout.paths])
-            listing.labels.append(label)
+            listing.labels.append(_label(row, classes, f'{path}:{line}', problems))
             listing.lines.append(line)
             if at_split:
                 listing.splits.append(row[at_split[0]].strip())
     return listing
 
 
-def _label(row: list[str], at: int | dict[int, str] | None) -> str | None:
-    """None: there is not one 1 among the columns of classes."""
-    if isinstance(at, dict):
-        found = [name for column, name in at.items() if MARKS[row[column]]]
-        return found[0] if len(found) == 1 else None
-    return '' if at is None else row[at].strip()
+def _label(
+    row: list[str], at: int | dict[int, str] | None, where: str, problems: Problems
+) -> str | dict[str, int]:
+    if not isinstance(at, dict):
+        return '' if at is None else row[at].strip()
+    for column, name in at.items():
+        if row[column] not in MARKS:
+            problems.add(
+                where,
+                f'{shown(row[column])} in the column {shown(name)} is neither 1 nor 0: correct it, '
+                'leave it empty where it is not known, or remove the column if it is no class',
+                'a cell in the column of a class that is neither 1, 0 nor empty',
+            )
+    return {name: MARKS.get(row[column], -1) for column, name in at.items()}
 
 
 # ------------------------------------------------------------------------------- what is where
@@ -181,17 +212,30 @@ def _layout(firsts: dict[str, list[str]], columns: Sequence[str] | None) -> _Lay
 def _one_hot(
     tables: dict[str, tuple[Rows, tuple[int, str] | None]], columns: Sequence[str] | None
 ) -> _Layout | None:
-    """One column of paths, no label, and columns of nothing but 0 and 1."""
-    for delimiter, (rows, _) in tables.items() if columns is None else ():
+    """One column of paths, no label, and columns that hold 0 and 1, or nothing, mostly."""
+    if columns is not None and len(columns) == 2:
+        return None
+    for delimiter, (rows, _) in tables.items():
         header = rows[0][1] if rows else []
-        at_path = called(header, PATH_COLUMNS)
+        at_path = _columns(header, columns)[0]
         whole = [row for _, row in rows[1:] if len(row) == len(header)]
-        if len(at_path) == 1 and whole:
-            marks = [at for at in range(len(header)) if all(row[at] in MARKS for row in whole)]
-            classes = {at: header[at] for at in marks if at not in at_path and header[at]}
-            if len(classes) > 1:
+        if not at_path and columns is None:
+            at_path = [at for at in range(len(header)) if _share(whole, at, _is_image) == 1]
+        if at_path and (len(at_path) == 1 or columns):
+            classes = {
+                at: name
+                for at, name in enumerate(header)
+                if name and at != at_path[0] and _share(whole, at, MARKS.__contains__) > MOSTLY
+            }
+            if len(classes) > (columns is None):
                 return _Layout(delimiter, at_path[0], classes)
     return None
+
+
+def _share(rows: list[list[str]], at: int, kind: Callable[[str], bool]) -> float:
+    """Of the cells of a column that are not empty, those of a kind."""
+    cells = [row[at] for row in rows if row[at]]
+    return sum(map(kind, cells)) / max(len(cells), 1)
 
 
 def _unlabelled(firsts: dict[str, list[str]]) -> _Layout | None:
@@ -213,7 +257,7 @@ def _columns(header: list[str], columns: Sequence[str] | None) -> tuple[list[int
         return called(header, PATH_COLUMNS), called(header, LABEL_COLUMNS)
     folded = [cell.casefold() for cell in header]
     at = [[i for i, cell in enumerate(folded) if cell == name.casefold()] for name in columns]
-    return at[0], at[1]
+    return at[0], at[1] if len(at) == 2 else []
 
 
 def called(header: list[str], names: Sequence[Sequence[str]]) -> list[int]:
@@ -225,7 +269,11 @@ def called(header: list[str], names: Sequence[Sequence[str]]) -> list[int]:
 
 def _images_in(cells: list[str]) -> list[bool]:
     """Which cells are called like images."""
-    return [cell.lower().endswith(EXTENSIONS) for cell in cells]
+    return list(map(_is_image, cells))
+
+
+def _is_image(cell: str) -> bool:
+    return cell.lower().endswith(EXTENSIONS)
 
 
 def _unknown_layout(
@@ -233,15 +281,16 @@ def _unknown_layout(
 ) -> BCE3SError:
     """Names the first column that is not there, or is there twice."""
     found = _columns(header, columns)
-    wanted = [[name] for name in columns] if columns else [PATH_COLUMNS[0], LABEL_COLUMNS[0]]
+    given = [[name] for name in columns or ()]
+    wanted = [*given, *(PATH_COLUMNS[0], LABEL_COLUMNS[0])[len(given) :]]
     at = next(i for i in (0, 1) if len(found[i]) != 1)
     names = ' or '.join(wanted[at][:3])
     return (NoLabels if at and not found[1] else BCE3SError)(
         f'The header of {path} has {"no" if not found[at] else "more than one"} column called '
         f'{names} ({", ".join(map(shown, header[:20]))}): name the columns of paths and of labels, '
-        f'{option}. Cells are separated by commas or semicolons (.csv) or tabs (.tsv); without a '
-        'header a table has two columns, a path that ends like an image (.jpg, .png, ...) and a '
-        'label.'
+        f"{option}.columns=('PATHS','LABELS'). Cells are separated by commas or semicolons (.csv) "
+        'or tabs (.tsv); without a header a table has two columns, a path that ends like an image '
+        '(.jpg, .png, ...) and a label.'
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ COMMAND = 'python tools/train.py configs/bce3s/my_folder.py --cfg-options data_r
 KEYS = ('data_root', 'own_data')  # of the config, gone when it is complete
 SAMPLED = 200  # images whose sides are looked at
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+SEPARATORS = dict(semicolon=';', pipe='|', comma=',', space=' ')  # of labels in a cell, as words
 SIZE_OF_TEST_BATCH = {'small': 256, 'large': 64}
 
 
@@ -76,6 +78,8 @@ def complete(
     else:
         fixed['network'] = fixed['network'] or network
         settings, timms = choose(facts, fixed, init_cfg is not None), None
+    if found.multilabel:  # all labels are compared
+        settings = replace(settings, resample=1.0)
     bits = bits_used([os.path.join(found.root, path) for path, _ in found.splits['train']])
     ground = options.get('ground')
     colours = ({} if bits is None else dict(bits=bits)) | (
@@ -100,11 +104,18 @@ def _options(own_data: Any) -> dict[str, Any]:
     if not hasattr(own_data, 'keys'):
         raise BCE3SError(f'own_data={own_data!r}: give a dict, or own_data.KEY=VALUE.')
     columns = own_data.get('columns')
+    columns = [columns] if isinstance(columns, str) else columns
     named = isinstance(columns, list | tuple) and all(isinstance(c, str) for c in columns)
-    if columns is not None and not (named and len(columns) == 2):
+    if columns is not None and not (named and len(columns) in (1, 2)):
         raise BCE3SError(
-            f'own_data.columns={columns!r}: give the names of two columns, PATHS,LABELS.'
+            f'own_data.columns={columns!r}: give the names of two columns, PATHS,LABELS, or that '
+            'of paths alone, where there is a column for each class.'
         )
+    multilabel, separator = own_data.get('multilabel'), own_data.get('separator')
+    if multilabel not in (None, True, False):
+        raise BCE3SError(f'own_data.multilabel={multilabel!r}: give True or False.')
+    if separator not in (None, *SEPARATORS):
+        raise BCE3SError(f'own_data.separator={separator!r}: give {", ".join(SEPARATORS)}.')
     left = own_data.get('leave_out') or ()
     left = [left] if isinstance(left, str) else left
     if not isinstance(left, list | tuple) or not set(left) <= {'val', 'test'}:
@@ -114,7 +125,7 @@ def _options(own_data: Any) -> dict[str, Any]:
             f'own_data.parents={parents!r}: give {FOLDERS}, where pictures lie in '
             'PARENT/CLASS/IMAGE, or leave it out.'
         )
-    return dict(own_data, leave_out=tuple(left))
+    return dict(own_data, leave_out=tuple(left), columns=columns)
 
 
 def list_options(own_data: Any) -> ListOptions:
@@ -127,6 +138,8 @@ def list_options(own_data: Any) -> ListOptions:
         suffix and str(suffix),
         options['leave_out'],
         options.get('parents') == FOLDERS,
+        options.get('multilabel'),
+        SEPARATORS.get(options.get('separator')),
     )
 
 
@@ -146,7 +159,19 @@ def _prepared(data_root: str, options: dict[str, Any]) -> tuple[FoundImages, Fac
         found = hold_out(
             found, marks['train'], options.get('val_fraction', 0.2), options.get('val_most', 50)
         )
+    if found.multilabel:
+        _check_marks(found)
     return found, facts_of(found)
+
+
+def _check_marks(found: FoundImages) -> None:
+    marks = [label for _, label in found.splits['train']]
+    always = [name for k, name in enumerate(found.classes) if not any(row[k] == 0 for row in marks)]
+    if always:
+        raise BCE3SError(
+            f'{found.root}: no training image is said to be without {quoted(always)}, so that '
+            'nothing can be learnt of it: leave the label out, or add images without it.'
+        )
 
 
 def facts_of(found: FoundImages) -> Facts:
@@ -155,7 +180,8 @@ def facts_of(found: FoundImages) -> Facts:
 
     counts = found.counts('train')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    return Facts(sum(counts), max(counts), len(counts), _median_side(found), device)
+    images = len(found.splits['train'])
+    return Facts(images, max(counts), len(counts), _median_side(found), device)
 
 
 def _median_side(found: FoundImages) -> int:

@@ -45,7 +45,9 @@ def dry_run(cfg: Config, found: FoundImages | None) -> int:
         print(_time(cfg, model, found), flush=True)
     images = images_of_classes(counts, labels)
     images['train'] = images.get('train', counts)
-    print(f'\n{summary(images, names, thresholds_of(cfg))}', flush=True)
+    several = any(each and not isinstance(each[0], int) for each in labels.values())
+    sizes = {split: len(each) for split, each in labels.items()} if several else None
+    print(f'\n{summary(images, names, thresholds_of(cfg), sizes)}', flush=True)
     if found:
         print('\nLooking at every image ...', flush=True)
         print(format_findings(inspect(found)), flush=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from bce3s.datasets.checks import printable
 from bce3s.datasets.folders import (
@@ -19,6 +20,7 @@ from bce3s.datasets.folders import (
     look_below,
     passed_over,
 )
+from bce3s.datasets.label_sets import UNKNOWN, Marks
 from bce3s.datasets.lists import (
     SUFFIXES,
     ImageEntries,
@@ -30,7 +32,7 @@ from bce3s.datasets.lists import (
 from bce3s.datasets.parents import FILE as PARENTS
 from bce3s.datasets.tables import LABEL_COLUMNS, NoLabels, called
 from bce3s.errors import BCE3SError
-from bce3s.own_data.found import SPLIT_NAMES, FoundImages, labelled, quoted
+from bce3s.own_data.found import SPLIT_NAMES, FoundImages, labelled, marked, quoted
 from bce3s.wording import counted
 
 SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
@@ -42,7 +44,7 @@ LAYOUTS = (
     'Expected PATH/CLASS/IMAGE.jpg, PATH/train/CLASS/IMAGE.jpg (and val, test), '
     'PATH/train.csv (and val.csv, test.csv), or PATH itself a table with the columns path and label'
 )
-OPTION = "own_data.columns=('PATHS','LABELS')"
+OPTION = 'own_data'
 WHERE = 'own_data.images=FOLDER own_data.suffix=.jpg'
 ENDINGS = tuple(case(ending) for ending in EXTENSIONS for case in (str.lower, str.upper))
 SAMPLED = 20  # images of a list by which the folder and the ending of all are found
@@ -56,19 +58,23 @@ class ListOptions:
     """How lists are to be read.
 
     Attributes:
-        columns: a table's columns of paths and of labels.
+        columns: a table's columns of paths and of labels, or of paths alone.
         images: the folder that paths are relative to, itself relative to that of the list; None:
             it is looked for.
         suffix: what follows every path; None: it is looked for.
         leave_out: splits that are there and not to be used.
         nested: whether a class is a folder in the folder of its parent, and called PARENT/CLASS.
+        multilabel: whether images may have several labels, or none; None: if not each has one.
+        separator: of several labels in one cell of a table; None: it is looked for.
     """
 
-    columns: tuple[str, str] | None = None
+    columns: tuple[str, ...] | None = None
     images: str | None = None
     suffix: str | None = None
     leave_out: Sequence[str] = ()
     nested: bool = False
+    multilabel: bool | None = None
+    separator: str | None = None
 
 
 def find(
@@ -102,6 +108,11 @@ def find(
             found = _from_lists(path, lists, options)
         elif _is_metadata(path / WITH_IMAGES):
             found = _from_list(path / WITH_IMAGES, options)
+        elif options.multilabel:
+            raise BCE3SError(
+                f'{path} has folders, which say one label an image: where images may have several, '
+                'give a table with a column for each class, or with lists of labels.'
+            )
         else:
             found = _from_folder(path, options)
     except OSError as error:
@@ -327,14 +338,14 @@ def _from_lists(folder: Path, lists: dict[str, Path], options: ListOptions) -> F
     named, names = {}, _class_names(train)
     for split, path in lists.items():
         try:
-            entries = train if split == 'train' else _read(path, train.classes, options)
+            entries = train if split == 'train' else _read(path, train, options)
         except NoLabels:
             if split != 'test':
                 raise
             notes.append(f'{shown[split]} has no labels: it is passed over.')
             continue
         named[split] = _images(folder, entries, names, options, notes)
-    found = labelled(folder, named, notes, [names[name] for name in train.classes])
+    found = _found(folder, named, notes, train, names)
     listed = {os.path.normpath(path) for split in found.splits.values() for path, _ in split}
     used = {path.partition('/')[0] for path in (*listed, *shown.values())}
     below = look_below(folder)
@@ -365,18 +376,36 @@ def _from_list(path: Path, options: ListOptions) -> FoundImages:
             parts.setdefault(split, []).append(image)
     if 'train' not in parts:
         raise BCE3SError(f'{path}: no image is of the split train.')
-    return labelled(path.parent, parts, notes, [names[name] for name in entries.classes])
+    return _found(path.parent, parts, notes, entries, names)
 
 
-def _read(path: Path, classes: Sequence[str] | None, options: ListOptions) -> ImageEntries:
-    return read_list(path, classes, options.columns, names=True, option=OPTION)
+def _read(path: Path, train: ImageEntries | None, options: ListOptions) -> ImageEntries:
+    """``train``: that of the training images, which the others are like; None: this is it."""
+    return read_list(
+        path,
+        train and train.classes,
+        options.columns,
+        names=True,
+        option=OPTION,
+        multilabel=train.multilabel if train else options.multilabel,
+        separator=options.separator or (train and train.separator),
+    )
+
+
+def _found(
+    root: Path, named: Any, notes: list[str], train: ImageEntries, names: dict[str, str]
+) -> FoundImages:
+    """``named``: of each split the paths, with the name of the class or with marks."""
+    if train.multilabel:
+        return marked(root, named, notes, train.classes, 0 if train.separator else UNKNOWN)
+    return labelled(root, named, notes, [names[name] for name in train.classes])
 
 
 def _class_names(train: ImageEntries) -> dict[str, str]:
     """label -> name of the class: the label itself; but where labels are the numbers 0 .. K-1, the
     folder of its images, if each class has one of its own.
     """
-    if train.classes == [str(k) for k in range(len(train.classes))]:
+    if not train.multilabel and train.classes == [str(k) for k in range(len(train.classes))]:
         folders = folders_of_classes(train, len(train.classes))
         return dict(zip(train.classes, folders or train.classes, strict=True))
     return dict(zip(train.classes, train.classes, strict=True))
@@ -389,13 +418,18 @@ def _images(
     names: dict[str, str],
     options: ListOptions,
     notes: list[str],
-) -> list[tuple[str, str]]:
-    """(path relative to ``folder``, class); absolute paths stay so where they lie elsewhere."""
+) -> list[tuple[str, str | Marks]]:
+    """(path relative to ``folder``, class or marks); absolute paths stay so where they lie
+    elsewhere.
+    """
     found, note = located(entries.paths, entries.source, options)
-    notes += [note] if note else []
+    notes += [*entries.notes, note] if note else entries.notes
     inside, below = f'{folder.resolve()}/', entries.source.parent.relative_to(folder)
     return [
-        (str(below / path.removeprefix(inside)), names[entries.classes[label]])
+        (
+            str(below / path.removeprefix(inside)),
+            label if isinstance(label, tuple) else names[entries.classes[label]],
+        )
         for path, label in zip(found, entries.labels, strict=True)
     ]
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 import csv
 import json
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bce3s.datasets.checks import printable
-from bce3s.datasets.lists import read_list
+from bce3s.datasets.label_sets import UNKNOWN, Label, Marks, positives
+from bce3s.datasets.lists import ImageEntries, read_list
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
 from bce3s.own_data.settings import Facts
@@ -35,26 +37,44 @@ class FoundImages:
         root: the folder that paths are relative to.
         classes: names of the classes; a label is a position in it.
         splits: ``train``, ``val`` or ``test``, in this order -> the images of it: (path relative
-            to ``root``, label), sorted by path.
+            to ``root``, label), sorted by path. Where an image may have several labels this is a
+            mark for each class (:data:`~bce3s.datasets.label_sets.Marks`).
         made: the splits that we made, because the data had none.
         notes: sentences on what was found and how it was understood.
+        unnamed: the mark of a class that the data do not name.
     """
 
     root: Path
     classes: list[str]
-    splits: dict[str, list[tuple[str, int]]]
+    splits: dict[str, list[tuple[str, Label]]]
     made: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unnamed: int = UNKNOWN
 
     def __post_init__(self) -> None:
         self.splits = {name: self.splits[name] for name in SPLIT_NAMES if name in self.splits}
 
+    @property
+    def multilabel(self) -> bool:
+        """Whether an image may have several labels, or none."""
+        return any(isinstance(images[0][1], tuple) for images in self.splits.values() if images)
+
     def counts(self, split: str) -> list[int]:
-        """(K,) images of each class in ``split``."""
-        counts = [0] * len(self.classes)
-        for _, label in self.splits.get(split, ()):
-            counts[label] += 1
-        return counts
+        """(K,) images of each class in ``split``; of several labels those that have it."""
+        labels = [label for _, label in self.splits.get(split, ())]
+        return positives(labels, len(self.classes))
+
+    def of_classes(self, kept: Sequence[int]) -> FoundImages:
+        """The same images with these classes only; each single label is one of them."""
+        new = {label: at for at, label in enumerate(kept)}
+        splits = {
+            split: [
+                (path, new[label] if isinstance(label, int) else tuple(label[k] for k in kept))
+                for path, label in images
+            ]
+            for split, images in self.splits.items()
+        }
+        return replace(self, classes=[self.classes[k] for k in kept], splits=splits)
 
 
 def labelled(
@@ -85,16 +105,56 @@ def labelled(
     for split, images in named.items():
         unknown = in_order({tidy[name] for _, name in images} - numbers.keys())
         if unknown:
-            raise BCE3SError(
-                f'{quoted(unknown)}: {"a class" if len(unknown) == 1 else "classes"} of {split!r} '
-                f'that the training images do not have. Name them alike in both, add training '
-                f'images, remove them, or leave the split out: own_data.leave_out={split}.'
-            )
+            raise _unknown(unknown, split)
     splits = {
         split: sorted((path, numbers[tidy[name]]) for path, name in images)
         for split, images in named.items()
     }
     return FoundImages(root, classes, splits, notes=notes)
+
+
+def marked(
+    root: Path,
+    splits: dict[str, list[tuple[str, Marks]]],
+    notes: list[str],
+    classes: Sequence[str],
+    unnamed: int,
+) -> FoundImages:
+    """Images that may have several labels.
+
+    Args:
+        root, notes, unnamed: see :class:`FoundImages`.
+        splits: split -> (path, marks).
+        classes: names of the classes that the marks are of.
+
+    Raises:
+        BCE3SError: no image has a label, a class that only ``val`` or ``test`` has, two names that
+            differ in blanks only, one that is empty or not UTF-8.
+    """
+    tidy = list(map(tidy_name, classes))
+    if twice := [name for name, number in Counter(tidy).items() if number > 1]:
+        raise BCE3SError(
+            f'{root}: classes whose names differ in blanks or their Unicode form only: '
+            f'{quoted(twice)}. Give them one name.'
+        )
+    splits = {split: sorted(images) for split, images in splits.items()}
+    found = FoundImages(root, tidy, splits, notes=notes, unnamed=unnamed)
+    train = found.counts('train')
+    for split in found.splits:
+        unknown = [k for k, n in enumerate(found.counts(split)) if n and not train[k]]
+        if unknown:
+            raise _unknown([tidy[k] for k in unknown], split)
+    if not any(train):
+        raise BCE3SError(f'{root}: no training image has a label.')
+    return found
+
+
+def _unknown(names: Sequence[str], split: str) -> BCE3SError:
+    return BCE3SError(
+        f'{quoted(names)}: {"a class" if len(names) == 1 else "classes"} of {split!r} that the '
+        'training images do not have. Name them alike in both, add training images, remove them, '
+        f'or leave the split out: own_data.leave_out={split}.'
+    )
 
 
 def tidy_name(name: str) -> str:
@@ -113,9 +173,10 @@ def quoted(names: Sequence[str], most: int = 5) -> str:
 
 # ------------------------------------------------------------------------------------- in a run
 def write_splits(folder: Path, found: FoundImages, facts: Facts) -> None:
-    """Writes ``train.csv``, ``val.csv``, ``test.csv`` (columns path and label, a name) and, last,
-    ``data.json``: the folder they are relative to, the classes in their order, what was noted, and
-    the facts that the settings follow from.
+    """Writes ``train.csv``, ``val.csv``, ``test.csv`` (columns path and label, a name; of several
+    labels a column for each class, 1, 0 or empty) and, last, ``data.json``: the folder they are
+    relative to, the classes in their order, what was noted, and the facts that the settings follow
+    from.
 
     Raises:
         BCE3SError: the folder cannot be written to.
@@ -132,6 +193,7 @@ def write_splits(folder: Path, found: FoundImages, facts: Facts) -> None:
             made=found.made,
             notes=found.notes,
             facts=asdict(facts),
+            **(dict(multilabel=True) if found.multilabel else {}),
         )
         _write(folder / FACTS, json.dumps(content, indent=1, ensure_ascii=False))
     except OSError as error:
@@ -145,8 +207,12 @@ def _write(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def _table(found: FoundImages, images: list[tuple[str, int]]) -> str:
-    rows = [('path', 'label'), *((path, found.classes[label]) for path, label in images)]
+def _table(found: FoundImages, images: list[tuple[str, Label]]) -> str:
+    rows: list[tuple] = [('path', *(found.classes if found.multilabel else ['label']))]
+    for path, label in images:
+        several = isinstance(label, tuple)
+        marks = ['' if mark == UNKNOWN else mark for mark in label] if several else []
+        rows.append((path, *(marks if several else [found.classes[label]])))
     lines: list[str] = []
 
     class Lines:
@@ -171,11 +237,18 @@ def read_splits(folder: Path) -> tuple[FoundImages, Facts] | None:
     splits = {}
     for split in SPLIT_NAMES:
         if split == 'train' or (folder / f'{split}.csv').is_file():
-            entries = read_list(folder / f'{split}.csv', content['classes'])
+            entries = read_written(folder, split, content)
             splits[split] = list(zip(entries.paths, entries.labels, strict=True))
     kept = (content[key] for key in ('made', 'notes'))
     found = FoundImages(Path(content['data_root']), content['classes'], splits, *kept)
     return found, Facts(**content['facts'])
+
+
+def read_written(folder: Path, split: str, facts: Mapping[str, Any]) -> ImageEntries:
+    """The list of a split, as it was written; ``facts``: of ``data.json``."""
+    several = facts.get('multilabel', False)
+    columns = ['path'] if several else None
+    return read_list(folder / f'{split}.csv', facts['classes'], columns, multilabel=several)
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

@@ -6,13 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bce3s.datasets.checks import bits_used
 from bce3s.datasets.image_files import ImageFiles, Images
-from bce3s.datasets.lists import read_list
+from bce3s.datasets.label_sets import positives
 from bce3s.errors import BCE3SError
-from bce3s.own_data.found import read_facts
+from bce3s.own_data.found import read_facts, read_written
 from bce3s.registry import DATASETS
 
 
@@ -28,7 +26,7 @@ class OwnImages(ImageFiles):
         bits: None: as many as the largest value in the training images needs.
 
     Attributes:
-        labels: (N,) int64.
+        labels: (N,) int64, or (N, K) int8, see :class:`ImageFiles`.
         metainfo: ``dataset``, ``split``, ``classes``, ``class_counts`` (images of each class in
             TRAINING, for every split), ``subset`` (``size``; of the list ``list``, ``sha256``) and
             ``notes``, sentences on what was found and left out.
@@ -55,14 +53,14 @@ class OwnImages(ImageFiles):
         root, folder = Path(data_root).expanduser(), Path(lists).expanduser()
         facts = read_facts(folder)
         classes = facts['classes']
-        train = own = read_list(folder / 'train.csv', classes)
+        train = own = read_written(folder, 'train', facts)
         if split != 'train':
-            own = read_list(folder / f'{split}.csv', classes)
+            own = read_written(folder, split, facts)
         metainfo = dict(
             dataset=root.name,
             split=split,
             classes=classes,
-            class_counts=np.bincount(train.labels, minlength=len(classes)).tolist(),
+            class_counts=positives(train.labels, len(classes)),
             subset=dict(size=len(own.paths), list=own.source.name, sha256=own.sha256),
             notes=[*facts['notes'], *(f'{name}: held out of train.' for name in facts['made'])],
         )

@@ -16,9 +16,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bce3s.datasets.label_sets import classes_of
 from bce3s.own_data.duplicates import Listed, same_pictures
 from bce3s.own_data.found import FoundImages
-from bce3s.own_data.label_checks import doubtful_names, few_images, odd_classes, unmeasured
+from bce3s.own_data.label_checks import (
+    doubtful_names,
+    few_images,
+    odd_classes,
+    together,
+    unmeasured,
+)
 from bce3s.own_data.thumbnails import Finding, Thumbnails, if_any, look_at_all
 from bce3s.own_data.thumbnails import format_findings as format_findings
 from bce3s.wording import counted
@@ -34,6 +41,9 @@ def inspect(found: FoundImages) -> list[Finding]:
     looks = look_at_all(paths)
     flat = looks.read & (looks.spread < FLAT)
     unreadable = [f'{listed.shown(i)}: {why}' for i, why in enumerate(looks.problems) if why]
+    same, names = same_pictures(listed, looks, flat), found.classes
+    if found.multilabel:  # a class is a set of labels here
+        same = [finding for finding in same if finding.kind != 'same_class']
     return [
         *if_any(
             'unreadable',
@@ -43,24 +53,31 @@ def inspect(found: FoundImages) -> list[Finding]:
         ),
         *few_images(found.classes, found.counts('train')),
         *(unmeasured(found.classes, found.counts('val')) if 'val' in found.splits else []),
-        *same_pictures(listed, looks, flat),
-        *doubtful_names(found.classes),
-        *odd_classes(found.classes, listed.labels, looks),
+        *same,
+        *doubtful_names(names),
+        *(together(found) if found.multilabel else odd_classes(names, listed.labels, looks)),
         *_odd_pictures(listed, looks, flat),
     ]
 
 
 def _listed(found: FoundImages) -> tuple[Listed, list[str]]:
-    """All pictures, those of the training set first; and where they are."""
-    names = list(found.splits)
+    """All pictures, those of the training set first; and where they are. Where they may have
+    several labels each set of them is a class.
+    """
+    names, classes = list(found.splits), found.classes
     entries = [
         (path, label, s) for s, name in enumerate(names) for path, label in found.splits[name]
     ]
+    if found.multilabel:
+        sets = sorted({label for _, label, _ in entries})
+        numbers = {label: at for at, label in enumerate(sets)}
+        entries = [(path, numbers[label], s) for path, label, s in entries]
+        classes = [' + '.join(classes[k] for k in classes_of(each)) or 'no label' for each in sets]
     shown = [path.replace(os.sep, '/') for path, _, _ in entries]
     labels = np.array([label for _, label, _ in entries], np.int64)
     splits = np.array([split for _, _, split in entries], np.int64)
     paths = [os.path.join(found.root, path) for path, _, _ in entries]
-    return Listed(shown, labels, splits, found.classes, names), paths
+    return Listed(shown, labels, splits, classes, names), paths
 
 
 def _odd_pictures(listed: Listed, looks: Thumbnails, flat: NDArray[np.bool_]) -> list[Finding]:

@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from bce3s.own_data.found import FoundImages
 from bce3s.own_data.thumbnails import Finding, Thumbnails, if_any
 from bce3s.wording import counted
 
@@ -53,6 +54,21 @@ def unmeasured(classes: Sequence[str], counts: Sequence[int]) -> list[Finding]:
         absent,
         f'{counted(len(absent), "class has", "classes have")} no validation image: how well such a '
         'class is recognised will not be known. Give each at least one.',
+    )
+
+
+def together(found: FoundImages) -> list[Finding]:
+    """Of images with several labels: classes that the same training images have."""
+    train = found.splits['train']
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for k, name in enumerate(found.classes):
+        alike.setdefault(tuple(label[k] for _, label in train), []).append(name)
+    groups = [names for names in alike.values() if len(names) > 1]
+    return if_any(
+        'same_labels',
+        [' = '.join(map(repr, names)) for names in groups],
+        f'{counted(len(groups), "group")} of classes that the same training images have: nothing '
+        'tells them apart. Make one class of each, or add images that have one of them only.',
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from mmengine.registry import init_default_scope
 from bce3s.config import apply_options
 from bce3s.datasets.checks import agreed, check_images, same_content
 from bce3s.datasets.image_files import ImageFiles, Images
-from bce3s.datasets.lists import listed_at, read_list
+from bce3s.datasets.label_sets import classes_of
+from bce3s.datasets.lists import listed_at
 from bce3s.engine.checkpoint import load_from_disk
 from bce3s.errors import BCE3SError
 from bce3s.own_data.complete import list_options
 from bce3s.own_data.find import ListOptions, find
-from bce3s.own_data.found import FoundImages, quoted, tidy_name
+from bce3s.own_data.found import FoundImages, quoted, read_facts, read_written, tidy_name
 from bce3s.registry import DATASETS
 from bce3s.wording import counted
 
@@ -36,11 +38,12 @@ class LaterImages(ImageFiles):
         class_counts: (K,) images of each class in the TRAINING, for Many, Medium and Few.
         trained_on: ``data_root`` and ``lists`` of the training images, so that a note can tell of
             those that are among these; None: they are not known.
-        columns, images, suffix, leave_out, nested: see :class:`~bce3s.own_data.find.ListOptions`.
+        columns, images, suffix, leave_out, nested, multilabel, separator: see
+            :class:`~bce3s.own_data.find.ListOptions`.
         check, unreadable, options: see :class:`ImageFiles`.
 
     Attributes:
-        labels: (N,) int64, positions in ``classes``.
+        labels: (N,) int64, positions in ``classes``; or (N, K) int8, see :class:`ImageFiles`.
         metainfo: ``dataset``, ``split``, ``classes``, ``class_counts``, ``subset`` (``size``) and
             ``notes``, sentences on what was found and left out.
 
@@ -59,11 +62,14 @@ class LaterImages(ImageFiles):
         suffix: str | None = None,
         leave_out: Sequence[str] = (),
         nested: bool = False,
+        multilabel: bool | None = None,
+        separator: str | None = None,
         check: str = 'headers',
         unreadable: str = 'skip',
         **options: Any,
     ) -> None:
-        lists = ListOptions(columns and tuple(columns), images, suffix, leave_out, nested)
+        columns = columns and tuple(columns)
+        lists = ListOptions(columns, images, suffix, leave_out, nested, multilabel, separator)
         found = agreed(lambda: matched(find(data, lists, least=1), classes))
         entries = found.splits['test']
         paths = [os.path.join(found.root, path) for path, _ in entries]
@@ -82,9 +88,10 @@ class LaterImages(ImageFiles):
 
 def _seen(paths: Sequence[str], trained_on: tuple[str, str] | None) -> list[str]:
     """A sentence where some of the images have the bytes of training images."""
-    if trained_on is None or not os.path.isfile(table := os.path.join(trained_on[1], 'train.csv')):
+    if trained_on is None or not os.path.isfile(os.path.join(trained_on[1], 'train.csv')):
         return []
-    train = [listed_at(trained_on[0], path) for path in read_list(table, names=True).paths]
+    known = read_written(Path(trained_on[1]), 'train', read_facts(Path(trained_on[1])))
+    train = [listed_at(trained_on[0], path) for path in known.paths]
     marks = [check_images(some, 'headers', lambda *_: None) for some in (paths, train)]
     seen = same_content(paths, marks[0], train, marks[1])
     if not seen:
@@ -105,21 +112,29 @@ def matched(found: FoundImages, classes: Sequence[str]) -> FoundImages:
     if len(found.splits) > 1:
         notes.append(f'Of the splits {", ".join(found.splits)} {split} is taken.')
     numbers = {tidy_name(name): label for label, name in enumerate(classes)}
-    named = [(path, found.classes[label]) for path, label in found.splits[split]]
-    images = [(path, numbers[name]) for path, name in named if name in numbers]
-    unknown = [name for _, name in named if name not in numbers]
+    entries = found.splits[split]
+    named = [(path, [found.classes[k] for k in classes_of(label)]) for path, label in entries]
+    unknown = [name for _, names in named for name in names if name not in numbers]
     strange = quoted(list(dict.fromkeys(unknown)))
-    if not images:
+    if found.multilabel:
+        at = [found.classes.index(n) if n in found.classes else None for n in numbers]
+        images = [
+            (path, tuple(found.unnamed if k is None else label[k] for k in at))
+            for path, label in entries
+        ]
+    else:
+        images = [(path, numbers[name]) for path, (name,) in named if name in numbers]
+    if not numbers.keys() & {*found.classes}:
         raise BCE3SError(
             f'--data: none of the classes in {found.root} ({strange}) is one of the '
             f"model's ({quoted(list(classes))}): name them alike."
         )
     if unknown:
         notes.append(
-            f'{counted(len(unknown), "image")} of classes that the model does not know '
-            f'({strange}) will be left out.'
+            f'{counted(len(unknown), "label" if found.multilabel else "image")} of classes that '
+            f'the model does not know ({strange}) will be left out.'
         )
-    there = {label for _, label in images}
+    there = {k for _, label in images for k in classes_of(label)}
     if absent := [name for label, name in enumerate(classes) if label not in there]:
         notes.append(f'Without an image, so not measured: {quoted(absent)}.')
     return FoundImages(found.root, list(classes), {'test': images}, notes=notes)
@@ -166,7 +181,7 @@ def evaluate_on(
         classes=[str(name) for name in meta['classes']],
         class_counts=[int(n) for n in meta['class_counts']],
         trained_on=_training(cfg),
-        **vars(list_options(lists.own_data)),
+        **vars(replace(list_options(lists.own_data), multilabel=bool(meta.get('multilabel')))),
         **kept,
     )
     cfg.test_dataloader = {**loader, 'dataset': dataset}
@@ -176,4 +191,4 @@ def _training(cfg: Config) -> tuple[str, str] | None:
     """``data_root`` and ``lists`` of the training images of a run on own images."""
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     given = dataset.get('data_root'), dataset.get('lists')
-    return given if all(given) else None
+    return given if all(isinstance(each, str) and each for each in given) else None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from bce3s.datasets.checks import check_images, file_digest, grouped, printable
 from bce3s.errors import BCE3SError
-from bce3s.own_data.found import FoundImages
+from bce3s.own_data.found import FoundImages, quoted
+from bce3s.own_data.stratification import iterative_stratification
 from bce3s.wording import counted
 
 FRACTION, MOST = 0.2, 50
@@ -72,19 +74,17 @@ def _without_empty_classes(found: FoundImages) -> FoundImages:
             f'{found.root}: only {len(kept)} of {len(counts)} classes have a training image that '
             f'can be read. {" ".join(found.notes)}'
         )
-    for split, images in found.splits.items():
-        if left := {found.classes[label] for _, label in images if not counts[label]}:
+    for split in found.splits:
+        left = [k for k, n in enumerate(found.counts(split)) if n and not counts[k]]
+        if left:
             raise BCE3SError(
-                f'{found.root}: the class {min(left)!r} has images in {split}, but no training '
-                f'image of it can be read. {" ".join(found.notes)}'
+                f'{found.root}: the class {found.classes[left[0]]!r} has images in {split}, but no '
+                f'training image of it can be read. {" ".join(found.notes)}'
             )
-    splits = {
-        split: [(path, kept.index(label)) for path, label in images]
-        for split, images in found.splits.items()
-    }
     note = f'No image of these classes can be read, so they are left out: {", ".join(gone)}.'
-    classes = [found.classes[label] for label in kept]
-    return replace(found, classes=classes, splits=splits, notes=[*found.notes, note])
+    if found.multilabel:
+        note = f'No training image has these labels, so they are left out: {quoted(gone)}.'
+    return replace(found.of_classes(kept), notes=[*found.notes, note])
 
 
 # --------------------------------------------------------------------------------------- held out
@@ -112,6 +112,9 @@ def hold_out(
 
     Taken are the images whose paths have the smallest SHA-1: the same on every machine, in every
     run, for every seed, and an image that is added moves at most one other. Files of one class
+    with the same bytes stay together. Where images may have several labels
+    :func:`~bce3s.own_data.stratification.iterative_stratification` takes about as many of each
+    label, and of images without any; it sees images in the order of these SHA-1, and all files
     with the same bytes stay together.
 
     Args:
@@ -130,15 +133,24 @@ def hold_out(
             'and 1, the second is a whole number from 1.'
         )
     train, twins = found.splits['train'], _twins(found, marks)
-    of_class: list[list[int]] = [[] for _ in found.classes]
-    for i, (_, label) in enumerate(train):
-        of_class[label].append(i)
+    order = sorted(range(len(train)), key=lambda i: _rank(train[i][0]))
     chosen: set[int] = set()
-    for members in of_class:
-        groups: dict[object, list[int]] = {}
-        for i in sorted(members, key=lambda i: _rank(train[i][0])):
-            groups.setdefault(twins.get(i, i), []).append(i)
-        chosen |= _chosen(list(groups.values()), held_out(len(members), fraction, most))
+    if found.multilabel:
+        groups = _together(order, twins)
+        marks = np.array([label for _, label in train]) == 1
+        marks = np.column_stack([marks, ~marks.any(1)])  # the last column: no label
+        counts = np.stack([marks[group].sum(0) for group in groups])
+        wanted = [held_out(n, fraction, most) for n in marks.sum(0).tolist()]
+        images = list(map(len, groups))
+        for group in iterative_stratification(counts, images, wanted, fraction):
+            chosen.update(groups[group])
+    else:
+        of_class: list[list[int]] = [[] for _ in found.classes]
+        for i in order:
+            of_class[train[i][1]].append(i)
+        for members in of_class:
+            number = held_out(len(members), fraction, most)
+            chosen |= _chosen(_together(members, twins), number)
     if not chosen:
         raise BCE3SError(
             f'No class in {found.root} has two different images, so none can be held out for '
@@ -149,6 +161,14 @@ def hold_out(
         val=[image for i, image in enumerate(train) if i in chosen],
     )
     return replace(found, splits=found.splits | splits, made=[*found.made, 'val'])
+
+
+def _together(members: Sequence[int], twins: dict[int, str]) -> list[list[int]]:
+    """Those with the same bytes in one group, the others alone; in their order."""
+    groups: dict[object, list[int]] = {}
+    for i in members:
+        groups.setdefault(twins.get(i, i), []).append(i)
+    return list(groups.values())
 
 
 def _chosen(groups: list[list[int]], number: int) -> set[int]:

@@ -97,4 +97,4 @@ def test_one_column_of_zeros_and_ones_for_each_class(tmp_path):
     assert read(tmp_path, text) == ([('a.jpg', 1, 2), ('b.jpg', 0, 3)], ['MEL', 'NV'])
     text = 'image,cat,dog\na.jpg,1,1\nb.jpg,0,1\nc.jpg,0,0\n'
     with pytest.raises(BCE3SError, match=r'csv:2: has not one 1 .*\n.*csv:4: has not one 1'):
-        read(tmp_path, text)
+        read(tmp_path, text, multilabel=False)

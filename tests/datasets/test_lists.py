@@ -147,7 +147,8 @@ def test_all_mistakes_of_a_table_at_once(tmp_path):
         '8: has 3 cells where the header has 2',
         '5: has no label',
         "6: the label '-1' is not in 0..9,999,999",
-        "7: 'a.jpg' is listed already in line 2, with another label",
+        "7: 'a.jpg' is listed already in line 2, with another label (if images may have several: "
+        'dataset.multilabel=True)',
     ]
     path = put(tmp_path, 'path,label\na.jpg,cow\nb.jpg,\n', 'l.csv')
     unknown = "2: the label 'cow' is no class of the training set"

@@ -81,6 +81,11 @@ def imagenet_archives():
 
 
 def text(entries):
+    """Lines, or a table where labels are names."""
+    if isinstance(entries[0][1], str):
+        return ''.join(
+            f'{path},{label}\n' for path, label in [('path', 'labels'), *entries]
+        ).encode()
     return ''.join(f'{path} {label}\n' for path, label in entries).encode()
 
 
@@ -133,6 +138,33 @@ def check_images(root, entries):
         str(p.relative_to(root)) for split in ('train', 'val') for p in (root / split).rglob('*.*')
     }
     assert there == paths
+
+
+VOC = {  # several labels an image
+    split: [(f'VOC{year}/JPEGImages/{year}_{i}.jpg', label) for i, label in enumerate(labels)]
+    for split, year, labels in [('train', 2012, ['cat;dog', 'dog', '']), ('test', 2007, ['cat'])]
+}
+
+
+def voc_archives():
+    names = ('VOCtrainval_11-May-2012.tar', 'VOCtest_06-Nov-2007.tar')
+    return {
+        name: tar({f'VOCdevkit/{path}': jpeg(path) for path, _ in listed})
+        for name, listed in zip(names, VOC.values(), strict=True)
+    }
+
+
+def test_lists_with_several_labels_whose_content_nobody_published(tmp_path, capsys, tiny):
+    run = tiny('voc_lt', VOC, voc_archives(), train=dict(git_blob=None), test=dict(git_blob=None))
+    put(tmp_path / 'data/voc_lt', voc_archives())
+    assert run('--lists-from', tmp_path / 'lists') == 0
+    said = capsys.readouterr().out
+    assert '3 labels, 1 to 2 a class of 3 images' in said
+    assert (tmp_path / 'data/voc_lt/VOC2007/JPEGImages/2007_0.jpg').is_file()
+    for path in (tmp_path / 'data/voc_lt').glob('*.csv'):
+        path.unlink()
+    assert run() == 1
+    assert 'VOC_LT_test.csv: is missing' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

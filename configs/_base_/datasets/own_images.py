@@ -15,6 +15,8 @@ own_data = dict(
     images=None,  # the folder that paths of a list are relative to; None: looked for
     suffix=None,  # '.jpg', where a list's paths lack the ending; None: looked for
     leave_out=None,  # 'val', 'test', or both: splits that are there and not to be used
+    multilabel=None,  # True: images may have several labels, False: one; None: as their table is
+    separator=None,  # of labels in a cell: 'semicolon', 'pipe', 'comma', 'space'; None: looked for
     parents=None,  # 'folders': images lie in PARENT/CLASS/IMAGE
     size=None,  # H = W; None, here and below: chosen
     batch_size=None,  # of all processes together
