@@ -15,7 +15,7 @@ from bce3s.datasets.long_tailed import class_counts
 from bce3s.registry import DATASETS, MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ('bce3s', 'multilabel', 'baselines', 'rivals', 'icml', 'normalized')
+FOLDERS = ('bce3s', 'baselines', 'multilabel', 'rivals', 'icml', 'normalized')
 LEAVES = sorted(path for name in FOLDERS for path in (ROOT / 'configs' / name).rglob('*.py'))
 ICML = [path for path in LEAVES if 'icml' in path.parts]
 BENCHMARKS = ('imagenet_lt', 'places_lt', 'inaturalist2018', 'voc_lt', 'coco_lt')

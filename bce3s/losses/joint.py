@@ -128,7 +128,7 @@ class BCEJoint(CEJoint):
         """
         if self.resample == 1:
             return None
-        if labels.dim() == logits.dim() - (labels.dtype != torch.int8) > 1 and logits.dim() > 2:
+        if labels.dim() > 1 + (labels.dtype == torch.int8):  # of several views
             labels = labels[0]
         shape = (*logits.shape[:-2], 1, logits.shape[-1])
         classes = torch.ones(shape, dtype=torch.bool, device=logits.device)

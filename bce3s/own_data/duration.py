@@ -75,7 +75,8 @@ def measured(
 
     finish = torch.cuda.synchronize if device.type == 'cuda' else lambda: None
     first = seconds(model.train().train_step, _drawn(cfg), optim_wrapper=optimizer)
-    test = seconds(model.eval().test_step, cfg.train_dataloader.batch_size)
+    predict = torch.no_grad()(model.eval().test_step)
+    test = seconds(predict, cfg.train_dataloader.batch_size)
     model.finetune_classifier()
     second = seconds(model.train().train_step, _drawn(cfg), optim_wrapper=optimizer)
     return Pace(read, first, second, test)

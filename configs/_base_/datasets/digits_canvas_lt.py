@@ -8,14 +8,14 @@ the three.
 
 _base_ = './in_memory_lt.py'
 
-train_dataloader = dict(dataset=dict(type='DigitsCanvasLT', split='train'))
-val_dataloader = dict(dataset=dict(type='DigitsCanvasLT', split='val'))
+train_dataloader = dict(dataset=dict(type='DigitsCanvasLT', split='train', imbalance_factor=50))
+val_dataloader = dict(dataset=dict(type='DigitsCanvasLT', split='val', imbalance_factor=50))
 test_dataloader = dict(
     batch_size=500,
     num_workers=0,
     collate_fn=dict(type='passthrough'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='DigitsCanvasLT', split='test'),
+    dataset=dict(type='DigitsCanvasLT', split='test', imbalance_factor=50),
 )
 test_cfg = dict()
 test_evaluator = dict(type='LongTailedMetric')
