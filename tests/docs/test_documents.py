@@ -62,7 +62,17 @@ def test_no_command_hides_in_a_block_that_is_not_run(document):
     for block in BLOCKS[document]:
         assert block.language in ('bash', 'csv', 'json', 'python', 'text'), block
         assert block.language == 'bash' or 'python tools/' not in block.text, block
-        known = {'options', 'last', 'form', 'because', 'slow', 'pictures', 'unsorted', 'list', 'labels'}
+        known = {
+            'options',
+            'last',
+            'form',
+            'because',
+            'slow',
+            'pictures',
+            'unsorted',
+            'list',
+            'labels',
+        }
         assert block.test.keys() <= known, block
         assert ('form' in block.test) == ('because' in block.test), block
 
