@@ -18,6 +18,23 @@ of image and class together.
 **F1** of class k at a threshold: :math:`2 TP / (2 TP + FP + FN)`, an image being called k iff
 :math:`s_{ik} > t_k`. :func:`f1_thresholds` chooses the t that maximises it.
 
+Where scores say next to nothing of a class, that is one below nearly all of them, and everything is
+called the class; so with a largest F1 below ``LEAST_F1`` the threshold is the highest score (Yang,
+"A Study on Thresholding Strategies for Text Categorization", SIGIR 2001; SCutFBR.1 of Lewis et al.,
+"RCV1", JMLR 5, 2004).
+
+What this brings, mean F1 on 614 test pictures of the digits on canvases (BCE3S, 25 epochs), percent
+(Many / Medium / Few), with thresholds from 60 draws of long-tailed validation pictures, about 16 to
+1 positives a class:
+
+======================================================= ==== ================
+probability 0.5                                         38.5 (84 / 33 / 0)
+one threshold for all classes                           45.0 (76 / 55 / 2)
+one together for classes with fewer than 5 positives    54.2 (86 / 61 / 13)
+that of each class                                      58.2 (86 / 59 / 30)
+that of each class, ``LEAST_F1`` (ours)                 60.0 (86 / 59 / 35)
+======================================================= ==== ================
+
 **Rankings** of the labels of each image (Tsoumakas et al., "Mining Multi-label Data", 2010):
 coverage error, how far down its ranking one has to go for all its labels; ranking loss, the share
 of pairs of a label that it has and one that it has not which are in the wrong order; label ranking
@@ -38,6 +55,7 @@ from bce3s.evaluation.accuracy import split_accuracy
 from bce3s.evaluation.arrays import BLOCK, as_tensor, check_some
 
 HALF = 0.0  # the logit of probability 0.5
+LEAST_F1 = 10.0  # percent, see above
 
 Labels = NDArray[np.int8]
 Scores = NDArray[np.floating]
@@ -211,6 +229,21 @@ def _decided(positives: Scores, negatives: Scores, threshold: float) -> NDArray[
     return np.array([hits, false, len(positives) - hits])
 
 
+def _f1(positives: Scores, negatives: Scores, threshold: float) -> float:
+    """Of one class, percent; NaN where nothing is the class, nor is called it."""
+    return float(Decisions(*_decided(positives, negatives, threshold)[:, None]).f1[0])
+
+
+def _chosen(positives: Scores, negatives: Scores) -> float:
+    """The threshold of one class: see :func:`measure_decisions`."""
+    best = _f1_threshold(positives, negatives)
+    if np.isnan(best):
+        return HALF
+    if _f1(positives, negatives, best) < LEAST_F1:
+        return float(max(positives.max(), negatives.max()))
+    return best
+
+
 def _cross_fitted(positives: Scores, negatives: Scores, first: int) -> NDArray[np.int64]:
     """(3,) as :func:`_decided`, each image at the threshold that was chosen without it.
 
@@ -218,7 +251,7 @@ def _cross_fitted(positives: Scores, negatives: Scores, first: int) -> NDArray[n
     nothing is drawn.
     """
     halves = [[z[(first + side) % 2 :: 2] for z in (positives, negatives)] for side in (0, 1)]
-    chosen = np.nan_to_num([_f1_threshold(*half) for half in halves], nan=HALF)
+    chosen = [_chosen(*half) for half in halves]
     return sum(_decided(*half, t) for half, t in zip(halves, chosen[::-1], strict=True))
 
 
@@ -243,9 +276,10 @@ def measure_decisions(
 
     Returns:
         ``thresholds``: (K,) logits, which that of an image must exceed for it to be called the
-        class: :func:`f1_thresholds`, or ``HALF`` (probability 0.5) for the classes without a
-        positive or a negative among the images that were chosen on; these are listed in
-        ``fallback``. ``chosen_on``, ``measured_on``, ``cross_fitted``. ``f1``: ``all``, ``many``,
+        class: :func:`f1_thresholds`; the highest that occurs for classes whose F1 is below
+        ``LEAST_F1`` even so, which are listed in ``uncalled``; ``HALF`` (probability 0.5) for those
+        without a positive or a negative among the images that were chosen on, in ``fallback``.
+        ``chosen_on``, ``measured_on``, ``cross_fitted``. ``f1``: ``all``, ``many``,
         ``medium``, ``few``, means over the classes that have a positive and a negative image here
         (``None``: there is none), and ``micro``. ``f1_half``: the same at probability 0.5.
         ``precision``, ``recall``, ``f1_per_class``: (K,) percent, ``None`` where undefined.
@@ -253,7 +287,7 @@ def measure_decisions(
     Raises:
         BCE3SError: see :func:`checked`.
 
-    >>> chosen = dict(thresholds=[1.5], fallback=[], chosen_on='val')
+    >>> chosen = dict(thresholds=[1.5], fallback=[], uncalled=[], chosen_on='val')
     >>> found = measure_decisions([[1], [0]], [[1.0], [-1.0]], [9], None, 'test', chosen)
     >>> found['f1']['all'], found['f1_half']['all']
     (0.0, 100.0)
@@ -261,12 +295,18 @@ def measure_decisions(
     labels, scores = checked(labels, scores)
     columns = [*_columns(labels, scores)]
     if chosen is None:
-        best = np.array([_f1_threshold(*column) for column in columns])
-        fallback = np.flatnonzero(np.isnan(best)).tolist()
-        thresholds = np.nan_to_num(best, nan=HALF).tolist()
+        thresholds = [_chosen(*column) for column in columns]
+        fallback = np.flatnonzero(~_tested(labels)).tolist()
+        uncalled = [
+            k
+            for k, (t, column) in enumerate(zip(thresholds, columns, strict=True))
+            if k not in fallback and not any((z > t).any() for z in column)
+        ]
         found = [_cross_fitted(*column, k % 2) for k, column in enumerate(columns)]
     else:
-        thresholds, fallback = list(chosen['thresholds']), list(chosen['fallback'])
+        thresholds, fallback, uncalled = (
+            list(chosen[key]) for key in ('thresholds', 'fallback', 'uncalled')
+        )
         found = [_decided(*column, t) for column, t in zip(columns, thresholds, strict=True)]
     at_half = [_decided(*column, HALF) for column in columns]
     decisions, at_half = (Decisions(*np.transpose(rows)) for rows in (found, at_half))
@@ -279,6 +319,7 @@ def measure_decisions(
     return {
         'thresholds': thresholds,
         'fallback': fallback,
+        'uncalled': uncalled,
         'chosen_on': split if chosen is None else chosen['chosen_on'],
         'measured_on': split,
         'cross_fitted': chosen is None,

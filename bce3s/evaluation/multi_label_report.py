@@ -10,6 +10,7 @@ import numpy as np
 
 from bce3s.datasets.long_tailed import Thresholds, split_of
 from bce3s.evaluation.accuracy import COLUMNS
+from bce3s.evaluation.multi_label import LEAST_F1
 from bce3s.tables import escaped, markdown_table, percent
 from bce3s.wording import counted
 
@@ -46,7 +47,8 @@ def look_through_decisions(report: Mapping[str, Any]) -> None:
             raise ValueError(f"the decisions' {key} are not one a class")
     if not all(math.isfinite(t) for t in found['thresholds']):
         raise ValueError('a threshold is not finite')
-    _ = [report['classes'][k] for k in found['fallback']], found['chosen_on']
+    _ = [report['classes'][k] for k in (*found['fallback'], *found['uncalled'])]
+    _ = found['chosen_on']
     _ = [_number(report[key]) for key in ('micro_ap', 'coverage_error', 'ranking_loss')]
 
 
@@ -124,6 +126,11 @@ def decisions_sentence(report: Mapping[str, Any]) -> str:
         text += (
             f' {counted(len(found["fallback"]), "class")} without a positive or a negative among '
             'them: the threshold is 0.5.'
+        )
+    if found['uncalled']:
+        text += (
+            f' {counted(len(found["uncalled"]), "class")} with an F1 below {LEAST_F1:g} % at any '
+            'threshold: the threshold is the highest score there.'
         )
     if found['cross_fitted']:
         text += (

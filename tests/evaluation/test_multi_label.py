@@ -107,7 +107,7 @@ def test_a_threshold_below_all_scores_is_finite_and_calls_all():
 def test_f1_at_given_thresholds_and_at_half_is_scikit_learns():
     labels, scores = drawn(1)
     limits = [0.5, -0.25, 1.0, 0.75, 1.25, 3.0]
-    chosen = dict(thresholds=limits, fallback=[5], chosen_on='val')
+    chosen = dict(thresholds=limits, fallback=[5], uncalled=[], chosen_on='val')
     found = ml.measure_decisions(labels, scores, COUNTS, None, 'test', chosen)
     for key, at in (('f1', limits), ('f1_half', 0.0)):
         called = scores.astype(np.float64) > at
@@ -132,6 +132,7 @@ def test_what_is_chosen_on_the_same_images_is_measured_on_halves():
     assert found['fallback'] == [5]
     assert found['thresholds'][5] == 0.0
     assert found['thresholds'][:5] == ml.f1_thresholds(labels, scores)[:5].tolist()
+    assert found['uncalled'] == []
     for k in range(K):  # a loop: positives and negatives take turns
         half, turn = np.full(len(labels), -1), {0: k % 2, 1: k % 2}
         for i, y in enumerate(labels[:, k]):
@@ -140,8 +141,8 @@ def test_what_is_chosen_on_the_same_images_is_measured_on_halves():
         called = np.zeros(len(labels), dtype=bool)
         for side in (0, 1):
             theirs = half == 1 - side
-            t = ml.f1_thresholds(labels[theirs][:, [k]], scores[theirs][:, [k]])[0]
-            called[half == side] = scores[half == side, k] > (0.0 if np.isnan(t) else t)
+            t = ml.measure_decisions(labels[theirs][:, [k]], scores[theirs][:, [k]], [9], None, '')
+            called[half == side] = scores[half == side, k] > t['thresholds'][0]
         known = labels[:, k] >= 0
         y, z = labels[known, k], called[known]
         f1 = 100 * metrics.f1_score(y, z) if y.any() or z.any() else None
@@ -150,6 +151,18 @@ def test_what_is_chosen_on_the_same_images_is_measured_on_halves():
     assert found['f1']['all'] == pytest.approx(np.mean(tested))
     again = ml.measure_decisions(labels, scores, COUNTS, None, 'val')
     assert again == found
+
+
+def test_a_class_that_the_scores_say_nothing_of_is_not_called_everywhere():
+    rng = np.random.default_rng(0)
+    labels, scores = np.zeros((200, 2), np.int8), rng.normal(size=(200, 2))
+    labels[np.argsort(scores[:, 0])[3]] = 1  # one of the lowest of class 0
+    scores[labels[:, 1] == 1, 1] = 9.0
+    assert (scores[:, 0] > ml.f1_thresholds(labels, scores)[0]).sum() == 197
+    found = ml.measure_decisions(labels, scores, [9, 9], None, 'val')
+    assert (found['uncalled'], found['fallback']) == ([0], [])
+    assert found['thresholds'][0] == scores[:, 0].max()
+    assert (scores[:, 1] > found['thresholds'][1]).sum() == 1
 
 
 @pytest.mark.parametrize(

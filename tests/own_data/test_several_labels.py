@@ -1,9 +1,14 @@
 """Somebody's images with several labels: found, split, written down, read back."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from picture_folders import put
 
+from bce3s import cli
 from bce3s.datasets.image_list import ImageList
 from bce3s.errors import BCE3SError
 from bce3s.own_data.find import ListOptions, find
@@ -15,6 +20,7 @@ from bce3s.own_data.settings import Facts
 from bce3s.own_data.splits import hold_out, usable
 
 CLASSES = ['bee', 'label', 'path', 'split']  # which columns are called, too
+OURS = str(Path(__file__).resolve().parents[2] / 'configs/bce3s/my_folder.py')
 FACTS = Facts(6, 3, 4, 8, 'cpu')
 
 
@@ -158,3 +164,30 @@ def test_an_image_that_cannot_be_read_is_replaced_by_the_one_most_like_it(tmp_pa
     data.set_vectors(torch.eye(5)[:, None], {0: 'gone'})
     assert data[0]['inputs'].tolist() == data[2]['inputs'].tolist()
     assert data[0]['data_samples']['labels'].tolist() == [1, 1, 1]
+
+
+def test_from_a_table_to_a_report_and_its_resumption(tmp_path):
+    """By the command line: trained, resumed with the splits that were written, tested on others."""
+    rng = np.random.default_rng(0)
+    rows = [''.join(map(str, (rng.random(3) < (0.7, 0.4, 0.3)).astype(int))) for _ in range(30)]
+    root = own(tmp_path / 'pictures', len(rows))
+    classes = ['ant', 'bee', 'cat']
+    marks = {f'{i}.png': f'{row[:2]}-' if i == 3 else row for i, row in enumerate(rows)}
+    table(root, marks, 'all.csv', classes)
+    small = ['own_data.network=cifar_resnet20', 'own_data.size=16', 'own_data.batch_size=8']
+    small += ['own_data.epochs=2', 'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0']
+    small += ['visualizer=None', 'default_hooks.progress=None', f'data_root={root / "all.csv"}']
+    work = ['--work-dir', str(tmp_path / 'run'), '--cfg-options', *small]
+    assert cli.main('train', [OURS, *work]) == 0
+    found = json.loads((tmp_path / 'run/report.json').read_text())
+    counts = [sum(row[k] == '1' for row in marks.values()) for k in range(3)]
+    assert all(0 < n < m for n, m in zip(found['class_counts'], counts, strict=True))
+    assert len(found['decisions']['thresholds']) == 3
+    (tmp_path / 'run/epoch_4.pth').unlink()
+    assert cli.main('train', [OURS, '--resume', *work]) == 0
+    assert json.loads((tmp_path / 'run/report.json').read_text())['per_class'] == found['per_class']
+    (root / 'later.csv').write_text('image,labels\n0.png,bee\n1.png,ant;cat\n2.png,\n')
+    assert cli.main('test', [str(tmp_path / 'run'), '--data', str(root / 'later.csv')]) == 0
+    tested = json.loads((tmp_path / 'run/test_later/report.json').read_text())
+    assert tested['samples'] == 3
+    assert 'were trained on' in tested['data_notes'][-1]
