@@ -16,6 +16,7 @@ from trained_runs import ROOT, check_learning, train
 
 from bce3s.config import load_config
 
+BRANCH = "model.head.contrastive=dict(type='BCEContrastive')"  # with the bank, all there is to save
 SHORT = (
     'train_cfg.max_epochs=4',
     'train_cfg.val_interval=2',
@@ -50,7 +51,8 @@ def run(*args: object) -> str:
 
 def train_short(work_dir: Path, *args: object, options: tuple[str, ...] = SHORT) -> str:
     config = 'configs/bce3s/digits.py'
-    return run('train', config, '--work-dir', work_dir, *args, '--cfg-options', *options)
+    options = ('--cfg-options', BRANCH, *options)
+    return run('train', config, '--work-dir', work_dir, *args, *options)
 
 
 def load(path: Path) -> dict:
@@ -102,7 +104,7 @@ def test_second_stage_leaves_every_bit_of_the_backbone(undisturbed):
 def kill_when(work_dir: Path, checkpoint: str) -> None:
     """Start the run and kill it without warning as soon as it has written ``checkpoint``."""
     process = start(
-        'train', 'configs/bce3s/digits.py', '--work-dir', work_dir, '--cfg-options', *SHORT
+        'train', 'configs/bce3s/digits.py', '--work-dir', work_dir, '--cfg-options', BRANCH, *SHORT
     )
     try:
         deadline = time.time() + 200
@@ -132,7 +134,8 @@ def test_resumed_equals_never_stopped(undisturbed, tmp_path):
 
 
 def test_the_test_tool_gives_the_report_of_training(undisturbed, tmp_path):
-    run('test', 'configs/bce3s/digits.py', undisturbed / 'epoch_4.pth', '--work-dir', tmp_path)
+    options = ('--work-dir', tmp_path, '--cfg-options', BRANCH)
+    run('test', 'configs/bce3s/digits.py', undisturbed / 'epoch_4.pth', *options)
     reports = [json.loads((d / 'report.json').read_text()) for d in (undisturbed, tmp_path)]
     assert reports[0]['per_class'] == reports[1]['per_class']
 

@@ -83,7 +83,8 @@ class BCEContrastive(CEContrastive):
     """``sum_v mean_i sum_j t_ij softplus(-s_ij) + (1 - t_ij) softplus(s_ij)``.
 
     ``s_ij = cos(z_i, m_j) / tau + b`` compares projection z_i of a sample with the bank's entry
-    m_j. Classes that the bank has not seen yet are no term at all; K' of them it has.
+    m_j. Classes that the bank has not seen yet are no term at all; K' of them it has. Of several
+    labels a picture, int8 (B, K), each is a positive, and what is unknown is no term either.
 
     Args:
         tau, views, start_epoch, center: see :class:`CEContrastive`.

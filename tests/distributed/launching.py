@@ -15,6 +15,7 @@ SHORT = (
     '--cfg-options',
     f'train_cfg.max_epochs={EPOCHS}',
     'train_cfg.finetune_epochs=3',
+    "model.head.contrastive=dict(type='BCEContrastive')",
     'default_hooks.checkpoint.interval=1',
 )
 NOT_OURS = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT', 'PORT', 'NNODES')

@@ -96,7 +96,7 @@ def test_inert_from():
 def run(folder, contrastive, weight, **default_hooks):
     cfg = load_config(str(ROOT / 'configs/bce3s/digits.py'), [])
     cfg.train_cfg.finetune_epochs = 1
-    cfg.model.head.contrastive.update(contrastive)
+    cfg.model.head.contrastive = dict(type='BCEContrastive', **contrastive)
     cfg.model.head.weights.contrastive = weight
     cfg.default_hooks.update(default_hooks)
     train(cfg, folder, epochs=3)

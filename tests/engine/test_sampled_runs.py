@@ -32,6 +32,7 @@ def run(work_dir, resume_from=None):
     cfg.train_cfg.finetune_epochs = 2
     cfg.model.backbone.depth = 8
     cfg.model.head.update(type='SampledTripartiteHead', sample_rate=0.8)
+    cfg.model.head.contrastive = dict(type='BCEContrastive')
     cfg.model.head.classifier.type = 'SampledClassifier'
     cfg.model.head.joint.resample = 1.0
     cfg.optim_wrapper.optimizer.type = 'LazySGD'

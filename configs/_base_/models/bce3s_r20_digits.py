@@ -1,4 +1,8 @@
-"""BCE3S on 8 x 8 grey images with ResNet-20: small enough for a laptop in seconds."""
+"""BCE3S on 8 x 8 grey images with ResNet-20: small enough for a laptop in seconds.
+
+The contrastive branch lives here but brings nothing, so that it is off (docs/contrastive.md); on:
+``model.head.contrastive="dict(type='BCEContrastive')"``.
+"""
 
 model = dict(
     type='LongTailedClassifier',
@@ -17,7 +21,6 @@ model = dict(
         in_channels=64,
         classifier=dict(type='LinearClassifier'),
         joint=dict(type='BCEJoint', resample=0.8),
-        contrastive=dict(type='BCEContrastive', tau=1.0),
         uniformity=dict(type='BCEUniformity'),
         weights=dict(joint=1.0, contrastive=0.1, uniformity=1.0),
         beta=0.999,
