@@ -254,7 +254,8 @@ def _show(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path, shared=True) as file:
-            file.write(draw_frequencies(own if args.paths else args.name, images))
+            title, noun = own if args.paths else args.name, 'label' if sizes else 'image'
+            file.write(draw_frequencies(title, images, noun=noun))
     except OSError as error:
         raise BCE3SError(
             f'{path} cannot be written ({error}): use --figure FILE.png or --no-figure.'

@@ -133,7 +133,10 @@ def _name(k: int, names: Sequence[str] | None) -> str:
 # ------------------------------------------------------------------------------------------- figure
 @style()
 def draw_frequencies(
-    title: str, images: dict[str, Sequence[int]], thresholds: Thresholds | None = None
+    title: str,
+    images: dict[str, Sequence[int]],
+    thresholds: Thresholds | None = None,
+    noun: str = 'image',
 ) -> bytes:
     """Counts on a logarithmic axis, coloured by Many, Medium, Few; the other splits as lines.
 
@@ -141,6 +144,7 @@ def draw_frequencies(
         title: the name of the data set.
         images: split -> (K,) images of each class; ``train`` decides the order.
         thresholds: of Many and Few.
+        noun: what is counted: ``'label'`` where images may have several.
 
     Returns:
         A PNG file.
@@ -164,13 +168,13 @@ def draw_frequencies(
             axes.axhline(limit, color=MUTED, linewidth=0.8, linestyle=DOTTED, zorder=0)
     for split, (colour, dashes) in dict(val=(MUTED, DASHED), test=(INK, DOTTED)).items():
         if sum(each := images.get(split, ())):
-            label = f'{split}: {counted(sum(each), "image")}'
+            label = f'{split}: {counted(sum(each), noun)}'
             axes.plot(np.asarray(each)[order], color=colour, linestyle=dashes, label=label)
     axes.set_xlabel('classes, ordered by training frequency')
     axes.set_ylabel('images of the class')
     axes.grid(axis='y')
     axes.set_title(title)
-    facts = f'{counts.sum():,} training images, imbalance factor {imbalance_factor(counts):,.5g}'
+    facts = f'{counts.sum():,} training {noun}s, imbalance factor {imbalance_factor(counts):,.5g}'
     axes.set_title(f'{facts}, Gini {gini(counts):.3f}', loc='right', weight='normal')
     axes.legend(loc='upper right')
     return to_png(figure, dpi=130)
