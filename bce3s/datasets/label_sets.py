@@ -144,7 +144,8 @@ def one_each(sets: LabelSets, where: Sequence[str], problems: Problems) -> list[
     for place, names in zip(where, sets.named, strict=True):
         if len(names) != 1:
             problems.add(place, f'has not one {what}')
-    return [names[0] if names else '' for names in sets.named]
+    some = next(filter(None, sets.named), [''])  # in the place of none, so that it is said once
+    return [(names or some)[0] for names in sets.named]
 
 
 def in_words(name: str, labels: Sequence[Marks], sets: LabelSets) -> str:

@@ -145,6 +145,12 @@ def read_list(
         labels, classes = _labels(listing, path, classes, names, problems)
     labels, listing = _once(labels, listing, path, several and sets, classes, option, problems)
     problems.raise_all(f'The list {path} has lines that cannot be used: correct or remove them')
+    notes = [in_words(path.name, labels, sets)] if several else []
+    if ',' in listing.separators and not several and (blank := _with_blank(listing.labels)):
+        notes.append(
+            f'{path.name} has labels like {shown(blank)}, which are taken as they are: if blanks '
+            f'separate several, {option}.separator=space.'
+        )
     if not labels:
         raise BCE3SError(f'The list {path} names no image: expected lines "path label".')
     return ImageEntries(
@@ -156,10 +162,16 @@ def read_list(
         splits=listing.splits,
         multilabel=several,
         separator=sets.separator if sets else None,
-        notes=[in_words(path.name, labels, sets)] if several else [],
+        notes=notes,
         git_blob=git_blob_id(content),
         sha256=hashlib.sha256(content).hexdigest(),
     )
+
+
+def _with_blank(labels: Sequence[str]) -> str:
+    """The first label with a blank beside which another label stands; empty without one."""
+    known = set(labels)
+    return next((text for text in labels if ' ' in text and known & set(text.split())), '')
 
 
 def listed_at(root: str | Path, path: str) -> str:

@@ -38,7 +38,8 @@ LABEL_COLUMNS = (
 SPLIT_COLUMNS = (('split', 'subset', 'set'),)
 OPTION = 'dataset'  # KEY of KEY.columns=('PATHS','LABELS'), by which other names are given
 DELIMITERS = {'.csv': ',;\t', '.tsv': '\t'}  # that are tried
-MARKS = {'1': 1, '1.0': 1, '0': 0, '0.0': 0, '': -1}  # cells of a class's column; -1: not known
+YES, NO = ('1', '1.0', 'True', 'TRUE', 'true'), ('0', '0.0', 'False', 'FALSE', 'false')
+MARKS = {**dict.fromkeys(YES, 1), **dict.fromkeys(NO, 0), '': -1}  # of a class; -1: not known
 MOSTLY = 0.5  # share of a column's cells that are 1 or 0, above which it is a class's
 
 Rows = list[tuple[int, list[str]]]  # the line, from 1, and the cells

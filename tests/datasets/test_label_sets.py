@@ -22,6 +22,7 @@ def read(folder, text, name='list.csv', classes=None, **options):
         ('age;cat;image;bee;ant\n7;1.0;a.jpg;0;1\n30;0;b.jpg;1;0\n9;0;c.jpg;0;0\n', {}),
         ('foto,bee,cat,ant\na.jpg,0,1,1\nb.jpg,1,0,0\nc.jpg,0,0,0\n', {}),
         ('foto,bee,cat,ant\na.jpg,0,1,1\nb.jpg,1,0,0\nc.jpg,0,0,0\n', dict(columns=['foto'])),
+        ('path,ant,bee,cat\na.jpg,True,0,true\nb.jpg,FALSE,1.0,0\nc.jpg,0,0,0\n', {}),
         ('path,label\na.jpg,cat;ant\nb.jpg,bee\nc.jpg,\n', {}),
         ('path,label\na.jpg,cat| ant\nb.jpg,bee|\nc.jpg,\n', {}),
         ('path,labels\na.jpg,"cat,ant,cat"\nb.jpg,bee\nc.jpg,\n', {}),
@@ -47,6 +48,14 @@ def test_one_label_an_image_stays_so_unless_it_is_said(tmp_path):
     assert read(tmp_path, text, multilabel=False)[1].classes == ['ant', 'big; red']
     text = 'path,label\na.jpg,"ant, small"\nb.jpg,big dog\n'  # as ever
     assert read(tmp_path, text)[1].classes == ['ant, small', 'big dog']
+
+
+def test_blanks_that_may_separate_labels(tmp_path):
+    text = 'path,labels\na.jpg,big dog\nb.jpg,cat dog\nc.jpg,dog\n'
+    entries = read(tmp_path, text)[1]
+    assert entries.classes == ['big dog', 'cat dog', 'dog']
+    assert "labels like 'big dog'" in entries.notes[0]
+    assert read(tmp_path, text.replace('dog', 'red dog'))[1].notes == []
 
 
 def test_what_is_not_known(tmp_path):
