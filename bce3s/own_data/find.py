@@ -42,7 +42,8 @@ NO_CLASS = {
 }
 LAYOUTS = (
     'Expected PATH/CLASS/IMAGE.jpg, PATH/train/CLASS/IMAGE.jpg (and val, test), '
-    'PATH/train.csv (and val.csv, test.csv), or PATH itself a table with the columns path and label'
+    'PATH/train.csv (and val.csv, test.csv), or PATH itself a table with the columns path and '
+    'label or, of several labels, a column for each class'
 )
 OPTION = 'own_data'
 WHERE = 'own_data.images=FOLDER own_data.suffix=.jpg'

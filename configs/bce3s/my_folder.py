@@ -5,7 +5,8 @@
 
 PATH: ``PATH/CLASS/IMAGE.jpg``; or ``PATH/train/CLASS/IMAGE.jpg`` and ``val``, ``test``; or
 ``PATH/train.csv`` (``.tsv``, ``.txt``) and ``val.csv``, ``test.csv``; or a table with the columns
-``path``, ``label`` and perhaps ``split``.
+``path``, ``label`` and perhaps ``split``, or with a column for each class, where a picture may have
+several labels (docs/multi_label.md).
 
 Classes, counts and splits are found; where there is no validation split one is held out of the
 training images; size, network, batch, epochs and rates are chosen from the number of images and
