@@ -35,12 +35,13 @@ class Annotations:
 
 @dataclass(frozen=True)
 class PublishedList:
-    """The list of a split. ``git_blob``: what ``git hash-object`` prints for it; ``url`` None: not
-    to be had without a browser, ``by_hand`` then says where it is.
+    """The list of a split. ``images``: how many it names; ``git_blob``: what ``git hash-object``
+    prints for it; None: not known. ``url`` None: not to be had without a browser, ``by_hand`` then
+    says where it is.
     """
 
     file: str
-    images: int
+    images: int | None
     git_blob: str | None
     url: str | None
     by_hand: str
@@ -114,7 +115,7 @@ def _list(entry: dict[str, Any]) -> PublishedList:
     made = entry.get('annotations')
     return PublishedList(
         entry['list'],
-        int(entry['images']),
+        None if entry['images'] is None else int(entry['images']),
         entry.get('git_blob'),
         entry.get('url'),
         entry.get('by_hand', ''),

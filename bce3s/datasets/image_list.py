@@ -159,7 +159,7 @@ def _compare(entries: ImageEntries, split: str, facts: Manifest, problems: Probl
             f'is not the published list: its git blob id is {entries.git_blob}, {facts.path.name} '
             f'has {published.git_blob}; fetch it again, or set manifest=None for your own',
         )
-    elif published.images != len(entries.paths):
+    elif published.images not in (None, len(entries.paths)):
         problems.add(
             entries.source,
             f'names {counted(len(entries.paths), "image")}, the published one {published.images}',

@@ -1,4 +1,4 @@
-"""COCO-LT: 1,909 training images (1,128 down to 6 a class) with several labels, 5,000 test images.
+"""COCO-LT: training images with several labels, a part of train2017; 5,000 test images.
 
 80 classes. Wu et al., "Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed
 Datasets", ECCV 2020 (COCO-MLT there): trained on a part of train2017, tested on val2017.

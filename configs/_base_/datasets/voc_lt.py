@@ -1,4 +1,4 @@
-"""VOC-LT: 1,142 training images (775 down to 4 a class) with several labels, 4,952 test images.
+"""VOC-LT: 1,142 training images with several labels, 4,952 test images.
 
 20 classes. Wu et al., "Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed
 Datasets", ECCV 2020 (VOC-MLT there): trained on a part of VOC 2012, tested on VOC 2007.
