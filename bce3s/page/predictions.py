@@ -137,7 +137,7 @@ class PredictionPage:
         title = f'{predictor.run.folder.resolve().name}: {counted(self.images, "new image")}'
         shown = sum(len(each.pictures) for section in sections for each in section.galleries)
         where = write_page(self.path, html(title, sections), '--page')
-        return f'{where}: {shown:,} of {counted(self.images, "image")}'
+        return f'{where}: {counted(shown, "picture")} of {counted(self.images, "image")}'
 
     def sections(self, predictor: Predictor) -> list[Section]:
         """An overview; those of none of the classes; the doubtful ones; the others, by class."""

@@ -89,7 +89,7 @@ def test_a_page_has_the_pictures(run, digits, tmp_path, capsys):
     named = re.findall(r'<li title="([^"]+)"><img src="data:image/png', text)
     assert len(set(named)) == len(named)
     assert {path.removeprefix(f'{digits}/') for path in paths_in(digits)} >= set(named)
-    assert out.endswith(f'{len(named)} of 41 images\n')
+    assert out.endswith(f'{len(named)} pictures of 41 images\n')
     assert '1 that cannot be read' in text
     assert 'lost.png' in text
     assert str(digits) not in text
