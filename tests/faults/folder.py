@@ -30,6 +30,6 @@ val_evaluator = dict(type='LongTailedMetric')
 model = dict(
     data_preprocessor=dict(mean=(0.5,) * 3, std=(0.3,) * 3),
     backbone=dict(in_channels=3),
-    head=dict(num_classes=3, contrastive=dict(type='BCEContrastive')),
+    head=dict(num_classes=3),
 )
 default_hooks = dict(schedule=dict(type='TwoStageHook', lr=0.01))

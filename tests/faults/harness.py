@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KINDS = ('kill', 'ask', 'full', 'damaged')
 DIGITS = ROOT / 'configs' / 'bce3s' / 'digits.py'
 SHORT = (
+    "model.head.contrastive=dict(type='BCEContrastive')",  # whose bank is saved, too
     'train_cfg.max_epochs=6',
     'train_cfg.val_interval=2',
     'train_cfg.finetune_epochs=2',

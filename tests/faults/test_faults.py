@@ -10,6 +10,7 @@ import pytest
 from harness import KINDS, Setting
 
 FAST = (
+    harness.SHORT[0],
     'train_cfg.max_epochs=2',
     'train_cfg.val_interval=2',
     'train_cfg.finetune_epochs=1',

@@ -39,6 +39,7 @@ def eight(tmp_path_factory):
         for loader in (cfg.train_dataloader, cfg.val_dataloader):
             loader.dataset.update(keep_classes=list(range(8)), imbalance='none')
         cfg.model.head.num_classes = 8
+        cfg.model.head.contrastive = dict(type='BCEContrastive')
         train(cfg, folder, 5)
 
     return once('eight-digits', tmp_path_factory.mktemp('eight') / 'run', make)
