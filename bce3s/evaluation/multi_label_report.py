@@ -15,6 +15,7 @@ from bce3s.tables import escaped, markdown_table, percent
 from bce3s.wording import counted
 
 LISTS = ('thresholds', 'precision', 'recall', 'f1_per_class')  # (K,) of ``decisions``
+F1_AT = {'f1': 'the thresholds of the classes', 'f1_half': 'probability 0.5'}  # of ``decisions``
 F1_HEADER = ('F1 at', *(name.capitalize() for name in COLUMNS), 'Micro')
 CLASS_HEADER = (
     *('Class', 'Split', 'Training positives', 'AP', 'Threshold'),
@@ -107,10 +108,9 @@ def untested_sentence(report: Mapping[str, Any], most: int = 10) -> str:
 def f1_rows(report: Mapping[str, Any]) -> list[list[str]]:
     """Of the thresholds of the classes, and of probability 0.5, for ``F1_HEADER``."""
     found = report['decisions']
-    names = {'f1': 'the thresholds of the classes', 'f1_half': 'probability 0.5'}
     return [
         [name, *(percent(found[key][column]) for column in (*COLUMNS, 'micro'))]
-        for key, name in names.items()
+        for key, name in F1_AT.items()
     ]
 
 

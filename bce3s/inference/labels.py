@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from bce3s.datasets.label_sets import SEPARATORS
 from bce3s.engine.rejection_score import network_digest
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError
@@ -20,8 +21,6 @@ from bce3s.evaluation.report import read_report
 from bce3s.inference.inputs import Name
 from bce3s.inference.threshold import AUTO, Rejection, test_command
 from bce3s.wording import counted
-
-SEPARATORS = ';|,'  # of labels in a cell, as data sets know them
 
 
 @dataclass(frozen=True)

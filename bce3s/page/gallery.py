@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,14 +29,35 @@ def gallery(runs: list[PageRun]) -> Section | None:
     known images that the threshold rejects, and unknown ones that it accepts; None: there are no
     images at hand, or none of these.
     """
+
+    def below(groups: list[Group]) -> str:
+        kinds = {NAMES[_kind(group).name] for group in groups}
+        return (
+            'its class in bold, then what the model calls it and the score, '
+            f'{" or ".join(sorted(kinds))}'
+        )
+
+    return pictures_section(runs, _galleries, below)
+
+
+def pictures_section(
+    runs: list[PageRun],
+    galleries_of: Callable[[Group], list[Gallery]],
+    below: Callable[[list[Group]], str],
+) -> Section | None:
+    """Galleries of the first ``PICTURED`` groups whose first seed has images at hand; None: there
+    are no images, or no gallery.
+
+    Args:
+        galleries_of: a group.
+        below: of the groups that are shown, what stands below each picture.
+    """
     groups, notes = measured(runs), left_out(runs)
-    shown = [group for group in groups if group.runs[0].pictures is not None]
-    galleries, kinds = [], set()
-    for group in shown[:PICTURED]:
-        run = group.runs[0]
-        kind = probabilities(run) or Softmax()
-        kinds.add(NAMES[kind.name])
-        found = _galleries(group, kind)
+    having = [group for group in groups if group.runs[0].pictures is not None]
+    shown, more = having[:PICTURED], having[PICTURED:]
+    galleries = []
+    for group in shown:
+        run, found = group.runs[0], galleries_of(group)
         for each in found:
             each.title = f'{group.title}: {each.title}' if len(groups) > 1 else each.title
         galleries += found
@@ -44,19 +65,22 @@ def gallery(runs: list[PageRun]) -> Section | None:
             notes += pictures.notes(group.title)
     if not galleries:
         return None
-    if more := shown[PICTURED:]:
+    if more:
         names = ', '.join(group.name for group in more)
         notes.append(f'Pictures are shown of {PICTURED} kinds of runs, so of none of {names}.')
     text = (
-        f'At most {SHOWN} images of a kind. Below each its class in bold, then what the model '
-        f'calls it and the score, {" or ".join(sorted(kinds))}. Its file is named where '
+        f'At most {SHOWN} images of a kind. Below each {below(shown)}. Its file is named where '
         'the pointer rests on it, and in the Markdown beside this page.'
     )
     return Section('pictures', 'Pictures to look at', text, notes=notes, galleries=galleries)
 
 
-def _galleries(group: Group, kind: Probabilities) -> list[Gallery]:
-    run = group.runs[0]
+def _kind(group: Group) -> Probabilities:
+    return probabilities(group.runs[0]) or Softmax()
+
+
+def _galleries(group: Group) -> list[Gallery]:
+    run, kind = group.runs[0], _kind(group)
     said = Said.of(run.outputs.logits, run.outputs.labels, kind)
     found = [_errors(run, said), _rare(group, said)]
     if (chosen := _thresholds(run)) is not None:

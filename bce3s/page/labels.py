@@ -9,21 +9,20 @@ from numpy.typing import NDArray
 
 from bce3s.evaluation.accuracy import COLUMNS
 from bce3s.evaluation.multi_label_report import (
+    F1_AT,
     F1_HEADER,
     decisions_sentence,
     probability,
     untested_sentence,
 )
 from bce3s.page.content import Figure, Gallery, Section, Table
-from bce3s.page.runs import Group, PageRun, grouped, left_out, measured
+from bce3s.page.gallery import SHOWN, pictures_section
+from bce3s.page.runs import Group, PageRun, grouped
 from bce3s.plotting import DASHED, new_figure
 from bce3s.tables import mean_std
 from bce3s.wording import counted
 
-SHOWN = 12  # pictures of a kind
-PICTURED = 3  # groups of runs
 NAMED = 4  # labels below a picture
-AT = {'f1': 'the thresholds of the classes', 'f1_half': 'probability 0.5'}
 RANKINGS = {
     'micro_ap': 'Micro AP (%)',
     'label_ranking_ap': 'Label ranking AP (%)',
@@ -46,7 +45,7 @@ def label_decisions(runs: list[PageRun]) -> Section:
             *(_over_seeds(group, key, column) for column in (*COLUMNS, 'micro')),
         ]
         for group in groups
-        for key, name in AT.items()
+        for key, name in F1_AT.items()
     ]
     tables = [Table(['Runs', *F1_HEADER], rows, 'F1 (%)', left=2)]
     rows = [
@@ -93,25 +92,11 @@ def label_gallery(runs: list[PageRun]) -> Section | None:
     """For the first seed of the first groups: labels that are called and wrong, and labels that are
     missed; None: there are no images at hand, or none of these.
     """
-    groups, notes = measured(runs), left_out(runs)
-    shown = [group for group in groups if group.runs[0].pictures is not None]
-    galleries = []
-    for group in shown[:PICTURED]:
-        for each in _galleries(group):
-            each.title = f'{group.title}: {each.title}' if len(groups) > 1 else each.title
-            galleries.append(each)
-        notes += group.runs[0].pictures.notes(group.title)
-    if not galleries:
-        return None
-    if more := shown[PICTURED:]:
-        names = ', '.join(group.name for group in more)
-        notes.append(f'Pictures are shown of {PICTURED} kinds of runs, so of none of {names}.')
-    text = (
-        f'At most {SHOWN} images of a kind. Below each the label that is wrong or missed in bold, '
-        'with its score and the threshold, then the labels that it has. Its file is named where '
-        'the pointer rests on it, and in the Markdown beside this page.'
+    below = (
+        'the label that is wrong or missed in bold, with its score and the threshold, then the '
+        'labels that it has'
     )
-    return Section('pictures', 'Pictures to look at', text, notes=notes, galleries=galleries)
+    return pictures_section(runs, lambda group: [*_galleries(group)], lambda _: below)
 
 
 def _galleries(group: Group) -> Iterator[Gallery]:
