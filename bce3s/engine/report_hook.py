@@ -95,7 +95,8 @@ class ReportHook(Hook):
             runner.message_hub.update_info(HISTORY, history)
             train = getattr(runner.train_dataloader.dataset, 'metainfo', {})
             history = [past for past in history if past['epoch'] <= epoch]
-            self._write(runner, metric, history, LAST, train, final=epoch >= runner.max_epochs)
+            network, final = _network(runner, metric), epoch >= runner.max_epochs
+            self._write(runner, metric, history, LAST, train, network, final)
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         self._report_test(runner, runner.test_evaluator)
@@ -135,8 +136,9 @@ class ReportHook(Hook):
         selection = f'best on {_split(metric)}' if best else LAST
         row = history_row(self._loaded.get('epoch'), None, metric.summary)
         train = self._loaded.get('dataset_meta') or {}
-        chosen = _chosen_before(runner._load_from, row['epoch'], metric, _network(runner, metric))
-        self._write(runner, metric, [row], selection, train, final=True, chosen=chosen)
+        network = _network(runner, metric)
+        chosen = _chosen_before(runner._load_from, row['epoch'], metric, network)
+        self._write(runner, metric, [row], selection, train, network, final=True, chosen=chosen)
         self._print(runner)
 
     def _write(
@@ -146,10 +148,11 @@ class ReportHook(Hook):
         history: list[dict],
         selection: str,
         train: dict[str, Any],
+        network: str | None,
         final: bool,
         chosen: dict[str, Any] | None = None,
     ) -> None:
-        data = _data(metric, train, chosen, _network(runner, metric))
+        data = _data(metric, train, chosen, network)
         # of a test alone nothing is known about the training
         skipped = runner.message_hub.get_info(SKIPPED, {})
         data['contrastive'] = runner.message_hub.get_info(HEALTH, [])
