@@ -19,7 +19,7 @@ from bce3s.errors import BCE3SError
 from bce3s.evaluation.multi_label_report import probability, span
 from bce3s.evaluation.report import read_report
 from bce3s.inference.inputs import Name
-from bce3s.inference.threshold import AUTO, Rejection, test_command
+from bce3s.inference.threshold import AUTO, Rejection, found_by
 from bce3s.wording import counted
 
 
@@ -88,8 +88,8 @@ def label_thresholds(
     found = decisions_of((run.folder, run.folder / 'test'), network_digest(network), classes)
     if isinstance(found, str):
         raise BCE3SError(
-            f'{run.folder}: {found}. {test_command(run)} finds thresholds for {run.checkpoint}, or '
-            'give a number as threshold, a logit (0: a probability of 0.5).'
+            f'{run.folder}: {found}. {found_by(run)} for each class; or give a number as '
+            'threshold, a logit (0: a probability of 0.5).'
         )
     about = (
         f'a label is given above the threshold of its class ({span(found["thresholds"])}), which '

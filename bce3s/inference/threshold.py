@@ -89,8 +89,7 @@ def chosen_threshold(
     if epoch is not None and report.get('epoch') not in (None, epoch):
         warnings.warn(
             f'The threshold of {run.folder} was chosen after epoch {report["epoch"]}, '
-            f'{run.checkpoint.name} is of epoch {epoch}: it may not suit it. {test_command(run)} '
-            'finds its own.',
+            f'{run.checkpoint.name} is of epoch {epoch}: it may not suit it. {found_by(run)}.',
             ThresholdWarning,
             stacklevel=3,
         )
@@ -114,22 +113,21 @@ def _report(run: RunDirectory, epoch: int | None) -> dict[str, Any]:
         except BCE3SError as error:
             missing = missing or error
     if not reports:
-        raise BCE3SError(
-            f'{missing} It would have the threshold: {test_command(run)} finds it, {OTHERWISE}.'
-        )
+        raise BCE3SError(f'{missing} It would have the threshold: {found_by(run)}, {OTHERWISE}.')
     having = [report for report in reports if 'uniform' in (report.get('rejection') or {})]
     if not having:
         raise BCE3SError(
             f'The report of {run.folder} has no threshold for this, for it was written by an '
-            f'earlier version, or the scores were not finite: {test_command(run)} finds it, '
-            f'{OTHERWISE}.'
+            f'earlier version, or the scores were not finite: {found_by(run)}, {OTHERWISE}.'
         )
     return next((report for report in having if report.get('epoch') == epoch), having[0])
 
 
-def test_command(run: RunDirectory) -> str:
+def found_by(run: RunDirectory) -> str:
     """What measures a checkpoint again, and chooses thresholds for it."""
-    return f'python tools/test.py {run.config.filename} {run.checkpoint}'
+    if run.config.filename is None:
+        return 'tools/test.py finds one in the run that this model was published from'
+    return f'python tools/test.py {run.config.filename} {run.checkpoint} finds one'
 
 
 def _at_rate(found: dict[str, Any]) -> Rejection:

@@ -117,6 +117,14 @@ def test_what_a_config_may_not_have(changed, monkeypatch, keys, value, said):
     assert not {'antigravity'} & (set(sys.modules) - imported)
 
 
+def test_a_threshold_that_was_not_published_is_found_where_the_run_is(changed):
+    copy = changed('version', value=1)
+    report = json.loads((copy / 'report.json').read_text())
+    (copy / 'report.json').write_text(json.dumps(report | dict(rejection=None)))
+    with pytest.raises(BCE3SError, match=r'no threshold.*the run that this model was published'):
+        Predictor.from_pretrained(copy)
+
+
 @pytest.mark.parametrize('damage', ['missing', 'cut', 'other'])
 def test_weights_that_are_damaged(changed, damage):
     path = changed('version', value=1) / 'model.safetensors'
