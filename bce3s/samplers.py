@@ -53,8 +53,15 @@ class NaturalSampler(Sampler):
         self.stream = stream
         self.epoch = 0
 
-    def __len__(self) -> int:
+    @property
+    def total(self) -> int:
+        """N, the samples of an epoch, of all ranks together."""
         return len(self.labels)
+
+    def __len__(self) -> int:
+        """Of this rank's part, as it is iterated over."""
+        rank, world_size = rank_and_world_size()
+        return len(range(rank, self.total, world_size))
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -64,7 +71,7 @@ class NaturalSampler(Sampler):
 
     def order(self) -> Tensor:
         """Indices (N,) of the whole epoch, the same on every rank."""
-        return torch.randperm(len(self), generator=self.generator())
+        return torch.randperm(self.total, generator=self.generator())
 
     def __iter__(self) -> Iterator[int]:
         """This rank's part, for loaders without one of the batch samplers below."""
@@ -105,8 +112,8 @@ class ClassFrequencySampler(NaturalSampler):
 
     def order(self) -> Tensor:
         gen = self.generator()
-        drawn = torch.multinomial(self.class_probabilities(), len(self), True, generator=gen)
-        within = torch.rand(len(self), generator=gen, dtype=torch.float64)
+        drawn = torch.multinomial(self.class_probabilities(), self.total, True, generator=gen)
+        within = torch.rand(self.total, generator=gen, dtype=torch.float64)
         return self.by_class[self.first[drawn] + (within * self.class_counts[drawn]).long()]
 
 
@@ -223,7 +230,7 @@ class GlobalBatchSampler(BatchSampler):
         return self.batch_size * self.world_size
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.sampler), self.global_batch_size)
+        whole, rest = divmod(self.sampler.total, self.global_batch_size)
         return whole + (not self.drop_last and rest > 0)
 
     def sizes(self, batch_idx: int) -> tuple[int, ...]:
@@ -231,7 +238,7 @@ class GlobalBatchSampler(BatchSampler):
         paired batch: of its natural half. 0: it holds a stand-in only.
         """
         begin = batch_idx * self.global_batch_size
-        size = min(self.global_batch_size, len(self.sampler) - begin)
+        size = min(self.global_batch_size, self.sampler.total - begin)
         bounds = [size * r // self.world_size for r in range(self.world_size + 1)]
         return tuple(high - low for low, high in pairwise(bounds))
 
@@ -298,5 +305,5 @@ class PairedBatchSampler(GlobalBatchSampler):
         return torch.cat([self.sampler.order(), self.partner.order()])
 
     def places(self, span: range) -> list[int]:
-        own, natural = list(span), len(self.sampler)
+        own, natural = list(span), self.sampler.total
         return own + [natural + place for place in own]

@@ -192,6 +192,8 @@ def test_one_process_draws_every_sample():
 def test_a_sampler_by_itself_shares_out_too(monkeypatch):
     parts = ranks(monkeypatch, 3, lambda: list(NaturalSampler(toy(), 0)))
     assert sorted(joined(parts)) == list(range(N))
+    lengths = ranks(monkeypatch, 3, lambda: len(NaturalSampler(toy(), 0)))
+    assert lengths == [len(part) for part in parts]
 
 
 @pytest.mark.parametrize('world_size', [1, 2, 3])

@@ -22,8 +22,9 @@ def epoch_size(loader: DataLoader) -> dict[str, int]:
     size = getattr(batches, 'global_batch_size', None)
     if size is None:
         size = (batches.batch_size if batches is not None else 1) * get_world_size()
-    samples = len(getattr(batches, 'sampler', loader.dataset))
-    return dict(batches=len(loader), global_batch=int(size), samples=samples)
+    samples = getattr(batches, 'sampler', loader.dataset)
+    number = getattr(samples, 'total', len(samples))
+    return dict(batches=len(loader), global_batch=int(size), samples=number)
 
 
 @LOOPS.register_module()

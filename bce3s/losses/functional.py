@@ -13,9 +13,12 @@ from bce3s.errors import BCE3SError
 
 
 def soft_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Integer labels (...) as one-hot (..., K); soft labels (..., K) in ``dtype``.
+    """Integer labels (...) in 0..K-1 as one-hot (..., K); soft labels (..., K) in ``dtype``.
 
     Several labels a picture, int8 (..., K): 1 and 0 as they are, -1, unknown, as NaN.
+
+    Raises:
+        RuntimeError: PyTorch's, on a CPU, of an integer label outside 0..K-1; a GPU asserts.
 
     >>> soft_labels(torch.tensor([2, 0]), 3)
     tensor([[0., 0., 1.],
@@ -25,7 +28,8 @@ def soft_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.flo
         return labels.to(dtype)
     if labels.dtype == torch.int8:
         return labels.to(dtype).masked_fill(labels < 0, math.nan)
-    return (labels[..., None] == torch.arange(num_classes, device=labels.device)).to(dtype)
+    hot = torch.zeros(*labels.shape, num_classes, dtype=dtype, device=labels.device)
+    return hot.scatter_(-1, labels[..., None].long(), 1)
 
 
 def multilabel_bce(

@@ -73,7 +73,8 @@ class EffectiveNumberWeights(nn.Module):
         """(K,), or None: every class weighs 1. Labels (N,) of the global batch are not looked at.
 
         Raises:
-            BCE3SError: the counts are not known, or the clock does not know the run's length.
+            BCE3SError: the counts are not known or of another K, or the clock does not know the
+                run's length.
         """
         if self.start and clock.progress < self.start:
             return None
@@ -81,6 +82,11 @@ class EffectiveNumberWeights(nn.Module):
             raise BCE3SError(
                 'EffectiveNumberWeights needs the class counts of the training set: give '
                 'class_counts, or call set_class_counts of the head before the first step.'
+            )
+        if len(self.weights) != num_classes:
+            raise BCE3SError(
+                f'EffectiveNumberWeights has the counts of {len(self.weights)} classes, the head '
+                f'{num_classes}: give those of its training set.'
             )
         return self.weights
 

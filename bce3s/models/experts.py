@@ -149,6 +149,11 @@ class ExpertsHead(TripartiteHead):
             )
         self.joints = nn.ModuleList(losses * (experts // len(losses)))
         self.weights, self.spread = dict(joint=1.0, diversity=0.0) | dict(weights or {}), spread
+        if len(self.weights) > 2:
+            raise BCE3SError(
+                f"ExpertsHead: 'weights' has {sorted(self.weights)}; only joint and diversity are "
+                'known.'
+            )
         self.register_buffer('temperatures', torch.ones(num_classes), persistent=False)
 
     def set_class_counts(self, counts: Sequence[int]) -> None:

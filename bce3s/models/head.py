@@ -32,10 +32,10 @@ class TripartiteHead(nn.Module):
     Pictures may have several labels, int8 (B, K) (:class:`Targets`), where the branches are BCE:
     the joint loss and the contrastive one have a positive term for each label and leave out what is
     unknown. A row then has no one class whose weight it could take; the weights of the second stage
-    are those of the positive terms of each class, the negative terms keep 1. For with fixed
-    features sigmoids make the classes K problems, each by itself: only how much the positives of a
-    class weigh against its negatives matters to it, and so weighted they weigh (nearly) the same
-    for all classes, however rare.
+    are those of the positive terms of each class, the negative terms keep 1. With fixed features,
+    sigmoids split the task into K independent problems; for each, only the weight of its positives
+    against its negatives matters, and with these weights that is (nearly) the same for all classes,
+    however rare.
 
     Args:
         num_classes: K.

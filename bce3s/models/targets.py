@@ -55,7 +55,7 @@ class Targets:
         """Of images (B, ...) as they are, in a loop of one's own.
 
         Args:
-            labels: (B,) int64 or (B, K) int8, the whole batch.
+            labels: (B,) int64 or (B, K) int8, of this process, whose peers call this with theirs.
             clock: ``Clock(seed, epoch, step)``, from which negatives are drawn.
         """
         return cls.mixed(labels, None, [1.0], clock)
@@ -72,7 +72,7 @@ class Targets:
         """Of views (V * B, ...) that were mixed by hand, view-major, the images as they are first.
 
         Args:
-            labels: (B,) int64 or (B, K) int8.
+            labels: (B,) int64 or (B, K) int8, of this process, whose peers call this with theirs.
             partners: of the same form, labels of what the images were mixed with.
             lam: of each view the share of the image itself; the first is 1.
             clock: see :meth:`plain`.
@@ -86,9 +86,9 @@ class Targets:
                 [[0.7500, 0.2500, 0.0000],
                  [0.0000, 0.2500, 0.7500]]])
         """
-        names, share = tuple(views[: len(lam)]), Share((len(labels),))
+        names, share = tuple(views[: len(lam)]), Share.of(labels)
         lam = torch.tensor(lam, device=labels.device)
-        return cls(labels, names, lam, partners, labels, share, clock)
+        return cls(labels, names, lam, partners, share.gather(labels), share, clock)
 
     @property
     def several(self) -> bool:

@@ -152,6 +152,7 @@ def test_counts_that_cannot_be(name):
         (lambda: EffectiveNumberWeights(mean_over='batch'), "is 'classes' or 'samples'"),
         (lambda: EffectiveNumberWeights(beta=1.0), r'beta must be in \[0, 1\)'),
         (lambda: EffectiveNumberWeights()(torch.tensor(LABELS), K, Clock()), 'needs the class co'),
+        (lambda: EffectiveNumberWeights(class_counts=[5, 2])(LABELS, K, Clock()), 'of 2 classes'),
         (lambda: CenterTerms(K, 3, compactness=-1), 'compactness must be a number >= 0'),
         (lambda: CenterTerms(1, 3), 'a single class has no other'),
     ],

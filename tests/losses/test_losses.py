@@ -463,3 +463,9 @@ def test_class_balanced_weights_refuse():
     for beta in (1.0, -0.1, float('nan')):
         with pytest.raises(BCE3SError, match='beta must be in'):
             class_balanced_weights(torch.tensor([3, 2]), beta)
+
+
+@pytest.mark.parametrize('label', [-100, K])
+def test_a_label_of_no_class_is_an_error_as_in_pytorch(label):
+    with pytest.raises(RuntimeError, match='out of bounds'):
+        BCEJoint()(torch.zeros(2, K), torch.tensor([0, label]))

@@ -267,6 +267,9 @@ def test_experts_and_losses_that_do_not_fit():
     for joint in ([], [CEJoint()] * 3):
         with pytest.raises(BCE3SError, match='losses for 2 experts'):
             build(ExpertsHead, joint=joint, classifier=experts_classifier())
+    options = dict(joint=CEJoint(), weights=dict(diverstiy=-0.2))
+    with pytest.raises(BCE3SError, match='only joint and diversity'):
+        build(ExpertsHead, classifier=experts_classifier(), **options)
 
 
 # ------------------------------------------------------------------------------- learning
