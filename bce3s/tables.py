@@ -27,7 +27,7 @@ def mean_std(values: Iterable[float | None], digits: int = 2) -> str:
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return '-'
-    mean = f'{statistics.fmean(known):.{digits}f}'
+    mean = f'{round(statistics.fmean(known), digits) + 0.0:.{digits}f}'  # not -0.00
     return mean if len(known) == 1 else f'{mean} ± {statistics.stdev(known):.{digits}f}'
 
 

@@ -146,9 +146,9 @@ def evaluate(
         thresholds: where Many ends and Few begins.
 
     Returns:
-        ``all`` (which others call balanced accuracy), ``many``, ``medium``, ``few``, ``accuracy``
-        (plain), ``macro_f1`` (percent; ``None`` where there is nothing to average), ``per_class``
-        (list of K, percent or ``None``), ``samples`` (N).
+        ``all`` (which others call balanced accuracy), ``many``, ``medium``, ``few`` (``None`` for a
+        split without a class), ``accuracy`` (plain), ``macro_f1``, ``per_class`` (list of K,
+        ``None`` without a sample), in percent; ``samples`` (N).
 
     Raises:
         BCE3SError: no sample, different lengths, or a value outside 0..K-1.

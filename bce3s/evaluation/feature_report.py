@@ -122,7 +122,8 @@ def _explanation(report: dict[str, Any]) -> str:
 
 OPEN_SET_EXPLANATION = (
     'Known are the test images, unknown those of classes that the model was not trained on; known '
-    'is positive, and an image is accepted if its score is at least the threshold. AUROC: a known '
+    'is positive, and an image is accepted if its score is at least the threshold (above it, where '
+    'that is zero or the uniform threshold). AUROC: a known '
     'image scores higher than an unknown one (50 is no information). OSCR: area under the share of '
     'known images that are accepted and classified right, over the share of unknown ones accepted; '
     'at most the accuracy. FPR at 95 % TPR: unknown images accepted where 95 % of the known (of '

@@ -185,9 +185,9 @@ def _f1_threshold(positives: Scores, negatives: Scores) -> float:
     lower = [below.max() for z in (positives, negatives) if (below := z[z < at]).size]
     if not lower:
         return float(np.nextafter(at, -np.inf))
-    low, high = float(max(lower)), float(at)
-    middle = low + (high - low) / 2
-    return middle if middle < high else low
+    low, high = max(lower), at
+    between = low + (high - low) / 2  # in the scores' precision, in which it will be compared
+    return float(between if low <= between < high else low)
 
 
 class Decisions(NamedTuple):

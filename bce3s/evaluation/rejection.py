@@ -22,7 +22,10 @@ In a long tail "of the same kind" means that most images are of frequent classes
 score low: they would be those that are turned away. So the same is asked of the mean over the
 CLASSES, each image weighted by :math:`w_i = 1 / n_{y_i}`: k is the largest with
 :math:`\sum_{i \le k} w_{(i)} \le \alpha (\sum_i w_i + \max_i w_i)` (label shift; Podkopaev and
-Ramdas, UAI 2021; all weights 1 give the k above). The smaller k counts.
+Ramdas, UAI 2021; all weights 1 give the k above), but at least 1. The smaller k counts. That is an
+aim and no guarantee: a class of which one or two images are here has a weight as large as any, and
+to be sure of it would mean to reject nothing. Where many classes are so rare the mean over the
+classes comes out above the rate, and its interval is too narrow.
 
 What this changes, percent rejected of known test images (as many of each class) and of unknown ones
 at 5 %, means of 30 or 40 draws of long-tailed validation images (a fifth of the training images, 50
@@ -244,16 +247,16 @@ def conformal(
         scores: (N,) of images of known classes, higher meaning known.
         labels: (N,) their classes. best: (N,) the classes predicted.
         num_classes: K.
-        rate: percent, in expectation, of all images alike and as a mean over the classes (those
-            that have an image here).
+        rate: percent, in expectation, of all images alike; aimed at, too, as a mean over the
+            classes (those that have an image here), see the module.
 
     Returns:
         ``thresholds``: (K,) of the classes predicted; all ``None`` where there are too few images
         (:func:`fewest`) and nothing is rejected. ``rate``; ``images``, N; ``interval``, of the rate
         that new images will see, 95 %: ``plain``, of all alike, ``all``, of the mean over the
-        classes; ``groups``: for each threshold its ``classes``, ``images``, ``rank`` k and exact
-        ``interval``. That of several groups is of the sum of their distributions, as a Beta
-        distribution of the same mean and variance.
+        classes, a rough one; ``groups``: for each threshold its ``classes``, ``images``, ``rank`` k
+        and exact ``interval``. That of several groups is of the sum of their distributions, as a
+        Beta distribution of the same mean and variance.
 
     >>> found = conformal([3.0, 1.0, 2.0, 4.0], [0, 0, 1, 1], [0, 1, 1, 0], 2, rate=40)
     >>> round(found['thresholds'][0], 3), found['groups'][0]['rank'], found['groups'][0]['images']
@@ -341,7 +344,7 @@ def clopper_pearson(rejections: int, images: int) -> list[float]:
 
 def keeping_thresholds(scores: Any, labels: Any) -> list[float | None]:
     """(101,) for each whole percent p ONE threshold for all classes that keeps p % of new known
-    images at least, of all alike and as a mean over the classes; ``None``: nothing may be rejected.
+    images at least, about as many as a mean over the classes; ``None``: nothing may be rejected.
 
     Args:
         scores: (N,). labels: (N,).

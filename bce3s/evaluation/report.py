@@ -255,9 +255,9 @@ def rejection_sentence(found: dict[str, Any]) -> str:
     return (
         f'An image is none of the classes if its largest logit is at most the threshold of that '
         f'class, {threshold_range(found["thresholds"])}, chosen on {images} so that at most '
-        f'{rate:g} % of known images like them are rejected, of all alike and as a mean over the '
-        f'classes. Of new ones it will be {low:.1f} to {high:.1f} %, as a mean over the classes '
-        f'{least:.1f} to {most:.1f} % (95 %).{_thresholds_alone(found)}'
+        f'{rate:g} % of known images like them are rejected, and about as many as a mean over the '
+        f'classes. Of new images like them expect {low:.1f} to {high:.1f} % (95 %), as a mean over '
+        f'the classes roughly {least:.1f} to {most:.1f} %.{_thresholds_alone(found)}'
     )
 
 

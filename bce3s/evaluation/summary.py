@@ -41,22 +41,27 @@ def summarize(runs: Sequence[str | Path], selection: str = LAST) -> str:
         selection: which figures, as named in the reports.
 
     Raises:
-        BCE3SError: a run without report, a report without that selection, or runs with one label
-            and with several.
+        BCE3SError: a run without report, a report without that selection, two runs of the same
+            experiment and seed, or runs with one label and with several.
     """
-    groups: dict[tuple, list[tuple[dict, dict]]] = {}
-    for run in dict.fromkeys(Path(run) for run in runs):
-        report = read_report(run)
-        entry = pick(report, selection, run)
-        groups.setdefault(same_but_seed(report, entry), []).append((report, entry))
-    names = [key[0] for key in groups]
-    rows = [_row(key, members, names.count(key[0]) > 1) for key, members in groups.items()]
-    measures = {measure_of(report) for members in groups.values() for report, _ in members}
+    reports = {run: read_report(run) for run in map(Path, runs)}
+    measures = {measure_of(report) for report in reports.values()}
     if len(measures) > 1:
         raise BCE3SError(
             'Some of these runs are of images with several labels and have mAP, others have '
             'accuracy: they are not to be compared. Make a table of each kind.'
         )
+    groups: dict[tuple, dict[int, tuple[Path, dict]]] = {}  # by seed the entries, and whose
+    for run, report in reports.items():
+        entry = pick(report, selection, run)
+        group = groups.setdefault(same_but_seed(report, entry), {})
+        if (other := group.setdefault(report['seed'], (run, entry))[0]) != run:
+            raise BCE3SError(
+                f'{other} and {run} are the same experiment with the same seed, {report["seed"]}: '
+                'it would count twice. Leave one of them out.'
+            )
+    names = [key[0] for key in groups]
+    rows = [_row(key, members, names.count(key[0]) > 1) for key, members in groups.items()]
     first = 'Config (mAP)' if 'mAP' in measures else 'Config'
     header = [first, 'Epoch', *(c.capitalize() for c in COLUMNS), 'n', 'Seeds']
     return markdown_table(header, rows)
@@ -68,10 +73,10 @@ def same_but_seed(report: dict, entry: dict) -> tuple:
     return report['config'], report.get('config_sha256'), data, epoch
 
 
-def _row(key: tuple, members: list[tuple[dict, dict]], ambiguous: bool) -> list[str]:
+def _row(key: tuple, members: dict[int, tuple[Path, dict]], ambiguous: bool) -> list[str]:
     config, digest, _, epoch = key
     # The same file with other options is another experiment: tell them apart.
     name = f'{config} ({digest[:7]})' if ambiguous and digest else str(config)
-    seeds = sorted(report['seed'] for report, _ in members)
-    figures = [mean_std([entry[column] for _, entry in members]) for column in COLUMNS]
-    return [escaped(name), str(epoch), *figures, str(len(members)), ', '.join(map(str, seeds))]
+    figures = [mean_std([entry[column] for _, entry in members.values()]) for column in COLUMNS]
+    seeds = ', '.join(map(str, sorted(members)))
+    return [escaped(name), str(epoch), *figures, str(len(members)), seeds]

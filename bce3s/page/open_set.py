@@ -132,7 +132,7 @@ def _curve_figures(groups: list[Group], first: dict[str, Measured]) -> list[Figu
         areas = []
         for group in groups:
             one = first[group.name]
-            area = f'{one.open_set[measure]["all"]:.1f}'
+            area = f'{one.open_set[measure]["plain"]:.1f}'
             areas.append(f'{area} ({group.title})')
             curve, look = one.open_set['curve'], dict(color=group.colour)
             axes.plot(curve['fpr'], curve[key], label=f'{group.title}: {area}', **look)
@@ -150,7 +150,7 @@ def _curve_figures(groups: list[Group], first: dict[str, Measured]) -> list[Figu
         axes.grid()
         axes.legend(loc='lower right', labelcolor='linecolor', handlelength=1.2)
         caption = (
-            f'{name} (mean over the known classes): {", ".join(areas)}. A line is the known images '
+            f'{name} (all images alike): {", ".join(areas)}. A line is the known images '
             f'that are {said} over the unknown ones that slip in; the dot is the uniform threshold.'
         )
         figures.append(Figure.of(figure, f'{name} curves', caption))

@@ -91,7 +91,7 @@ def test_a_threshold_is_the_highest_of_those_with_the_largest_f1(unknown):
         candidates = [values[0] - 1, *(values[:-1] + values[1:]) / 2]  # all that tell images apart
         f1 = [metrics.f1_score(y, z > t) for t in candidates]
         best = max(t for t, value in zip(candidates, f1, strict=True) if value == max(f1))
-        assert found[k] == pytest.approx(best, abs=1e-12)
+        assert found[k] == pytest.approx(best, abs=1e-6)  # in the scores' float32
 
 
 def test_a_threshold_below_all_scores_is_finite_and_calls_all():
@@ -102,6 +102,9 @@ def test_a_threshold_below_all_scores_is_finite_and_calls_all():
     near = np.array([[1.0], [np.nextafter(1.0, 0)]])  # nothing lies between
     (threshold,) = ml.f1_thresholds([[1], [0]], near)
     assert (near > threshold).tolist() == [[True], [False]]
+    odd = np.float32([[np.nextafter(np.float32(1), np.float32(2))], [1.0]])
+    (threshold,) = ml.f1_thresholds([[1], [0]], odd)
+    assert (odd > np.float32(threshold)).tolist() == [[True], [False]]
 
 
 def test_f1_at_given_thresholds_and_at_half_is_scikit_learns():

@@ -423,7 +423,7 @@ def test_markdown():
     text = format_markdown(report(found))
     assert '## None of these' in text
     assert 'threshold of that class, 2.5, chosen on 40 val images so that at most 5 %' in text
-    assert '1.2 to 9.0 %, as a mean over the classes 0.5 to 12.0 %' in text
+    assert '1.2 to 9.0 % (95 %), as a mean over the classes roughly 0.5 to 12.0 %.' in text
     assert 'uniform threshold, 2.5000' in text
     for name in ('at most 5 %', 'uniform'):
         assert f'| {name} | falsely rejected | 50.00 | 0.00 | - | 100.00 | 50.00 |' in text

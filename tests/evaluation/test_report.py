@@ -186,6 +186,11 @@ def test_seeds_of_a_config_are_one_row(runs):
     assert cells[-2:] == ['3', '0, 1, 2']
 
 
+def test_a_seed_counts_once(runs):
+    with pytest.raises(BCE3SError, match=r's0 and .*again are the same .* the same seed, 0'):
+        summarize([runs('s0', 50.0), runs('again', 50.0)])
+
+
 def test_what_differs_in_more_than_the_seed_is_kept_apart(runs):
     paths = [
         runs('a', 50.0),

@@ -34,7 +34,14 @@ def test_the_folder_has_what_it_says(data_root, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    'options', [['--classes', '51'], ['--classes', '1'], ['--most', '501'], ['--least', '0']]
+    'options',
+    [
+        ['--classes', '51'],
+        ['--classes', '1'],
+        ['--most', '501'],
+        ['--least', '0'],
+        ['--test', '101'],
+    ],
 )
 def test_numbers_that_it_cannot_have(options, tmp_path, capsys):
     assert main(['--out', str(tmp_path / 'x'), *options]) == 1

@@ -130,6 +130,11 @@ def _main(args: argparse.Namespace) -> int:
     scale = replace(SCALES[args.scale], options=parse_options(args.cfg_options))
     if not args.tables and not args.list:
         raise BCE3SError(f'Name a table or figure: {", ".join(TABLES)}. --list says more.')
+    if args.record and args.cfg_options:
+        raise BCE3SError(
+            '--record keeps results of the recipes as they are, so it takes no --cfg-options: they '
+            'would stand beside the others, and nothing would tell them apart.'
+        )
     every = any(name.lower() == 'all' for name in args.tables)
     harness = Harness(args.data, args.factor, args.backbone, args.augment, args.unknown)
     names = [harness.table if name == 'rivals' else name for name in args.tables if not every]

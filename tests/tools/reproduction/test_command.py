@@ -96,6 +96,7 @@ def test_a_run_is_a_process_of_the_training_tool(tmp_path):
         (['tabel1'], "There is no table 'tabel1'. Did you mean 'table1'?"),
         (['table1', '--only', 'cifar12/*', '--dry-run'], '--only cifar12/* fits none of the 48'),
         (['table4', '--dry-run', '--cfg-options', 'model.head'], 'write KEY=VALUE'),
+        (['rivals', '--record', '--cfg-options', 'a=1'], '--record keeps results of the recipes'),
         (
             ['table4', '--dry-run', '--cfg-options', 'model.headd.x=1'],
             "override model.headd.x: model has no key 'headd'. Did you mean 'head'?",
