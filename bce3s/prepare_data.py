@@ -46,8 +46,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         'name',
         metavar='NAME',
-        help='imagenet_lt, places_lt, inaturalist2018; digits_lt, cifar10_lt, cifar100_lt, '
-        "mnist_lt, fashion_mnist_lt; 'folder' or 'list' for your own images",
+        help=f'{", ".join(ON_DISK)}; {", ".join(IN_MEMORY)}; '
+        "'folder' or 'list' for your own images",
     )
     p.add_argument(
         'paths', nargs='*', metavar='PATH', help='of folder: DIR; of list: TRAIN [[VAL] TEST]'

@@ -47,6 +47,8 @@ def write_folders(args: argparse.Namespace) -> None:
         raise BCE3SError(f'--classes {args.classes}: give 2 to {EVERY // 2}.')
     if not 1 <= args.least <= args.most <= 500:
         raise BCE3SError('--least and --most: 1 <= least <= most <= 500, as CIFAR-100 has 500.')
+    if not 1 <= args.test <= 100:
+        raise BCE3SError(f'--test {args.test}: give 1 to 100, as CIFAR-100 has 100 a class.')
     for folder in filter(None, (args.out, args.unknown)):
         if folder.exists() and any(folder.iterdir()):
             raise BCE3SError(f'{folder} is not empty: give a new folder.')

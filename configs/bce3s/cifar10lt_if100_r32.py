@@ -2,7 +2,7 @@
 
 AAAI 2026, arXiv 2511.14097. Network: the true CIFAR ResNet-32 (0.46 M parameters). The recommended
 defaults in the place of the published quirks, and two of the three branches: joint and uniformity.
-On with the third: --cfg-options "model.head.contrastive=dict(type='BCEContrastive')"
+To switch the third on: --cfg-options "model.head.contrastive=dict(type='BCEContrastive')"
 
 Expected: no published figure for this network.
 Not measured yet.

@@ -2,8 +2,8 @@
 
 Measured: see README.md.
 
-    python tools/train.py configs/multilabel/digits.py
-    python tools/test.py configs/multilabel/digits.py work_dirs/digits/epoch_65.pth
+    python tools/train.py configs/multilabel/digits.py --work-dir work_dirs/canvases
+    python tools/test.py configs/multilabel/digits.py work_dirs/canvases/epoch_65.pth
 """
 
 _base_ = './digits_one_stage.py'

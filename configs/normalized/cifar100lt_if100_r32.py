@@ -2,7 +2,7 @@
 
 "Classification vs. Deep Feature Learning in Normalized Spaces with Different Scaling"; only its
 abstract is public, so network, schedule and the scale 16 are ours: those of
-configs/baselines/cifar100lt_if100_bce_r32.py, but for the normalisation.
+configs/baselines/cifar100lt_if100_ce_r32.py with BCE, but for the normalisation.
 No published value is known to us. Not measured yet.
 
     python tools/train.py configs/normalized/cifar100lt_if100_r32.py

@@ -111,6 +111,11 @@ def test_wrong_values_are_sentences(gpus, environ, sentence, monkeypatch, capsys
     assert capsys.readouterr().err.startswith('error: ')
 
 
+def test_without_a_number_of_gpus_the_usage_is_shown(capsys):
+    assert main(['train']) == 2
+    assert 'launch train|test GPUS CONFIG' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ('number', 'status'),
     [(signal.SIGTERM, 0), (signal.SIGUSR1, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0)],

@@ -2,7 +2,7 @@
 
 For a batch of 256 and ImageNet-LT: as in ProCo (arXiv 2403.06726), and classifier-balancing (arXiv
 1910.09217), which has twice the batch at twice the rate. No Nesterov momentum and no warm-up in
-these. ``_180e`` configs have twice the epochs, as ProCo's longer recipe.
+these. ProCo's longer recipe has 180 epochs (max_epochs=190 with a second stage).
 """
 
 _base_ = '../default_runtime.py'
