@@ -137,8 +137,10 @@ def train_config(args: argparse.Namespace) -> Config:
     there may be a folder or list of somebody's own images. A run that is resumed takes the config
     that it wrote into its work dir, and options that are given now.
     """
+    from bce3s.datasets.tables import kind_of
+
     path = Path(args.config)
-    images = path.is_dir() or path.suffix in ('.csv', '.tsv', '.txt')
+    images = path.is_dir() or kind_of(path) in ('.csv', '.tsv', '.txt')
     if (images or not path.suffix) and not path.exists():
         raise BCE3SError(
             f'There is no folder of images, list or config {args.config}. Check the path.'
@@ -203,19 +205,23 @@ def _begun_before(args: argparse.Namespace) -> Path | None:
 
 def _network(args: argparse.Namespace) -> list[str]:
     """Options of a pretrained network for own images; sets ``args.backbone`` if one is here."""
+    given = [o.partition('=') for o in args.cfg_options if o.startswith('own_data.')]
+    named = {name.removeprefix('own_data.').partition('.')[0]: value for name, _, value in given}
+    if 'backbone' in named and not args.backbone:
+        args.backbone = named['backbone']
     if not args.backbone:
         if args.weights or args.tune:
             raise BCE3SError('--weights and --tune: say of which network, --backbone NAME of timm.')
         from bce3s.models.backbones.timm_backbone import cached_weights
         from bce3s.own_data.frozen import DEFAULT
 
-        if any(option.startswith('own_data.') for option in args.cfg_options):
+        if {'network', 'pretrained'} & named.keys():  # of a network that is not timm's
             return []
         if not cached_weights(DEFAULT):
             print(
-                'A network is trained from scratch, for no weights to start from are at hand: '
-                f'--backbone {DEFAULT} --weights FILE (or pretrained, to fetch them) takes minutes '
-                'and few images.'
+                'No pretrained weights are at hand, so a network is trained from scratch. With '
+                f'--backbone {DEFAULT} --weights FILE (or pretrained, to download them) it takes '
+                'minutes and needs fewer images.'
             )
             return []
         print(f'The weights of {DEFAULT} are on this machine: the head is trained on its features.')
@@ -229,6 +235,11 @@ def _network(args: argparse.Namespace) -> list[str]:
             raise BCE3SError(f'--tune {args.tune}: give lora=8, adapter=16 or blocks=2.')
         options.append(f"own_data.train={{'{what}': {number}}}")
     return options
+
+
+def _name_of(data: Path) -> str:
+    """Of a folder, or of a list without what its name ends in."""
+    return data.resolve().name if data.is_dir() else data.resolve().stem
 
 
 def with_own_data(
@@ -383,7 +394,7 @@ def test(args: argparse.Namespace) -> int:
     options = [o for o in args.cfg_options if o not in of_data]
     run = RunDirectory.open(args.run, args.checkpoint, options, args.data_root)
     cfg, checkpoint = run.config, str(run.checkpoint)
-    default = f'test_{Path(args.data).resolve().stem}' if args.data else 'test'
+    default = f'test_{_name_of(Path(args.data))}' if args.data else 'test'
     cfg.work_dir = str(args.work_dir or run.checkpoint.parent / default)
     if 'own_data' in cfg:
         raise BCE3SError(

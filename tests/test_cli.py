@@ -549,3 +549,21 @@ def test_images_that_are_not_there(tmp_path, monkeypatch, capsys, name):
 def test_a_misspelt_config(capsys):
     assert cli.main('train', ['configs/bce3s/digit.py']) == 1
     assert 'Did you mean configs/bce3s/digits.py?' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('options', 'network'),
+    [
+        (['own_data.epochs=20'], 'tf_efficientnet_lite0.in1k'),
+        (['own_data.backbone=resnet18.a1_in1k'], 'resnet18.a1_in1k'),
+        (['own_data.network=cifar_resnet20'], None),
+        (['own_data.pretrained=FILE'], None),
+    ],
+)
+def test_only_another_network_keeps_own_images_from_the_weights_at_hand(
+    options, network, tmp_path, monkeypatch
+):
+    monkeypatch.setattr('bce3s.models.backbones.timm_backbone.cached_weights', bool)
+    args = cli.parser('train').parse_args([str(tmp_path), '--cfg-options', *options])
+    chosen = cli.train_config(args).own_data.get('backbone')
+    assert chosen == network

@@ -82,12 +82,14 @@ def answer(
     Args:
         predictor: of the model.
         image: as a predictor takes it, or None: none was given.
-        threshold: that the largest logit must exceed; None: that of the predictor.
+        threshold: that the largest logit must exceed; None: what the predictor does, with its
+            score, thresholds and parents.
 
     Returns:
         The class, or "none of these" with the nearest; the most likely classes with their scores;
         and what was compared with what.
     """
+    from bce3s.evaluation.rejection_scores import MAX_LOGIT
     from bce3s.inference.writing import rejection_label
 
     if image is None:
@@ -96,15 +98,21 @@ def answer(
         (found,) = predictor([image])
     except BCE3SError as error:
         return 'cannot be read', {}, str(error)
-    limit = found.threshold if threshold is None else threshold
-    known = limit is None or found.compared > limit
-    none = rejection_label(predictor.classes)
-    label = found.best if known else f'{none} (nearest: {found.best})'
+    if threshold is None:
+        what, value, limit = predictor.rejection.score, found.compared, found.threshold
+        known, label = found.known, found.label
+    else:
+        what, value, limit = MAX_LOGIT, found.logit, threshold
+        known, label = value > limit, found.best
+    if not known:
+        label = f'{rejection_label(predictor.classes)} (nearest: {found.best})'
+    elif label != found.best:
+        label = f'{label} (nearest: {found.best})'
     if limit is None:
-        about = f'The largest logit is {found.compared:.3f}. No picture is rejected.'
+        about = f'{what[0].upper()}{what[1:]}: {value:.3f}. No picture is rejected.'
     else:
         sign = 'above' if known else 'not above'
-        about = f'The largest logit, {found.compared:.3f}, is {sign} the threshold, {limit:.3f}.'
+        about = f'{what[0].upper()}{what[1:]}: {value:.3f}, {sign} the threshold, {limit:.3f}.'
     return label, dict(found.top), about
 
 

@@ -109,7 +109,7 @@ def model_facts(
     several = several_labels(meta)
     decisions = _decisions(run, model, classes) if several else None
     facts = dict(
-        name=Path(report['config'] if report else run.config.filename).stem,
+        name=Path((report or {}).get('config') or run.config.filename or run.folder.name).stem,
         input=dict(name=INPUT, dtype='uint8', layout='NCHW', **asdict(spec)),
         normalisation=dict(
             inside=True,

@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from trained_runs import picture
 
 from bce3s.inference.demo import _predictor, answer, main
 from bce3s.inference.hub import save_pretrained
-from bce3s.inference.predictor import Predictor
+from bce3s.inference.predictor import Prediction, Predictor
 
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
@@ -32,6 +34,18 @@ def test_what_it_says(trained_folder, bees, own, asked):
     assert f'{found.logit:.3f}' in about
     assert ('not above' in about) != known
     assert ('No picture is rejected' in about) == (own is None and asked is None)
+
+
+def test_it_says_what_the_predictor_does_of_another_score_and_of_a_parent():
+    found = Prediction('0', 'furniture', True, 'chair', logit=-1.5, compared=-8.0, threshold=-9.0)
+    score = SimpleNamespace(score='Mahalanobis distance to the class means')
+    predictor = Mock(classes=('chair', 'bee'), rejection=score, return_value=[found])
+    label, _, about = answer(predictor, 'picture', None)
+    assert label == 'furniture (nearest: chair)'
+    assert about == 'Mahalanobis distance to the class means: -8.000, above the threshold, -9.000.'
+    label, _, about = answer(predictor, 'picture', -1.0)
+    assert label == 'none of these (nearest: chair)'
+    assert about == 'Largest logit: -1.500, not above the threshold, -1.000.'
 
 
 def test_what_is_no_picture(trained_folder):

@@ -125,6 +125,12 @@ def test_a_threshold_that_was_not_published_is_found_where_the_run_is(changed):
         Predictor.from_pretrained(copy)
 
 
+def test_an_export_of_one_without_a_report_is_called_as_its_folder(changed, tmp_path):
+    copy = changed('version', value=1)
+    (copy / 'report.json').unlink()
+    assert export_command.main([str(copy), '--format', 'torchscript', '--out', str(tmp_path)]) == 0
+
+
 @pytest.mark.parametrize('damage', ['missing', 'cut', 'other'])
 def test_weights_that_are_damaged(changed, damage):
     path = changed('version', value=1) / 'model.safetensors'
