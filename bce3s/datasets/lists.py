@@ -260,6 +260,21 @@ def _lines(text: str, path: Path, problems: Problems) -> Listing:
     return listing
 
 
+def paths_of_lines(text: str) -> list[str]:
+    """The paths of a list whose lines are ``path label``, as they are read for training, or
+    ``path`` alone.
+    """
+    paths: list[str] = []
+    for line in _LINE.finditer(text):
+        image, tabbed, blank, label, rest = line.groups()
+        name = image or tabbed or blank
+        if rest or (name and label.lower().endswith(EXTENSIONS)):
+            paths.append(line[0].strip())
+        elif name and (paths or not _is_header(name, label)):
+            paths.append(name)
+    return paths
+
+
 def _is_header(name: str, label: str) -> bool:
     return bool(called([name], PATH_COLUMNS) and called([label], LABEL_COLUMNS))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bce3s.datasets.checks import Problems
 from bce3s.datasets.folders import look_below, passed_over
-from bce3s.datasets.lists import SUFFIXES, decoded, list_content, listed_at
+from bce3s.datasets.lists import SUFFIXES, decoded, list_content, listed_at, paths_of_lines
 from bce3s.datasets.tables import DELIMITERS, EXTENSIONS, kind_of, read_table
 from bce3s.errors import BCE3SError
 
@@ -84,7 +84,7 @@ def _in_folder(folder: Path, say: Callable[[str], Any]) -> list[str]:
 
 def _in_list(path: Path, data_root: str | Path | None, trained_on: str | None) -> list[str]:
     text = decoded(list_content(path), path)
-    names = _column(text, path) if kind_of(path) in DELIMITERS else _lines(text)
+    names = _column(text, path) if kind_of(path) in DELIMITERS else paths_of_lines(text)
     if not names:
         raise BCE3SError(f'The list {path} names no image: expected a path a line.')
     root = path.parent if data_root is None else Path(data_root).expanduser()
@@ -92,19 +92,6 @@ def _in_list(path: Path, data_root: str | Path | None, trained_on: str | None) -
         other = Path(trained_on).expanduser()
         root = other if os.path.exists(listed_at(other, names[0])) else root
     return [listed_at(root, name) for name in names]
-
-
-def _lines(text: str) -> list[str]:
-    """``path`` or ``path label`` a line; a path with blanks has an extension of images at its end
-    or a label behind it.
-    """
-    lines = filter(None, (line.strip() for line in text.split('\n')))
-    return [line if line.lower().endswith(EXTENSIONS) else _unlabelled(line) for line in lines]
-
-
-def _unlabelled(line: str) -> str:
-    path, *label = line.rsplit(None, 1)
-    return path if label else line
 
 
 def _column(text: str, path: Path) -> list[str]:

@@ -15,6 +15,7 @@ from bce3s.datasets.frequencies import images_of_classes, summary
 from bce3s.datasets.in_memory import DownloadedLongTailed
 from bce3s.engine.run_directory import thresholds_of
 from bce3s.errors import BCE3SError
+from bce3s.models.backbones.timm_backbone import PRETRAINED
 from bce3s.own_data.duration import STEPS, estimate, in_words, measured, seconds_frozen
 from bce3s.own_data.found import FoundImages
 from bce3s.own_data.inspection import format_findings, inspect
@@ -40,6 +41,8 @@ def dry_run(cfg: Config, found: FoundImages | None) -> int:
     else:
         labels, names, counts = _of_loaders(cfg)
     model = MODELS.build(cfg.model)
+    if getattr(model.backbone, 'weights', None) not in (None, PRETRAINED):  # a file: read it
+        model.backbone.init_weights()
     print(f'\n{_settings(cfg, model)}', flush=True)
     if found:
         print(_time(cfg, model, found), flush=True)

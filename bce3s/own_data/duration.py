@@ -108,7 +108,8 @@ def _images(cfg: Config, found: FoundImages, most: int = READ) -> tuple[torch.Te
     entries = entries[:: -(-len(entries) // most)]
     paths, labels = [str(found.root / path) for path, _ in entries], [label for _, label in entries]
     config = cfg.train_dataloader.dataset
-    options = {key: config[key] for key in ('size', 'resize', 'random_crop')}
+    kept = ('size', 'resize', 'random_crop', 'bits', 'ground')
+    options = {key: config[key] for key in kept if key in config}
     images = Images(str(found.root), paths, labels)
     dataset = ImageFiles(images, True, dict(classes=found.classes), unreadable='skip', **options)
     return torch.stack([dataset[i]['inputs'] for i in range(len(paths))]), dataset.labels

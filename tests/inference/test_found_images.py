@@ -81,6 +81,7 @@ def test_links_in_circles_are_passed_over_and_other_faults_are_not(tmp_path, mon
         ('l.txt', 'a b.png\nc.png\n'),
         ('l.txt', 'a b.png 3\r\n\r\nc.png 12\r\n'),
         ('l.txt', '\ufeffa b.png\tcat\nc.png dog\n'),
+        ('l.txt', 'path label\na b.png\ttabby cat\nc.png dog\n'),
         ('l.csv', 'path,label\na b.png,cat\nc.png,dog\n'),
         ('l.csv', 'Label;x,IMAGE\n1,a b.png\n2,c.png\n'),
         ('l.csv', 'path;label\na b.png;cat, or dog\nc.png;dog\n'),

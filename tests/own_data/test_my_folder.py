@@ -1,6 +1,7 @@
 """From a folder of pictures to a report, by the command line."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -188,6 +189,19 @@ def test_a_dry_run_shows_all_and_writes_nothing(pictures, tmp_path, capsys):
     ):
         assert part in said
     assert 'under 5' in said
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (['--backbone', 'resnet18', '--weights', 'nosuch.safetensors'], 'there is no such file'),
+        (['--cfg-options', 'own_data.ground=0,0,300'], r'ground is [\[(]0, 0, 300'),
+    ],
+)
+def test_a_dry_run_ends_where_the_run_would(options, said, pictures, tmp_path, capsys):
+    arguments = [str(pictures), '--dry-run', '--work-dir', str(tmp_path / 'run'), *options]
+    assert cli.main('train', arguments) == 1
+    assert re.search(said, capsys.readouterr().err)
 
 
 def test_a_dry_run_of_a_benchmark(tmp_path, capsys):
