@@ -49,11 +49,12 @@ def read_parents(folder: str | Path, classes: Sequence[str]) -> Parents | None:
     return Parents(names, np.array([names.index(found[name]) for name in classes]))
 
 
-def rows_of(path: Path, columns: Sequence[str] = COLUMNS) -> dict[str, str]:
-    """class -> parent, of a table separated by commas.
+def rows_of(path: Path, columns: Sequence[str] = COLUMNS, delimiter: str = ',') -> dict[str, str]:
+    """class -> parent, of a table.
 
     Args:
         columns: what the columns of classes and of parents are called.
+        delimiter: what separates the cells.
 
     Raises:
         BCE3SError: it cannot be read, has not these columns, a class without a parent, or one with
@@ -61,7 +62,7 @@ def rows_of(path: Path, columns: Sequence[str] = COLUMNS) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     lines = decoded(list_content(path), path).split('\n')
-    table = csv.DictReader(lines, skipinitialspace=True)
+    table = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
     if not {*columns} <= {*(table.fieldnames or ())}:
         raise BCE3SError(f'{path} has no header with the columns {" and ".join(columns)}.')
     for row in table:

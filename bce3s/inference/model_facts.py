@@ -223,8 +223,11 @@ def _rejection(reports: list[dict[str, Any]], meta: dict[str, Any]) -> dict[str,
 
 def _rejection_score(reports: list[dict[str, Any]], meta: dict[str, Any]) -> str:
     """What predictions of this package compare, see :mod:`bce3s.engine.rejection_score`."""
-    found = (report.get('rejection_score') for report in reports if _same_epoch(report, meta))
-    return next((one['score'] for one in found if one), MAX_LOGIT)
+    for report in (report for report in reports if _same_epoch(report, meta)):
+        found = report.get('rejection_score')
+        if found and len(found['thresholds']) == len(report['classes']):  # no class was added
+            return found['score']
+    return MAX_LOGIT
 
 
 def _network(run: RunDirectory, model: nn.Module) -> dict[str, Any]:

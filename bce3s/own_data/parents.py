@@ -51,13 +51,18 @@ def _of_column(path: Path, found: FoundImages) -> dict[str, str]:
     """Empty where there is no such table or column, or where it says something else."""
     if not path.is_file():
         return {}
-    header = decoded(list_content(path), path).partition('\n')[0].split(',')
-    labels = called(header, LABEL_COLUMNS)
-    if len(labels) != 1 or 'parent' not in header:
+    first = decoded(list_content(path), path).partition('\n')[0]
+    for delimiter in ',;\t':
+        header = next(csv.reader([first], delimiter=delimiter, skipinitialspace=True), [])
+        labels, above = (called(header, names) for names in (LABEL_COLUMNS, [['parent']]))
+        if len(labels) == len(above) == 1:
+            break
+    else:
         return {}
     try:
-        parents = rows_of(path, (header[labels[0]], 'parent'))
-    except BCE3SError:
+        parents = rows_of(path, (header[labels[0]], header[above[0]]), delimiter)
+    except BCE3SError as error:
+        print(f'note: The column {header[above[0]]!r} is not taken for parents of classes: {error}')
         return {}
     parents = {tidy_name(name): parent for name, parent in parents.items()}
     return parents if parents.keys() >= {*found.classes} else {}

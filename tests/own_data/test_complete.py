@@ -354,6 +354,21 @@ def test_a_column_of_parents_is_one_where_each_class_has_one(pictures, tmp_path,
     assert parents_of(tmp_path / 'work') == kept
 
 
+@pytest.mark.parametrize('header', ['path, label, Parent', '"path";"label";"parent"'])
+def test_the_column_of_parents_in_tables_of_all_kinds(pictures, tmp_path, header, capsys):
+    table, d = pictures / 'all.csv', ';' if ';' in header else ','
+    rows = [d.join(row) for row in (('a/0.png', 'a', 'x'), ('b/0.png', 'b', 'y'))]
+    rows += [f'a/1.png{d} a{d} x', f'c/0.png{d}c{d}x']
+    table.write_text('\n'.join([header, *rows, '']))
+    completed(table, tmp_path / 'work')
+    assert parents_of(tmp_path / 'work') == ['x', 'y', 'x']
+    table.write_text('\n'.join([header, *rows, f'c/1.png{d}c{d}', '']))
+    put(pictures, 'c/1.png')
+    completed(table, tmp_path / 'other')
+    assert parents_of(tmp_path / 'other') is None
+    assert "'c' has none" in capsys.readouterr().out
+
+
 def test_folders_of_parents(tmp_path):
     root = tmp_path / 'pictures'
     put(root, *(f'{name}/{i}.png' for name in ('x/a', 'x/b', 'y/a') for i in range(4)))
