@@ -68,11 +68,17 @@ def add_class_tool(args: argparse.Namespace) -> None:
     import mmpretrain.models  # noqa: F401
 
     from bce3s.config import explained
+    from bce3s.datasets.parents import FILE as PARENTS
     from bce3s.engine.run_directory import RunDirectory
 
     run = RunDirectory.open(args.run, args.checkpoint)
     with explained(run.config):
         print(add_classes(run, args.folder, args.out, args.way))
+    if (run.folder / PARENTS).is_file():
+        print(
+            f'Parents are not taken along: copy {run.folder / PARENTS} beside the new checkpoint, '
+            'with a row for each new class.'
+        )
 
 
 # ------------------------------------------------------------------------------------ new images

@@ -122,8 +122,11 @@ def test_a_run_on_pictures_knows_them_everywhere(trained_folder, tmp_path, capsy
             image.save(folder / f'{i}.png')
     (shown / 'broken.png').write_bytes(b'no picture')
     out = tmp_path / 'plus'
+    (trained_folder / 'parents.csv').write_text('class,parent\n')
     assert main([str(trained_folder), str(shown), '--out', str(out)]) == 0
+    (trained_folder / 'parents.csv').unlink()
     assert 'dog (6 images)' in (said := capsys.readouterr().out)
+    assert 'Parents are not taken along' in said
     assert 'Left out: 1 image' in said
     train_set = RunDirectory.open(out).dataset('train')
     assert train_set.metainfo['class_counts'] == [9, 5, 2, 6]
