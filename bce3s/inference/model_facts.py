@@ -225,7 +225,8 @@ def _rejection_score(reports: list[dict[str, Any]], meta: dict[str, Any]) -> str
     """What predictions of this package compare, see :mod:`bce3s.engine.rejection_score`."""
     for report in (report for report in reports if _same_epoch(report, meta)):
         found = report.get('rejection_score')
-        if found and len(found['thresholds']) == len(report['classes']):  # no class was added
+        whole = found and found.get('groups')  # else there are too few images
+        if whole and len(found['thresholds']) == len(report['classes']):  # no class was added
             return found['score']
     return MAX_LOGIT
 
