@@ -205,17 +205,15 @@ def _begun_before(args: argparse.Namespace) -> Path | None:
 
 def _network(args: argparse.Namespace) -> list[str]:
     """Options of a pretrained network for own images; sets ``args.backbone`` if one is here."""
-    given = [o.partition('=') for o in args.cfg_options if o.startswith('own_data.')]
-    named = {name.removeprefix('own_data.').partition('.')[0]: value for name, _, value in given}
-    if 'backbone' in named and not args.backbone:
-        args.backbone = named['backbone']
+    given = {key: value for key, _, value in (o.partition('=') for o in args.cfg_options)}
+    args.backbone = args.backbone or given.get('own_data.backbone')
     if not args.backbone:
         if args.weights or args.tune:
             raise BCE3SError('--weights and --tune: say of which network, --backbone NAME of timm.')
         from bce3s.models.backbones.timm_backbone import cached_weights
         from bce3s.own_data.frozen import DEFAULT
 
-        if {'network', 'pretrained'} & named.keys():  # of a network that is not timm's
+        if {'own_data.network', 'own_data.pretrained'} & given.keys():  # it is not timm's
             return []
         if not cached_weights(DEFAULT):
             print(

@@ -31,9 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     read from the environment.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    if len(argv) < 2 or argv[0] in ('-h', '--help'):
+    asked = argv[:1] in (['-h'], ['--help'])
+    if asked or len(argv) < 2:
         print('usage: bce3s launch train|test GPUS CONFIG [arguments]; see tools/dist_train.sh')
-        return 0 if argv and argv[0] in ('-h', '--help') else 2
+        return 0 if asked else 2
     try:
         tool, gpus, *arguments = argv
         options = torchrun_options(gpus, os.environ)

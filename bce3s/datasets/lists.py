@@ -134,7 +134,7 @@ def read_list(
     if kind_of(path) in DELIMITERS:
         listing = read_table(text, path, columns, problems, option)
     else:
-        listing = _lines(text, path, problems)
+        listing = read_lines(text, path, problems)
     sets, several = label_sets(listing, multilabel, separator)
     where = [f'{path}:{line}' for line in listing.lines]
     if several:
@@ -242,37 +242,31 @@ def decoded(content: bytes, path: Path) -> str:
     return text.replace('\r\n', '\n').replace('\r', '\n') if '\r' in text else text
 
 
-def _lines(text: str, path: Path, problems: Problems) -> Listing:
-    """What a list of ``path label`` lines says."""
+def read_lines(text: str, path: Path, problems: Problems, labelled: bool = True) -> Listing:
+    """What a list of ``path label`` lines says.
+
+    Args:
+        labelled: False: labels are not asked for, and empty where a line is a path alone.
+    """
     listing = Listing([], [], [])
-    for number, (image, tabbed, blank, label, rest) in enumerate(_LINE.findall(text), 1):
+    for number, line in enumerate(_LINE.finditer(text), 1):
+        image, tabbed, blank, label, rest = line.groups()
         name = image or tabbed or blank
-        if rest or (name and label.lower().endswith(EXTENSIONS)):
+        alone = rest or (name and label.lower().endswith(EXTENSIONS))
+        if alone and not labelled:
+            name, label = line[0].strip(), ''
+        elif alone:
             problems.add(
                 f'{path}:{number}',
                 f'{shown(rest or f"{name} {label}")} has no label: expected "path label"',
                 'no label, expected "path label"',
             )
-        elif name and (listing.paths or not _is_header(name, label)):
+            continue
+        if name and (listing.paths or not _is_header(name, label)):
             listing.paths.append(name)
             listing.labels.append(label)
             listing.lines.append(number)
     return listing
-
-
-def paths_of_lines(text: str) -> list[str]:
-    """The paths of a list whose lines are ``path label``, as they are read for training, or
-    ``path`` alone.
-    """
-    paths: list[str] = []
-    for line in _LINE.finditer(text):
-        image, tabbed, blank, label, rest = line.groups()
-        name = image or tabbed or blank
-        if rest or (name and label.lower().endswith(EXTENSIONS)):
-            paths.append(line[0].strip())
-        elif name and (paths or not _is_header(name, label)):
-            paths.append(name)
-    return paths
 
 
 def _is_header(name: str, label: str) -> bool:

@@ -22,9 +22,9 @@ def epoch_size(loader: DataLoader) -> dict[str, int]:
     size = getattr(batches, 'global_batch_size', None)
     if size is None:
         size = (batches.batch_size if batches is not None else 1) * get_world_size()
-    samples = getattr(batches, 'sampler', loader.dataset)
-    number = getattr(samples, 'total', len(samples))
-    return dict(batches=len(loader), global_batch=int(size), samples=number)
+    sampler = getattr(batches, 'sampler', loader.dataset)
+    samples = getattr(sampler, 'total', len(sampler))
+    return dict(batches=len(loader), global_batch=int(size), samples=samples)
 
 
 @LOOPS.register_module()

@@ -108,11 +108,11 @@ def answer(
         label = f'{rejection_label(predictor.classes)} (nearest: {found.best})'
     elif label != found.best:
         label = f'{label} (nearest: {found.best})'
+    about = f'{what[0].upper()}{what[1:]}: {value:.3f}'
     if limit is None:
-        about = f'{what[0].upper()}{what[1:]}: {value:.3f}. No picture is rejected.'
+        about += '. No picture is rejected.'
     else:
-        sign = 'above' if known else 'not above'
-        about = f'{what[0].upper()}{what[1:]}: {value:.3f}, {sign} the threshold, {limit:.3f}.'
+        about += f', {"above" if known else "not above"} the threshold, {limit:.3f}.'
     return label, dict(found.top), about
 
 

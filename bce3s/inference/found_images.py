@@ -11,7 +11,7 @@ from typing import Any
 
 from bce3s.datasets.checks import Problems
 from bce3s.datasets.folders import look_below, passed_over
-from bce3s.datasets.lists import SUFFIXES, decoded, list_content, listed_at, paths_of_lines
+from bce3s.datasets.lists import SUFFIXES, decoded, list_content, listed_at, read_lines
 from bce3s.datasets.tables import DELIMITERS, EXTENSIONS, kind_of, read_table
 from bce3s.errors import BCE3SError
 
@@ -84,7 +84,7 @@ def _in_folder(folder: Path, say: Callable[[str], Any]) -> list[str]:
 
 def _in_list(path: Path, data_root: str | Path | None, trained_on: str | None) -> list[str]:
     text = decoded(list_content(path), path)
-    names = _column(text, path) if kind_of(path) in DELIMITERS else paths_of_lines(text)
+    names = _paths(text, path)
     if not names:
         raise BCE3SError(f'The list {path} names no image: expected a path a line.')
     root = path.parent if data_root is None else Path(data_root).expanduser()
@@ -94,8 +94,11 @@ def _in_list(path: Path, data_root: str | Path | None, trained_on: str | None) -
     return [listed_at(root, name) for name in names]
 
 
-def _column(text: str, path: Path) -> list[str]:
+def _paths(text: str, path: Path) -> list[str]:
     problems = Problems()
-    names = read_table(text, path, None, problems, labelled=False).paths
+    if kind_of(path) in DELIMITERS:
+        names = read_table(text, path, None, problems, labelled=False).paths
+    else:
+        names = read_lines(text, path, problems, labelled=False).paths
     problems.raise_all(f'The table {path} has rows that cannot be used: correct or remove them')
     return names

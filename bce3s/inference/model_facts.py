@@ -27,6 +27,7 @@ from bce3s.inference.class_facts import class_facts, several_labels
 from bce3s.inference.export import BATCHES, INPUT, OUTPUT, Exported, Metadata
 from bce3s.inference.inputs import InputSpec
 from bce3s.inference.labels import decisions_of
+from bce3s.inference.threshold import better_score
 from bce3s.registry import DATASETS
 
 PACKAGES = ('torch', 'mmengine', 'mmpretrain', 'numpy', 'onnx', 'onnxscript', 'onnxruntime')
@@ -223,12 +224,8 @@ def _rejection(reports: list[dict[str, Any]], meta: dict[str, Any]) -> dict[str,
 
 def _rejection_score(reports: list[dict[str, Any]], meta: dict[str, Any]) -> str:
     """What predictions of this package compare, see :mod:`bce3s.engine.rejection_score`."""
-    for report in (report for report in reports if _same_epoch(report, meta)):
-        found = report.get('rejection_score')
-        whole = found and found.get('groups')  # else there are too few images
-        if whole and len(found['thresholds']) == len(report['classes']):  # no class was added
-            return found['score']
-    return MAX_LOGIT
+    found = (better_score(report) for report in reports if _same_epoch(report, meta))
+    return next((one['score'] for one in found if one), MAX_LOGIT)
 
 
 def _network(run: RunDirectory, model: nn.Module) -> dict[str, Any]:

@@ -98,10 +98,18 @@ def chosen_threshold(
         return _uniform(run, found)
     if keep:
         return _keeping(found, int(keep[1]))
+    best = None if logits else better_score(report)
+    return _at_rate(found if best is None else best)
+
+
+def better_score(report: dict[str, Any]) -> dict[str, Any] | None:
+    """The ``rejection_score`` of a report, if it has thresholds of all classes; None: the largest
+    logit is compared.
+    """
     best = report.get('rejection_score') or {}
     # a class that was added has no threshold of that score
     fits = best.get('groups') and len(best['thresholds']) == len(report['classes'])
-    return _at_rate(best if fits and not logits else found)
+    return best if fits else None
 
 
 def _report(run: RunDirectory, epoch: int | None) -> dict[str, Any]:

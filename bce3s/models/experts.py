@@ -117,6 +117,7 @@ class ExpertsHead(TripartiteHead):
         BCE3SError: other than one loss an expert.
     """
 
+    terms: Mapping[str, float] = dict(joint=1.0, diversity=0.0)
     several_labels = False
 
     def __init__(
@@ -136,6 +137,7 @@ class ExpertsHead(TripartiteHead):
             num_classes,
             in_channels,
             joint=losses[0] if losses else None,
+            weights=weights,
             reweight=reweight,
             finetune=finetune,
             beta=beta,
@@ -148,12 +150,7 @@ class ExpertsHead(TripartiteHead):
                 'one for all of them.'
             )
         self.joints = nn.ModuleList(losses * (experts // len(losses)))
-        self.weights, self.spread = dict(joint=1.0, diversity=0.0) | dict(weights or {}), spread
-        if len(self.weights) > 2:
-            raise BCE3SError(
-                f"ExpertsHead: 'weights' has {sorted(self.weights)}; only joint and diversity are "
-                'known.'
-            )
+        self.spread = spread
         self.register_buffer('temperatures', torch.ones(num_classes), persistent=False)
 
     def set_class_counts(self, counts: Sequence[int]) -> None:

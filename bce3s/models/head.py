@@ -67,6 +67,7 @@ class TripartiteHead(nn.Module):
         BCE3SError: an argument out of its bounds.
     """
 
+    terms: Mapping[str, float] = dict(joint=1.0, contrastive=0.1, uniformity=1.0)  # and weights
     sample_rate = 1.0
     several_labels = True  # whether it can train on pictures with several labels
 
@@ -90,11 +91,12 @@ class TripartiteHead(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes, self.beta, self.finetuning = num_classes, beta, False
-        self.weights = dict(joint=1.0, contrastive=0.1, uniformity=1.0) | dict(weights or {})
-        if len(self.weights) > 3:
+        self.weights = self.terms | dict(weights or {})
+        if len(self.weights) > len(self.terms):
+            *first, last = self.terms
             raise BCE3SError(
-                f"TripartiteHead: 'weights' has the branches {sorted(self.weights)}; only joint, "
-                'contrastive and uniformity exist.'
+                f"{type(self).__name__}: 'weights' has {sorted(self.weights)}; only "
+                f'{", ".join(first)} and {last} exist.'
             )
         shape = dict(in_channels=in_channels, num_classes=num_classes)
         if isinstance(classifier, Mapping):

@@ -9,7 +9,7 @@ from typing import Any
 
 from bce3s.datasets.lists import decoded, list_content
 from bce3s.datasets.parents import COLUMNS, FILE, read_parents, rows_of
-from bce3s.datasets.tables import LABEL_COLUMNS, called
+from bce3s.datasets.tables import DELIMITERS, LABEL_COLUMNS, called, kind_of
 from bce3s.errors import BCE3SError
 from bce3s.files import written_whole
 from bce3s.own_data.found import FoundImages, tidy_name
@@ -52,7 +52,7 @@ def _of_column(path: Path, found: FoundImages) -> dict[str, str]:
     if not path.is_file():
         return {}
     first = decoded(list_content(path), path).partition('\n')[0]
-    for delimiter in ',;\t':
+    for delimiter in DELIMITERS.get(kind_of(path), ''):
         header = next(csv.reader([first], delimiter=delimiter, skipinitialspace=True), [])
         labels, above = (called(header, names) for names in (LABEL_COLUMNS, [['parent']]))
         if len(labels) == len(above) == 1:
