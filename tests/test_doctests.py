@@ -23,7 +23,7 @@ MODULES = [
 WITHOUT = {
     *('Probabilities', 'LogitAdjustment', 'TauNormalization', 'Temperature', 'angles_by_split'),
     *('cosines', 'evaluate_open_set', 'evaluate_retrieval', 'frequent_confusions'),
-    *('measure_batches', 'measure_disturbance', 'measure_rejection', 'neighbours', 'reliability'),
+    *('measure_batches', 'measure_rejection', 'neighbours', 'reliability'),
     *('split_flow', 'split_means'),
 }
 

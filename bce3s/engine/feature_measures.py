@@ -21,6 +21,7 @@ from bce3s.engine.run_directory import require_one_label, thresholds_of
 from bce3s.engine.run_state import bare_model
 from bce3s.errors import BCE3SError
 from bce3s.evaluation.decision_scores import alpha
+from bce3s.evaluation.disturbance import disturbed_accuracy
 from bce3s.evaluation.features import measure_batches
 from bce3s.files import write_all
 from bce3s.registry import HOOKS
@@ -50,6 +51,9 @@ class FeatureMeasuresHook(Hook):
         batch_size: images at a time.
         cache_bytes: features up to this size are kept between the two passes that the measures
             make over them; larger ones are computed twice.
+        disturbances: whether the last row of the test set also has
+            :func:`~bce3s.evaluation.disturbance.disturbed_accuracy`, for which all its features are
+            held.
 
     Raises:
         BCE3SError: an unknown set, images with several labels, or a model without a linear
@@ -64,6 +68,7 @@ class FeatureMeasuresHook(Hook):
         interval: int = 1,
         batch_size: int = 500,
         cache_bytes: float = 2e9,
+        disturbances: bool = False,
     ) -> None:
         unknown = set(sets) - {'train', 'test'}
         if unknown or not sets or interval < 1:
@@ -73,6 +78,7 @@ class FeatureMeasuresHook(Hook):
             )
         self.sets, self.interval = tuple(sets), interval
         self.batch_size, self.cache_bytes = batch_size, cache_bytes
+        self.disturbances = disturbances
 
     def before_train(self, runner: Runner) -> None:
         classifier = getattr(getattr(bare_model(runner), 'head', None), 'classifier', None)
@@ -97,6 +103,8 @@ class FeatureMeasuresHook(Hook):
             started = time.perf_counter()
             batches = self._batches(runner, loader)
             row[name] = self._measure(runner, loader.dataset, batches, distributions=last)
+            if last and self.disturbances and name == 'test':
+                row[name] |= _disturbed(runner, batches)
             _log(runner, name, row[name], time.perf_counter() - started)
         history = runner.message_hub.get_info(HISTORY, [])
         history = [past for past in history if past['epoch'] < epoch] + [row]
@@ -150,6 +158,18 @@ class FeatureMeasuresHook(Hook):
             values['alpha'] = right_side()
             values['alpha_defined'] = right_side(decay_bias=head.decay.lambdas['bias'])
         return values
+
+
+def _disturbed(runner: Runner, batches: Batches) -> dict[str, float]:
+    """Of the samples of all ranks, in their order."""
+    classifier = bare_model(runner).head.classifier
+    features, labels = (torch.cat(part).cpu() for part in zip(*batches(), strict=True))
+    parts = all_gather_object((features, labels))
+    features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    weight, bias = (values.detach().cpu() for values in classifier.linear())
+    return disturbed_accuracy(
+        features, labels, weight, -bias, normalize=classifier.normalize_feature
+    )
 
 
 def _merged(part: Any) -> Any:

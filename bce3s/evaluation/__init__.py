@@ -25,6 +25,7 @@ from bce3s.evaluation.calibration import (
 from bce3s.evaluation.classifier_angles import angles_by_split, cosines
 from bce3s.evaluation.confusion import confusion_matrix, frequent_confusions, split_flow
 from bce3s.evaluation.decision_scores import alpha
+from bce3s.evaluation.disturbance import disturbed_accuracy
 from bce3s.evaluation.features import (
     compactness,
     distinctiveness,
@@ -53,7 +54,6 @@ from bce3s.evaluation.retrieval import (
     neighbours,
     retrieval_figures,
 )
-from bce3s.evaluation.robustness import margins, measure_disturbance, worst_case_accuracy
 from bce3s.evaluation.uniform_accuracy import uniform_accuracy
 
 __all__ = [
@@ -73,6 +73,7 @@ __all__ = [
     'confusion_matrix',
     'cosines',
     'distinctiveness',
+    'disturbed_accuracy',
     'evaluate',
     'evaluate_multi_label',
     'evaluate_open_set',
@@ -83,11 +84,9 @@ __all__ = [
     'frequent_confusions',
     'label_suspects',
     'macro_f1',
-    'margins',
     'measure',
     'measure_batches',
     'measure_decisions',
-    'measure_disturbance',
     'measure_rejection',
     'micro_average_precision',
     'nc1',
@@ -108,5 +107,4 @@ __all__ = [
     'split_flow',
     'split_means',
     'uniform_accuracy',
-    'worst_case_accuracy',
 ]

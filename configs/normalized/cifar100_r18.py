@@ -24,3 +24,4 @@ model = dict(
         classifier=dict(normalize_weight=True, normalize_feature=True, scale=16.0),
     ),
 )
+default_hooks = dict(measures=dict(disturbances=True))

@@ -31,5 +31,5 @@ optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
 default_hooks = dict(
     schedule=dict(_delete_=True, type='CosineLRHook'),
     checkpoint=dict(interval=5),
-    measures=dict(type='FeatureMeasuresHook', interval=5),
+    measures=dict(type='FeatureMeasuresHook', interval=5, disturbances=True),
 )

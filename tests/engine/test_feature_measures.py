@@ -16,6 +16,7 @@ from bce3s.engine import feature_measures
 from bce3s.engine.feature_measures import FeatureMeasuresHook
 from bce3s.engine.runner import QuietRunner
 from bce3s.errors import BCE3SError
+from bce3s.evaluation.disturbance import disturbed_accuracy
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTER = itertools.count()
@@ -205,3 +206,16 @@ def test_splits_go_by_training_counts(trained):
 def test_wrong_arguments_end_as_a_sentence(arguments):
     with pytest.raises(BCE3SError, match='FeatureMeasuresHook'):
         FeatureMeasuresHook(**arguments)
+
+
+def test_disturbances_of_the_test_set_stand_in_the_last_row(tmp_path):
+    runner = make_runner(tmp_path, disturbances=True)
+    runner.train()
+    first, last = rows(tmp_path)['epochs']
+    classifier, dataset = runner.model.eval().head.classifier, runner.val_dataloader.dataset
+    with torch.no_grad():
+        features = runner.model.features(runner.model.data_preprocessor.normalize(dataset.images))
+        weight, bias = classifier.linear()
+    expected = disturbed_accuracy(features, dataset.labels, weight, -bias)
+    assert {name: last['test'].get(name) for name in expected} == pytest.approx(expected, abs=0.1)
+    assert not expected.keys() & (first['test'].keys() | last['train'].keys())

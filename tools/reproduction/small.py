@@ -1,5 +1,5 @@
-"""The small scale: what is changed so that Tables 1 and 4, Figures 2 and 3 and the contrastive
-branch's remedies can be tried on two slow cores.
+"""The small scale: what is changed so that Tables 1 and 4, Figures 2 and 3, the scale gamma, the
+contrastive branch's remedies and the rivals can be tried on two slow cores.
 
 ResNet-8 of 8, 16, 32 channels in the place of ResNet-18 and 32, few epochs, larger rates. For
 CIFAR-10 stand ten classes of CIFAR-100, and MNIST where neural collapse is shown: it is reached
@@ -73,6 +73,13 @@ RIVALS = {
     'train_cfg.val_interval': 20,
     'default_hooks.checkpoint.interval': 5,
 }
+NORMALIZED = {
+    **HALF_RESOLUTION,
+    **_run(20, 64, 0.05, checkpoint=5),
+    'train_cfg.val_interval': 10,
+    'default_hooks.measures.interval': 10,
+    'model.data_preprocessor.augment': LONG_TAILED['model.data_preprocessor.augment'],
+}
 SECOND_STAGE = {'train_cfg.max_epochs': 5, 'train_cfg.finetune_epochs': 5}
 AT_THE_END = {'default_hooks.measures.interval': 1000, 'train_cfg.val_interval': 1000}
 TEN = _both(type='CIFAR100LT', keep_classes=TEN_CLASSES, verify=False)
@@ -97,14 +104,15 @@ SMALL = Scale(
         ('cifar100lt/*/ce_joint', LONG_TAILED),
         ('cifar100lt/*/bce_joint', LONG_TAILED),
         ('contrastive/*', REMEDIES),
+        ('normalized/cifar100lt_if100_r32/*', NORMALIZED),
         ('rivals/*', RIVALS),
         ('rivals/*+*', SECOND_STAGE),
     ),
     'Small scale: ResNet-8 with half of its 16, 32, 64 channels in the place of the published '
     'network, few epochs, larger rates. 2,000 training images of MNIST, which also stand for '
     'CIFAR-10 where neural collapse is shown; ten classes of CIFAR-100 for the classification on '
-    'CIFAR-10. CIFAR-100-LT with one view, crops and flips. For the contrastive branch and the '
-    'rivals ResNet-8 of full width, at half the resolution from its stem on. The config beside '
-    'each run, and the JSON file of this table, have every change.',
+    'CIFAR-10. CIFAR-100-LT with one view, crops and flips. For gamma, the contrastive branch '
+    'and the rivals ResNet-8 of full width, at half the resolution from its stem on. The config '
+    'beside each run, and the JSON file of this table, have every change.',
 )
 SCALES = {'full': Scale(), 'small': SMALL}
