@@ -246,8 +246,11 @@ def test_dicts_and_lists_of_dicts_are_set():
     cfg = load_config(CONFIG, [*options, 'custom_hooks.0.after_iter=True'])
     assert cfg.model.head.joint == dict(type='CEJoint')
     assert cfg.custom_hooks == [dict(type='EmptyCacheHook', after_iter=True)]
-    options = ['model.head.joint._delete_=True', 'model.head.joint.type=CEJoint']
-    assert load_config(CONFIG, options).model.head.joint == dict(type='CEJoint')
+    for options in (
+        ['model.head.joint._delete_=True', 'model.head.joint.type=CEJoint'],
+        ["model.head.joint=dict(_delete_=True, type='CEJoint')"],  # as a config would have it
+    ):
+        assert load_config(CONFIG, options).model.head.joint == dict(type='CEJoint')
 
 
 def test_sound_values_are_set():

@@ -221,7 +221,14 @@ def _value(key: str, text: str, present: Any) -> Any:
         return text[1:-1] if quoted else None if text == 'None' else text
     if isinstance(present, str) and not text.startswith(('[', '(', '{', 'dict(', '"', "'")):
         return DictAction._parse_int_float_bool(text)
-    return parse_value(text)
+    return _alone(parse_value(text))
+
+
+def _alone(value: Any) -> Any:
+    """Without ``_delete_``: a dict that an option gives takes the place of another anyway."""
+    if isinstance(value, dict):
+        return {key: _alone(inner) for key, inner in value.items() if key != '_delete_'}
+    return type(value)(map(_alone, value)) if isinstance(value, list | tuple) else value
 
 
 def parse_value(text: str) -> Any:

@@ -198,16 +198,25 @@ def test_three_experts_in_all_formats(tmp_path):
         ('configs/bce3s/imagenet_lt_r50.py', {}),
         ('configs/bce3s/imagenet_lt_x50.py', {}),
         ('configs/bce3s/imagenet_lt_vit_b16.py', dict(img_size=64)),
-        ('configs/_base_/models/linear_d121.py', {}),
     ],
 )
 def test_the_backbones_of_the_configs(config, backbone, tmp_path):
     _export_all(_imagenet_model(config, **backbone), (3, 64, 64), tmp_path)
 
 
-def _imagenet_model(config, **backbone):
+@pytest.mark.slow
+def test_densenet(tmp_path):
+    options = [
+        "model.backbone=dict(_delete_=True, type='DenseNet', arch='121')",
+        'model.head.in_channels=1024',
+    ]
+    model = _imagenet_model('configs/icml/nc/cifar10_r18_sgd.py', options)
+    _export_all(model, (3, 64, 64), tmp_path)
+
+
+def _imagenet_model(config, options=(), **backbone):
     init_default_scope('bce3s')
-    cfg = load_config(str(ROOT / config), []).model
+    cfg = load_config(str(ROOT / config), options).model
     cfg.backbone.update(backbone)
     if isinstance(backbone.get('arch'), dict):
         cfg.head.in_channels = backbone['arch']['embed_dims']
