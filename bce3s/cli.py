@@ -235,9 +235,15 @@ def _network(args: argparse.Namespace) -> list[str]:
     return options
 
 
-def _name_of(data: Path) -> str:
-    """Of a folder, or of a list without what its name ends in."""
-    return data.resolve().name if data.is_dir() else data.resolve().stem
+def _folder_of(data: Path) -> str:
+    """The report's folder for ``--data``: ``test_june`` of ``june/`` and of ``june.csv``,
+    ``test_june_test`` of ``june/test``, as there may be a ``may/test`` too."""
+    from bce3s.own_data.found import SPLIT_NAMES
+
+    path = data.resolve()
+    name = path.name if path.is_dir() else path.stem
+    generic = any(name.lower() in names for names in SPLIT_NAMES.values())
+    return f'test_{path.parent.name}_{name}' if generic else f'test_{name}'
 
 
 def with_own_data(
@@ -392,7 +398,7 @@ def test(args: argparse.Namespace) -> int:
     options = [o for o in args.cfg_options if o not in of_data]
     run = RunDirectory.open(args.run, args.checkpoint, options, args.data_root)
     cfg, checkpoint = run.config, str(run.checkpoint)
-    default = f'test_{_name_of(Path(args.data))}' if args.data else 'test'
+    default = _folder_of(Path(args.data)) if args.data else 'test'
     cfg.work_dir = str(args.work_dir or run.checkpoint.parent / default)
     if 'own_data' in cfg:
         raise BCE3SError(

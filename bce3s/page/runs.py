@@ -6,6 +6,7 @@ import json
 import os
 import re
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -156,14 +157,17 @@ class Group:
 
 def grouped(runs: Iterable[PageRun]) -> list[Group]:
     """The runs by config, its contents, data and epoch, as ``bce3s summarize`` groups them; in the
-    order in which they were given.
+    order in which they were given. A repeated seed is no further one: it begins another group.
 
     A group is called as its runs are: what their names begin with, without the seed.
     """
     members: dict[tuple, list[PageRun]] = {}
+    seen: Counter[tuple] = Counter()
     for run in runs:
         key = same_but_seed(run.report, selections(run.report)[0])
-        members.setdefault(key, []).append(run)
+        seed = (key, run.report['seed'])
+        members.setdefault((key, seen[seed]), []).append(run)
+        seen[seed] += 1
     names = [_common_name([run.name for run in some]) for some in members.values()]
     groups = []
     for i, (name, some) in enumerate(zip(names, members.values(), strict=True)):

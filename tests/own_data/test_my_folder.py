@@ -123,6 +123,25 @@ def test_on_labelled_images_that_came_later(run, tmp_path, kind):
     )
 
 
+@pytest.mark.parametrize(
+    ('data', 'folder'),
+    [
+        ('batch.2024', 'test_batch.2024'),
+        ('june.csv', 'test_june'),
+        ('june/test', 'test_june_test'),  # beside which there may be may/test
+        ('june/Val.csv', 'test_june_Val'),
+    ],
+)
+def test_the_reports_of_several_data_lie_apart(tmp_path, data, folder):
+    path = tmp_path / data
+    if data.endswith('csv'):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    else:
+        path.mkdir(parents=True)
+    assert cli._folder_of(path) == folder
+
+
 def test_later_images_are_labelled_by_name(run, pictures):
     """The images of the validation, listed by name in another order, score as in the run."""
     rows = (run / 'data/val.csv').read_text(encoding='utf-8').splitlines()

@@ -86,6 +86,12 @@ def test_a_group_is_called_as_its_runs(tmp_path, names, group):
     assert [g.name for g in grouped(runs)] == [group]
 
 
+def test_a_repeated_seed_is_no_further_one(tmp_path):
+    runs = [run('a_0', tmp_path), run('a_1', tmp_path, seed=1), run('again', tmp_path, seed=1)]
+    groups = grouped(runs)
+    assert [[r.name for r in group.runs] for group in groups] == [['a_0', 'a_1'], ['again']]
+
+
 def test_a_killed_run_is_no_seed_of_one_that_ended(tmp_path):
     runs = [run('a_0', tmp_path), run('a_1', tmp_path, seed=1, epoch=1)]
     assert [group.name for group in grouped(runs)] == ['a_0', 'a_1']
