@@ -17,6 +17,7 @@ from torch import distributed, nn
 
 from bce3s.datasets.long_tailed import check_several_labels
 from bce3s.engine.lazy_sgd import check_sampling
+from bce3s.engine.loops import epoch_size
 from bce3s.errors import BCE3SError
 from bce3s.losses.resampling import number_of_classes
 from bce3s.randomness import Clock, derived_seed
@@ -72,6 +73,7 @@ class RunStateHook(Hook):
         check_sampling(model.head, runner.optim_wrapper, runner.hooks)
         if model.head.sample_rate < 1:
             _tell_sampling(runner, model)
+        _tell_batch(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
         _reseed(runner.seed, 'epoch', runner.epoch)
@@ -122,6 +124,21 @@ def _tell_sampling(runner: Runner, model: nn.Module) -> None:
     runner.logger.info(
         f'Each step compares its batch with {size} of {head.num_classes} classes{all_of_them}.'
     )
+
+
+def _tell_batch(runner: Runner) -> None:
+    """What a step takes; a warning where that is not what the learning rate is meant for."""
+    batch, world = epoch_size(runner.train_dataloader)['global_batch'], get_world_size()
+    each = f', {batch // world} in each of {world} processes' if world > 1 else ''
+    scaling = runner.cfg.get('auto_scale_lr') or {}
+    meant = scaling.get('base_batch_size')
+    if meant not in (None, batch) and not scaling.get('enable'):
+        runner.logger.warning(
+            f'A step takes {batch} images{each}; the learning rate is meant for {meant}: give '
+            '--auto-scale-lr, or another train_dataloader.batch_size.'
+        )
+    elif world > 1:
+        runner.logger.info(f'A step takes {batch} images{each}.')
 
 
 def _check_same_counts(train: list[int], evaluation: dict) -> None:

@@ -52,6 +52,10 @@ def real_rates(work_dir, scale, resume_from=None, batch=64):
 def test_both_stages_follow_the_batch_size_once_also_when_resumed(tmp_path):
     """Base 256, global batch 64: a quarter of every group's rate."""
     plain, scaled = real_rates(tmp_path / 'plain', False), real_rates(tmp_path / 'scaled', True)
+    said = 'A step takes 64 images; the learning rate is meant for 256: give --auto-scale-lr'
+    for name, told in (('plain', True), ('scaled', False)):
+        (log,) = (tmp_path / name).glob('*/*.log')
+        assert (said in log.read_text()) == told
     assert len(plain[0].unique()) == 2  # groups of two rates
     assert plain[0].min() == 0.05
     # of the second stage, after half its cosine; the classifier has twice the rate in both
