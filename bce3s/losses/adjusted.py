@@ -6,14 +6,12 @@ they are. (After training, on a model of plain CE or BCE, the same term is SUBTR
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from bce3s.errors import BCE3SError
+from bce3s.losses.bounds import check_numbers
 from bce3s.losses.counted import CountedLoss, Counts
 from bce3s.losses.functional import class_balanced_weights, log_prior, soft_cross_entropy
 
@@ -41,7 +39,8 @@ class LogitAdjustedCE(CountedLoss):
     def __init__(
         self, tau: float = 1.0, gamma: float = 0.0, class_counts: Counts | None = None
     ) -> None:
-        self.tau, self.gamma = _at_least_0(type(self), tau=tau, gamma=gamma)
+        check_numbers(self, tau=tau, gamma=gamma)
+        self.tau, self.gamma = tau, gamma
         super().__init__(class_counts)
 
     def constants(self, counts: Tensor) -> Tensor:
@@ -85,7 +84,8 @@ class BalancedBCE(CountedLoss):
         beta: float | None = None,
         class_counts: Counts | None = None,
     ) -> None:
-        (self.tau,), self.beta = _at_least_0(type(self), tau=tau), beta
+        check_numbers(self, tau=tau)
+        self.tau, self.beta = tau, beta
         super().__init__(class_counts)
 
     def constants(self, counts: Tensor) -> Tensor:
@@ -102,13 +102,3 @@ class BalancedBCE(CountedLoss):
         shift, columns = self.known(logits)
         terms = F.binary_cross_entropy_with_logits(logits + shift, labels, reduction='none')
         return (columns * terms).sum(-1)
-
-
-def _at_least_0(loss: type, **values: float) -> tuple[float, ...]:
-    for name, value in values.items():
-        if not isinstance(value, Real) or not 0 <= value < math.inf:
-            raise BCE3SError(
-                f'{loss.__name__}: {name} must be a number >= 0, not {value!r}: the loss adds the '
-                'prior, and only what is done after training subtracts it.'
-            )
-    return tuple(values.values())

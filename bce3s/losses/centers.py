@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bce3s.errors import BCE3SError
+from bce3s.losses.bounds import check_numbers
 from bce3s.losses.functional import batch_counts
 
 
@@ -41,9 +39,7 @@ class CenterTerms(nn.Module):
         separation: float = 0.1,
     ) -> None:
         super().__init__()
-        for name, value in (('compactness', compactness), ('separation', separation)):
-            if not isinstance(value, Real) or not 0 <= value < math.inf:
-                raise BCE3SError(f'CenterTerms: {name} must be a number >= 0, not {value!r}.')
+        check_numbers(self, compactness=compactness, separation=separation)
         if num_classes < 2:
             raise BCE3SError('CenterTerms: a single class has no other to be far from.')
         self.compactness, self.separation = compactness, separation

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bce3s.errors import BCE3SError
+from bce3s.losses.bounds import check_numbers
 from bce3s.losses.functional import multilabel_bce, soft_cross_entropy, soft_labels
 
 TAU_BOUNDS = (0.01, 100.0)  # of a learnt temperature
@@ -49,8 +50,7 @@ class CEContrastive(nn.Module):
         center: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 < tau < math.inf:
-            raise BCE3SError(f'{type(self).__name__}: tau must be positive, not {tau}.')
+        check_numbers(self, zero=False, tau=tau)
         self.tau, self.views, self.start_epoch, self.center = tau, views, start_epoch, center
 
     def forward(self, projections: Tensor, labels: Tensor, bank: nn.Module) -> Tensor:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
 from torch import Tensor, nn
 
-from bce3s.errors import BCE3SError
+from bce3s.losses.bounds import check_numbers
 
 
 class FeatureDecay(nn.Module):
@@ -30,9 +27,7 @@ class FeatureDecay(nn.Module):
     def __init__(self, weight: float = 0.0, feature: float = 0.0, bias: float = 0.0) -> None:
         super().__init__()
         self.lambdas = dict(weight=weight, feature=feature, bias=bias)
-        for name, value in self.lambdas.items():
-            if not isinstance(value, Real) or not 0 <= value < math.inf:
-                raise BCE3SError(f'FeatureDecay: {name} is {value!r}; it takes a number >= 0.')
+        check_numbers(self, **self.lambdas)
 
     def forward(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """h (B, d), W (K, d), b (K,) -> scalar."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bce3s.errors import BCE3SError
+from bce3s.losses.bounds import check_numbers
 from bce3s.losses.counted import CountedLoss, Counts
 from bce3s.losses.functional import log_prior, soft_cross_entropy
 
@@ -33,8 +33,7 @@ class InverseSoftmaxCE(CountedLoss):
     """
 
     def __init__(self, tau: float = 2.0, class_counts: Counts | None = None) -> None:
-        if not tau >= 0:
-            raise BCE3SError(f'InverseSoftmaxCE: tau must be at least 0, not {tau}.')
+        check_numbers(self, tau=tau)
         self.tau = tau
         super().__init__(class_counts)
 

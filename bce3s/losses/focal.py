@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
 from torch import Tensor
 
-from bce3s.errors import BCE3SError
+from bce3s.losses.bounds import check_numbers
 from bce3s.losses.functional import focal_bce, focal_cross_entropy
 from bce3s.losses.joint import CEJoint
 
@@ -27,11 +24,7 @@ class FocalCE(CEJoint):
 
     def __init__(self, gamma: float = 2.0) -> None:
         super().__init__()
-        if not isinstance(gamma, Real) or not 0 <= gamma < math.inf:
-            raise BCE3SError(
-                f'{type(self).__name__}: gamma must be a number >= 0, not {gamma!r}; 0 leaves '
-                'every sample its full weight.'
-            )
+        check_numbers(self, gamma=gamma)
         self.gamma = gamma
 
     def rows(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
 from torch import Tensor
 
-from bce3s.errors import BCE3SError
+from bce3s.losses.bounds import check_numbers
 from bce3s.losses.counted import CountedLoss, Counts
 from bce3s.losses.functional import label_distribution_margins, soft_cross_entropy
 
@@ -39,9 +36,7 @@ class LDAM(CountedLoss):
         scale: float = 30.0,
         class_counts: Counts | None = None,
     ) -> None:
-        for name, value in (('max_margin', max_margin), ('scale', scale)):
-            if not isinstance(value, Real) or not 0 < value < math.inf:
-                raise BCE3SError(f'LDAM: {name} must be a number above 0, not {value!r}.')
+        check_numbers(self, zero=False, max_margin=max_margin, scale=scale)
         self.max_margin, self.scale = max_margin, scale
         self.classifier_scale = scale  # the head compares it with the classifier's
         super().__init__(class_counts)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
 from torch import Tensor
 
 from bce3s.errors import BCE3SError
+from bce3s.losses.bounds import check_numbers
 from bce3s.losses.functional import asymmetric_bce, distribution_balanced_bce
 from bce3s.losses.joint import CEJoint
 
@@ -34,8 +32,8 @@ class AsymmetricBCE(CEJoint):
     ) -> None:
         super().__init__()
         gammas = dict(positive_gamma=positive_gamma, negative_gamma=negative_gamma)
-        _in_bounds(type(self), math.inf, **gammas)
-        _in_bounds(type(self), 1, margin=margin)
+        check_numbers(self, **gammas)
+        check_numbers(self, below=1, margin=margin)
         self.given = positive_gamma, negative_gamma, margin
 
     def rows(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -76,9 +74,8 @@ class DistributionBalancedBCE(CEJoint):
     ) -> None:
         super().__init__()
         self.given = dict(alpha=alpha, beta=beta, mu=mu, scale=scale, kappa=kappa, gamma=gamma)
-        _in_bounds(type(self), math.inf, **self.given)
-        if not scale:
-            raise BCE3SError(f'{type(self).__name__}: scale must be above 0; 1 changes nothing.')
+        check_numbers(self, **self.given)
+        check_numbers(self, zero=False, scale=scale)
         self.register_buffer('frequencies', None, persistent=False)
 
     def set_several_labels(self, labels: Tensor) -> None:
@@ -109,13 +106,3 @@ class DistributionBalancedBCE(CEJoint):
             )
         frequencies = self.frequencies.to(logits.dtype)
         return distribution_balanced_bce(logits, labels, frequencies, **self.given)
-
-
-def _in_bounds(loss: type, below: float, **values: float) -> None:
-    """Raise BCE3SError unless all values are numbers in [0, below)."""
-    for name, value in values.items():
-        if not isinstance(value, Real) or not 0 <= value < below:
-            raise BCE3SError(
-                f'{loss.__name__}: {name} must be a number >= 0'
-                f'{"" if below == math.inf else f" and below {below}"}, not {value!r}.'
-            )

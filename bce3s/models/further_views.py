@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bce3s.errors import BCE3SError
+from bce3s.losses.bounds import check_numbers
 from bce3s.models.branches import joint_loss
 from bce3s.models.head import Loss, TripartiteHead
 from bce3s.models.targets import Targets
@@ -53,8 +54,7 @@ class FurtherViewsHead(TripartiteHead):
             beta=beta,
             classifier=classifier,
         )
-        if not tau > 0:
-            raise BCE3SError(f'{type(self).__name__}: tau must be positive, not {tau}.')
+        check_numbers(self, zero=False, tau=tau)
         self.tau = tau
 
     def contrast(self, projections: Tensor, soft: Tensor, targets: Targets) -> Tensor:

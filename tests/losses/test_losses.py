@@ -330,7 +330,7 @@ def test_contrastive_gradient_survives_the_write_of_the_bank():
 
 
 def test_contrastive_refuses():
-    with pytest.raises(BCE3SError, match='tau must be positive, not 0'):
+    with pytest.raises(BCE3SError, match='tau must be a number > 0, not 0'):
         BCEContrastive(tau=0)
     with pytest.raises(BCE3SError, match="no view 'cutout' among"):
         contrastive(

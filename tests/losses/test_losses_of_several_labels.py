@@ -147,7 +147,7 @@ def test_arguments_out_of_bounds():
         AsymmetricBCE(margin=1)
     with pytest.raises(BCE3SError, match='kappa must be a number >= 0, not -1'):
         DistributionBalancedBCE(kappa=-1)
-    with pytest.raises(BCE3SError, match='scale must be above 0'):
+    with pytest.raises(BCE3SError, match='scale must be a number > 0, not 0'):
         DistributionBalancedBCE(scale=0)
     loss = DistributionBalancedBCE()
     for labels, which in (([[1, 0], [1, 1]], 'every'), ([[0, 0], [0, 1]], 'no')):

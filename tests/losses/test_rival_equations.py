@@ -162,7 +162,7 @@ def test_inverse_softmax(counts, soft):
 
 
 def test_inverse_softmax_refuses():
-    with pytest.raises(BCE3SError, match='tau must be at least 0'):
+    with pytest.raises(BCE3SError, match='tau must be a number >= 0'):
         InverseSoftmaxCE(tau=-1)
     with pytest.raises(BCE3SError, match='class 1 has no training sample'):
         InverseSoftmaxCE(class_counts=[3, 0])

@@ -367,7 +367,7 @@ def test_refuses():
     with pytest.raises(BCE3SError, match='only joint, contrastive and uniformity exist'):
         build(weights=dict(joint=1.0, contrast=0.1))
     for decay in (dict(bias=-1.0), dict(feature=math.nan)):
-        with pytest.raises(BCE3SError, match='it takes a number >= 0'):
+        with pytest.raises(BCE3SError, match='must be a number >= 0'):
             build(decay=decay)
     with pytest.raises(BCE3SError, match='head has 6 classes, the training set 3'):
         build().set_class_counts([3, 2, 1])

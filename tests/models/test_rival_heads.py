@@ -169,7 +169,7 @@ def test_what_compares_whole_batches_says_so(kind):
         build(kind).loss(feats(3 * B), simclr_targets(part=(0, 2)))
     with pytest.raises(BCE3SError, match='needs 2 views'):
         build(kind).loss(feats(B), make_targets(['origin'], [1.0]))
-    with pytest.raises(BCE3SError, match='tau must be positive, not 0'):
+    with pytest.raises(BCE3SError, match='tau must be a number > 0, not 0'):
         build(kind, tau=0)
 
 
