@@ -57,9 +57,9 @@ class EpochLRHook(Hook):
             )
         if finetune_epochs(runner) and not isinstance(self, TwoStageHook):
             raise BCE3SError(
-                f'train_cfg.finetune_epochs is the length of a second stage, which '
-                f"{type(self).__name__} has not: set it to 0, or use default_hooks.schedule.type='"
-                "TwoStageHook'."
+                'train_cfg.finetune_epochs is the length of a second stage, which '
+                f'{type(self).__name__} does not have: set it to 0, or use '
+                "default_hooks.schedule.type='TwoStageHook'."
             )
         warmup, epochs = self.warmup_epochs, self.epochs(runner)
         if warmup < 0 or 0 < epochs <= warmup:

@@ -80,11 +80,12 @@ def parser() -> argparse.ArgumentParser:
         type=_threshold,
         default='auto',
         metavar='T',
-        help='which logit the largest one must exceed: auto (default: those of the classes that at '
-        'most 5 %% of known images do not, by the validation images), keep=90 (one for all '
-        'classes that 90 %% of them do), uniform (that of the uniform accuracy), a number, or none '
-        '(reject no image). With several labels: auto (those of the classes with the largest F1 on '
-        'the validation images), or a number, a logit for all (0: a probability of 0.5)',
+        help='an image whose largest logit is not above it is called none of the classes. auto '
+        '(default): one for each class, which rejects at most 5 %% of the validation images; '
+        'keep=90: one for all classes, which keeps 90 %% of them; uniform: that of the uniform '
+        'accuracy; a number; none: no image is rejected. With several labels: auto (for each class '
+        'the one of the largest F1 on the validation images), or a number, a logit for all (0: a '
+        'probability of 0.5)',
     )
     p.add_argument(
         '--top', type=positive(int), default=5, help='classes an image in the file (default: 5)'
@@ -233,10 +234,7 @@ def _predict(
 
 
 def _unread(summary: Summary, out: Path | None) -> str:
-    number, images = len(summary.errors), f'{summary.images:,} images'
-    if number == summary.images:
-        what, where = f'None of the {images} can be read', f' {out} says why of each.'
-    else:
-        what = f'{number:,} of {images} cannot be read'
-        where = f' {out} says why of each and has the results of all others.'
-    return f'{what}. The first: {summary.errors[0]}{where if out else ""}'
+    number, images = len(summary.errors), counted(summary.images, 'image')
+    what = f'{number:,} of {images} cannot be read'
+    where = f' {out} says why of each.' if out else ''
+    return f'{what}. The first: {summary.errors[0]}{where}'

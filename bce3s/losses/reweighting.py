@@ -24,9 +24,9 @@ class EffectiveNumberWeights(nn.Module):
         beta: in [0, 1).
         start: in [0, 1), a share of the run's epochs (``Clock.epochs``), so that a shorter run
             keeps its shape.
-        mean_over: of what the weights have mean 1. ``'classes'``: they sum to K, as Cui et al. have
-            it. ``'samples'``: of the training set; so the loss keeps its size, as it does in the
-            code of DRW, which divides by the sum of the weights of each batch.
+        mean_over: over what the weights have the mean 1. ``'classes'``: they sum to K, as in Cui et
+            al. ``'samples'`` of the training set: the loss keeps its size, as in the code of DRW,
+            which divides by the sum of each batch's weights.
         class_counts: n (K,); None: the head tells them.
 
     Raises:

@@ -4,7 +4,7 @@ Aimar et al., Balanced Product of Calibrated Experts (CVPR 2023, arXiv 2206.0526
 cross-entropies with tau = 0, 1, 2, their mean is the loss; experts of the full width (32, 64). The
 paper's MixUp (alpha 0.4) is left out here: one view, as in the harness.
 
-Published: a figure that could be read in a source there is none.
+The published figure could not be checked against its source, so it is left out.
 Not measured yet.
 
     python tools/train.py configs/rivals/balpoe.py

@@ -6,7 +6,7 @@ the logit-adjusted cross-entropy, and two of SimCLR for the contrastive term; te
 code of CIFAR-LT was not published: weights (1, 0.35) are those of ImageNet-LT, 128 features of a
 projection our reading.
 
-Published: a figure that could be read in a source there is none for CIFAR-100-LT.
+The published figure could not be checked against its source, so it is left out.
 Not measured yet.
 
     python tools/train.py configs/rivals/bcl.py

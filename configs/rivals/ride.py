@@ -5,7 +5,7 @@ Wang et al., Long-Tailed Recognition by Routing Diverse Distribution-Aware Exper
 divergence from the mean as a reward. The mean predicts; the second stage, which asks further
 experts where the first are in doubt, saves time alone and is not here.
 
-Published: a figure that could be read in a source there is none.
+The published figure could not be checked against its source, so it is left out.
 Not measured yet.
 
     python tools/train.py configs/rivals/ride.py

@@ -7,7 +7,7 @@ needs the test images, is not here.
 
 On CIFAR-10-LT its authors take experts of the full width and half the rate.
 
-Published: a figure that could be read in a source there is none.
+The published figure could not be checked against its source, so it is left out.
 Not measured yet.
 
     python tools/train.py configs/rivals/sade.py

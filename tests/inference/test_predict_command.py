@@ -202,7 +202,7 @@ def test_unreadable_images_do_not_stop_the_others(run, digits, tmp_path, capsys)
     for only in ('1.png', '3.png'):
         status, _, err = call(capsys, run, tmp_path / only)
         assert status == 1
-        assert 'None of the 1 images can be read. The first:' in err
+        assert '1 of 1 image cannot be read. The first:' in err
 
 
 @pytest.mark.parametrize('kind', ['csv', 'jsonl'])
