@@ -371,19 +371,15 @@ def _agreed_checkpoint(work_dir: Path, resume: str | None) -> str | None:
     """The first process decides for all: it may be the only one that sees a file as it is."""
     from mmengine.dist import broadcast_object_list, is_main_process
 
+    from bce3s.datasets.checks import agreed
     from bce3s.engine.checkpoint import resolve_checkpoint
 
-    found: list[str | None] = [None, None]
-    if is_main_process():
-        try:
-            path = resolve_checkpoint(work_dir, resume)
-            found[0] = str(path) if path else None
-        except BCE3SError as error:
-            found[1] = str(error)
+    def resolved() -> str:
+        return str(resolve_checkpoint(work_dir, resume) or '') if is_main_process() else ''
+
+    found = [agreed(resolved)]
     broadcast_object_list(found)
-    if found[1] is not None:
-        raise BCE3SError(found[1])
-    return found[0]
+    return found[0] or None
 
 
 # ------------------------------------------------------------ test
