@@ -180,13 +180,13 @@ def _shared(
     errors: dict[int, str] = {}
     first = min(rank * size, len(chunk))
     for places, found, why in _batches(model, dataset, chunk[first : first + size]):
-        features[[first + place for place in places]] = found
+        if places:
+            features[[first + place for place in places]] = found
         errors |= {first + place: error for place, error in why.items()}
     if world > 1:
         all_reduce(features)
-        gathered: list[Any] = [None] * world
-        all_gather_object(gathered, errors)
-        errors = {place: error for part in gathered for place, error in part.items()}
+        parts = all_gather_object(errors)
+        errors = {place: error for part in parts for place, error in part.items()}
     return features.cpu().numpy(), errors
 
 

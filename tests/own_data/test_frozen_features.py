@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 from picture_folders import put, put_coloured
+from torch import distributed, multiprocessing
 
 from bce3s import Predictor, cli
 from bce3s.config import load_config
@@ -286,3 +288,30 @@ def test_a_part_of_the_network_is_trained(way, folder, tmp_path):
     assert cli.main('train', arguments) == 0
     found = torch.load(resumed / 'epoch_3.pth', weights_only=True)['state_dict']
     assert all(torch.equal(found[name], value) for name, value in weights.items())
+
+
+def _shared(rank, folder, processes):
+    """What one of the processes gets of five pictures, of which the last cannot be read."""
+    rendezvous = f'file://{folder}/store{processes}'
+    distributed.init_process_group('gloo', rendezvous, rank=rank, world_size=processes)
+    init_default_scope('bce3s')
+    dataset = pictures(folder / 'p')
+    (folder / 'p/4.png').write_bytes(b'broken')
+    chunk = [(i, 'origin') for i in range(5)]
+    features, errors = embedding._shared(model(size=32).eval(), dataset, chunk)
+    torch.save((torch.from_numpy(features), errors), folder / f'{rank}_of_{processes}.pt')
+    distributed.destroy_process_group()
+
+
+def test_processes_share_the_images(tmp_path):
+    for processes in (1, 2):
+        multiprocessing.spawn(_shared, (tmp_path, processes), nprocs=processes)
+    (features, errors), *both = (
+        torch.load(tmp_path / name) for name in ('0_of_1.pt', '0_of_2.pt', '1_of_2.pt')
+    )
+    assert list(errors) == [4]
+    assert features[:4].any(1).all()
+    assert not features[4].any()
+    for shared, unread in both:
+        assert unread == errors
+        torch.testing.assert_close(shared, features)

@@ -359,7 +359,7 @@ def _gamma(name: str, config: str, title: str, first: tuple[Column, ...]) -> Tab
         'abstract; no published numbers',
         gamma_rows(config),
         (*first, ACCURACIES[1], *DISTURBED, *COLLAPSE, *PROPERTIES),
-        Drawing('curves', tuple(column.measure for column in COLLAPSE), ('gamma',)),
+        Drawing('dots', (first[-1].measure, DISTURBED[0].measure, COLLAPSE[0].measure)),
         notes=(NO_NUMBERS, START, NOISE),
     )
 
