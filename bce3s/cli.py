@@ -332,6 +332,8 @@ def _one_run_at_a_time(work_dir: Path) -> AbstractContextManager:
 
 
 def _train(cfg: Config, args: argparse.Namespace) -> None:
+    from bce3s.engine.run_directory import take_own_lists
+
     work_dir = Path(cfg.work_dir)
     resume, overwrite = args.resume, args.overwrite
     if resume is None and cfg.get('resume'):  # asked for in the config
@@ -349,6 +351,8 @@ def _train(cfg: Config, args: argparse.Namespace) -> None:
         raise BCE3SError(f'Checkpoint {resume} does not exist. Check the path.')
     cfg.resume = False
     with_own_data(cfg, args.cfg_options, keep=resume is not None)
+    if resume is not None:
+        take_own_lists(cfg, work_dir)
 
     def begin(runner: Runner) -> None:
         checkpoint = _agreed_checkpoint(work_dir, resume)

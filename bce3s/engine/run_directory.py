@@ -25,6 +25,20 @@ from bce3s.registry import DATASETS, MODELS
 LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 
 
+def take_own_lists(config: Config, folder: Path) -> None:
+    """The splits of own images are in the folder of the run that made them, wherever it is now.
+
+    The config says where that was; another run may have that name since.
+    """
+    lists = folder.resolve() / 'data'
+    if not (lists / 'data.json').is_file():
+        return
+    for name in LOADERS.values():
+        dataset = (config.get(name) or {}).get('dataset') or {}
+        if 'lists' in dataset:
+            dataset['lists'] = str(lists)
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """A run that has trained, whole or in part.
@@ -64,11 +78,13 @@ class RunDirectory:
         if folder.is_dir():
             config = load_config(str(_config_in(folder)), options, data_root)
             path = _newest(folder) if checkpoint is None else _named(folder, checkpoint)
+            take_own_lists(config, folder)
             return cls(folder, config, path)
         if checkpoint is None:
             raise BCE3SError(f'{folder} is no work dir of a run: give one, or CONFIG CHECKPOINT.')
         config = load_config(str(folder), options, data_root)
         path = _named(Path(checkpoint).expanduser().parent, checkpoint)
+        take_own_lists(config, path.parent)
         return cls(path.parent, config, path)
 
     def report(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from picture_folders import put, put_coloured
 
 from bce3s import cli
+from bce3s.config import load_config
 from bce3s.own_data.later import LaterImages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,6 +141,19 @@ def test_the_reports_of_several_data_lie_apart(tmp_path, data, folder):
     else:
         path.mkdir(parents=True)
     assert cli._folder_of(path) == folder
+
+
+def test_a_renamed_run_keeps_its_splits(run, tmp_path):
+    """Its config says where they were, and another run may be there since."""
+    renamed = tmp_path / 'renamed'
+    shutil.copytree(run, renamed)
+    other = load_config(str(run / 'my_folder.py'), []).val_dataloader.dataset.lists
+    try:
+        Path(other).rename(tmp_path / 'away')
+        assert cli.main('test', [str(renamed)]) == 0
+    finally:
+        (tmp_path / 'away').rename(other)
+    assert report(renamed / 'test')['per_class'] == report(run)['per_class']
 
 
 def test_later_images_are_labelled_by_name(run, pictures):
