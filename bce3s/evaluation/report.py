@@ -234,8 +234,10 @@ def _compared_scores(best: dict[str, Any]) -> list[str]:
     text = (
         'Which score tells known images best was estimated with known classes held out in the '
         'place of unknown ones: AUROC, mean over these classes, and the difference to the largest '
-        f'logit with its standard error. Predictions compare the {best["score"]}.'
+        'logit with its standard error.'
     )
+    if best.get('groups'):
+        text += f' Predictions compare the {best["score"]}.'
     rows = [
         [name, percent(one['auroc']), f'{one["gain"]:+.2f} ± {one["error"]:.2f}']
         for name, one in best['compared'].items()

@@ -205,7 +205,9 @@ def test_a_warm_up_that_does_not_fit(warmup):
 def test_a_second_stage_is_not_left_out_in_silence():
     runner = make_runner(5)
     runner.train_loop.finetune_epochs = 2
-    with pytest.raises(BCE3SError, match='length of a second stage, which CosineLRHook has'):
+    with pytest.raises(
+        BCE3SError, match='length of a second stage, which CosineLRHook does not have'
+    ):
         CosineLRHook().before_train(runner)
 
 
