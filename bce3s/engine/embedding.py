@@ -180,8 +180,7 @@ def _shared(
     errors: dict[int, str] = {}
     first = min(rank * size, len(chunk))
     for places, found, why in _batches(model, dataset, chunk[first : first + size]):
-        if places:
-            features[[first + place for place in places]] = found
+        features[[first + place for place in places]] = found
         errors |= {first + place: error for place, error in why.items()}
     if world > 1:
         all_reduce(features)
@@ -194,17 +193,19 @@ def _shared(
 def _batches(
     model: nn.Module, dataset: HasVectors, chunk: Sequence[tuple[int, str]]
 ) -> Iterator[tuple[list[int], Tensor, dict[int, str]]]:
-    cuda = next(model.parameters()).device.type == 'cuda'
+    device = next(model.parameters()).device
     loader = DataLoader(
         _Pixels(dataset, chunk),
         batch_size=BATCH,
-        num_workers=min(8, cores()) if cuda and isinstance(dataset, ImageFiles) else 0,
+        num_workers=min(8, cores())
+        if device.type == 'cuda' and isinstance(dataset, ImageFiles)
+        else 0,
         collate_fn=_readable,
         generator=torch.Generator(),  # or the loop would draw from torch's global one
     )
     for places, images, errors in loader:
         if images is None:
-            yield [], torch.zeros(0, model.backbone.out_features), errors
+            yield [], torch.zeros(0, model.backbone.out_features, device=device), errors
             continue
         data = model.data_preprocessor(dict(inputs=images, data_samples={}), training=False)
         features = model.extract_feat(data['inputs'], stage='backbone')

@@ -166,7 +166,7 @@ def _disturbed(runner: Runner, batches: Batches) -> dict[str, float]:
     features, labels = (torch.cat(part).cpu() for part in zip(*batches(), strict=True))
     parts = all_gather_object((features, labels))
     features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-    weight, bias = (values.detach().cpu() for values in classifier.linear())
+    weight, bias = classifier.linear()
     return disturbed_accuracy(
         features, labels, weight, -bias, normalize=classifier.normalize_feature
     )

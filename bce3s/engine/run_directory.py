@@ -30,12 +30,10 @@ def take_own_lists(config: Config, folder: Path) -> None:
 
     The config says where that was; another run may have that name since.
     """
-    lists = folder.resolve() / 'data'
-    if not (lists / 'data.json').is_file():
-        return
     for name in LOADERS.values():
         dataset = (config.get(name) or {}).get('dataset') or {}
-        if 'lists' in dataset:
+        lists = folder.resolve() / Path(dataset.get('lists') or '').name
+        if dataset.get('lists') and lists.is_dir():
             dataset['lists'] = str(lists)
 
 
@@ -78,14 +76,14 @@ class RunDirectory:
         if folder.is_dir():
             config = load_config(str(_config_in(folder)), options, data_root)
             path = _newest(folder) if checkpoint is None else _named(folder, checkpoint)
-            take_own_lists(config, folder)
-            return cls(folder, config, path)
-        if checkpoint is None:
+        elif checkpoint is None:
             raise BCE3SError(f'{folder} is no work dir of a run: give one, or CONFIG CHECKPOINT.')
-        config = load_config(str(folder), options, data_root)
-        path = _named(Path(checkpoint).expanduser().parent, checkpoint)
-        take_own_lists(config, path.parent)
-        return cls(path.parent, config, path)
+        else:
+            config = load_config(str(folder), options, data_root)
+            path = _named(Path(checkpoint).expanduser().parent, checkpoint)
+            folder = path.parent
+        take_own_lists(config, folder)
+        return cls(folder, config, path)
 
     def report(self) -> dict[str, Any]:
         """``report.json`` of the run; see :func:`~bce3s.evaluation.report.read_report`."""
