@@ -238,11 +238,11 @@ def _network(args: argparse.Namespace) -> list[str]:
 def _folder_of(data: Path) -> str:
     """The report's folder for ``--data``: ``test_june`` of ``june/`` and of ``june.csv``,
     ``test_june_test`` of ``june/test``, as there may be a ``may/test`` too."""
-    from bce3s.own_data.find import SPLIT_OF
+    from bce3s.own_data.find import split_of
 
     path = data.resolve()
     name = path.name if path.is_dir() else path.stem
-    return f'test_{path.parent.name}_{name}' if name.lower() in SPLIT_OF else f'test_{name}'
+    return f'test_{path.parent.name}_{name}' if split_of(name) else f'test_{name}'
 
 
 def with_own_data(

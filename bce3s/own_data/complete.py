@@ -13,7 +13,14 @@ from mmengine.config import Config
 from bce3s.datasets.checks import HOW, bits_used, one_of
 from bce3s.errors import BCE3SError
 from bce3s.own_data.find import ListOptions, find
-from bce3s.own_data.found import FOLDER, FoundImages, quoted, read_splits, write_splits
+from bce3s.own_data.found import (
+    FOLDER,
+    FoundImages,
+    not_measured,
+    quoted,
+    read_splits,
+    write_splits,
+)
 from bce3s.own_data.frozen import choose_frozen, fill_frozen
 from bce3s.own_data.parents import FOLDERS, keep_parents
 from bce3s.own_data.pretrained import init_cfg_of
@@ -339,12 +346,12 @@ def described(
 
 def _notes(found: FoundImages, bits: int | None) -> list[str]:
     """What was noted, and classes that are too rare to be measured."""
-    train, val = found.counts('train'), found.counts('val')
-    alone = [name for name, n in zip(found.classes, val, strict=True) if not n]
+    train = found.counts('train')
     few = [name for name, n in zip(found.classes, train, strict=True) if n < 4]
-    notes = list(found.notes)
-    if alone:
-        notes.append(f'Without a validation image, so not measured: {quoted(alone)}.')
+    notes = [
+        *found.notes,
+        *not_measured(found.classes, found.counts('val'), 'a validation image'),
+    ]
     if few:
         notes.append(f'With 3 training images or fewer: {quoted(few)}.')
     if bits is not None and bits < 16:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -36,10 +37,8 @@ from bce3s.own_data.found import SPLIT_NAMES, FoundImages, labelled, marked, quo
 from bce3s.wording import counted
 
 SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
-NO_CLASS = {
-    *('images', 'image', 'imgs', 'img', 'jpegimages', 'data', 'all', 'unknown', 'unlabelled'),
-    *SPLIT_OF,
-}
+OF_SPLITS = re.compile(r'[ _-]?(set|split|data|images|imgs)$')  # behind the name of one
+NO_CLASS = ('images', 'image', 'imgs', 'img', 'jpegimages', 'data', 'all', 'unknown', 'unlabelled')
 LAYOUTS = (
     'Expected PATH/CLASS/IMAGE.jpg, PATH/train/CLASS/IMAGE.jpg (and val, test), '
     'PATH/train.csv (and val.csv, test.csv), or PATH itself a table with the columns path and '
@@ -52,6 +51,11 @@ SAMPLED = 20  # images of a list by which the folder and the ending of all are f
 WITH_IMAGES = 'metadata.csv'  # lies beside the images of a split, as Hugging Face has it
 
 Named = dict[str, list[tuple[str, str]]]  # split -> (path, name of the class)
+
+
+def split_of(name: str) -> str | None:
+    """``train`` of ``Training``, ``train_set``, ``train-images``; None: no split is called so."""
+    return SPLIT_OF.get(OF_SPLITS.sub('', name.casefold()))
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,9 @@ def find(
     """Images, classes and splits below a folder, or in a list; no image is opened.
 
     Understood are a folder of class folders; a folder with ``train`` and perhaps ``val`` and
-    ``test``, folders of class folders or lists (``.csv``, ``.tsv``, ``.txt``); and one list, whose
-    table may have a column ``split``. A folder that holds nothing but one such folder is looked
-    into. Hidden files and folders do not count.
+    ``test``, or ``train_set`` and so on, folders of class folders or lists (``.csv``, ``.tsv``,
+    ``.txt``); and one list, whose table may have a column ``split``. A folder that holds nothing
+    but one such folder is looked into. Hidden files and folders do not count.
 
     Args:
         data_root: the folder, or the list.
@@ -184,17 +188,35 @@ def _nested(upper: dict[str, list[str]], notes: list[str]) -> dict[str, list[str
     }
 
 
+def later_split(data_root: str | Path) -> Path:
+    """What to measure on of a folder that has splits, but no training images: its ``test``, or
+    else its ``val``, a folder or a list; the folder itself, where there is no such thing.
+    """
+    folder = Path(data_root).expanduser()
+    if not folder.is_dir():
+        return folder
+    there = _called_lists(folder) or _called_folders(_by_folder(look_below(folder).images))
+    name = next((there[split] for split in ('test', 'val') if split in there), '')
+    return folder if 'train' in there else folder / name
+
+
 def _split_folders(below: dict[str, list[str]]) -> dict[str, str]:
-    """split -> name of its folder, where one is called ``train`` and has class folders.
+    """split -> name of its folder, where there is one for the training."""
+    found = _called_folders(below)
+    return found if 'train' in found else {}
+
+
+def _called_folders(below: dict[str, list[str]]) -> dict[str, str]:
+    """split -> name of the folder that is called so and has class folders.
 
     A folder ``train`` with images in it is a class: of vehicles, say.
     """
     found: dict[str, str] = {}
     for name, images in below.items():
-        split = SPLIT_OF.get(name.casefold())
+        split = split_of(name)
         if split and 2 * sum('/' in image for image in images) > len(images):
             _once(found, split, name)
-    return found if 'train' in found else {}
+    return found
 
 
 def _once(found: dict, split: str, what: str | Path) -> None:
@@ -216,7 +238,7 @@ def _of_splits(
     for split, name in splits.items():
         of_class = found[name]
         only = next(iter(of_class), '')
-        if len(of_class) == 1 and only not in classes and only.casefold() in NO_CLASS:
+        if len(of_class) == 1 and only not in classes and _says_no_class(only):
             notes.append(
                 f'{name} has no folders of classes, only {only!r}, so that nothing says what its '
                 'images show: it is passed over.'
@@ -233,6 +255,10 @@ def _of_splits(
             for image in images
         ]
     return named
+
+
+def _says_no_class(folder: str) -> bool:
+    return folder.casefold() in NO_CLASS or split_of(folder) is not None
 
 
 def _of_classes(
@@ -306,19 +332,23 @@ def _is_run(folder: str | Path) -> bool:
 
 # ------------------------------------------------------------------------------------------ lists
 def _lists_in(folder: Path, options: ListOptions) -> dict[str, Path]:
-    """split -> its list, of those called like a split and of the ``metadata.csv`` in its folder;
-    empty without one for the training.
-    """
+    """split -> its list, but for those left out; empty without one for the training."""
+    found = _called_lists(folder)
+    found = found if 'train' in found else {}
+    return {s: found[s] for s in SPLIT_NAMES if s in found and s not in options.leave_out}
+
+
+def _called_lists(folder: Path) -> dict[str, Path]:
+    """split -> the list that is called so, or the ``metadata.csv`` in the folder called so."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         name = path.name.casefold().removesuffix('.gz')
-        split = SPLIT_OF.get(Path(name).stem)
+        split = split_of(Path(name).stem)
         if split and path.is_dir() and _is_metadata(path / WITH_IMAGES):
             _once(found, split, path / WITH_IMAGES)
         elif split and name.endswith(SUFFIXES) and path.is_file():
             _once(found, split, path)
-    found = found if 'train' in found else {}
-    return {s: found[s] for s in SPLIT_NAMES if s in found and s not in options.leave_out}
+    return found
 
 
 def _is_metadata(path: Path) -> bool:
@@ -336,7 +366,7 @@ def _from_lists(folder: Path, lists: dict[str, Path], options: ListOptions) -> F
     shown = {split: path.relative_to(folder).as_posix() for split, path in lists.items()}
     train = _read(lists['train'], None, options)
     notes = [f'The images are those of {", ".join(shown.values())}.']
-    named, names = {}, _class_names(train)
+    named, names = {}, _class_names(train, notes)
     for split, path in lists.items():
         try:
             entries = train if split == 'train' else _read(path, train, options)
@@ -363,11 +393,11 @@ def _from_list(path: Path, options: ListOptions) -> FoundImages:
             f'data_root: {path} is neither a folder nor a list ({", ".join(SUFFIXES)}).'
         )
     entries, notes = _read(path, None, options), [f'The images are those of {path.name}.']
-    names, parts = _class_names(entries), {}
+    names, parts = _class_names(entries, notes), {}
     images = _images(path.parent, entries, names, options, notes)
     for i, image in enumerate(images):
         written = 'train' if entries.splits is None else entries.splits[i]
-        split = SPLIT_OF.get(written.casefold())
+        split = split_of(written)
         if split is None:
             raise BCE3SError(
                 f'{path}:{entries.lines[i]}: the split {written!r} is unknown: use train, val or '
@@ -402,14 +432,19 @@ def _found(
     return labelled(root, named, notes, [names[name] for name in train.classes])
 
 
-def _class_names(train: ImageEntries) -> dict[str, str]:
+def _class_names(train: ImageEntries, notes: list[str]) -> dict[str, str]:
     """label -> name of the class: the label itself; but where labels are the numbers 0 .. K-1, the
     folder of its images, if each class has one of its own.
     """
-    if not train.multilabel and train.classes == [str(k) for k in range(len(train.classes))]:
-        folders = folders_of_classes(train, len(train.classes))
-        return dict(zip(train.classes, folders or train.classes, strict=True))
-    return dict(zip(train.classes, train.classes, strict=True))
+    names = train.classes
+    numbered = not train.multilabel and names == [str(k) for k in range(len(names))]
+    if numbered and (folders := folders_of_classes(train, len(names))):
+        notes.append(
+            f'The labels of {train.source.name} are numbers: a class is called after the folder '
+            f'that has its images (0: {folders[0]!r}).'
+        )
+        names = folders
+    return dict(zip(train.classes, names, strict=True))
 
 
 # ----------------------------------------------------------------------------- where the images are
@@ -435,18 +470,25 @@ def _images(
     ]
 
 
-def located(paths: Sequence[str], source: Path, options: ListOptions) -> tuple[list[str], str]:
+def located(
+    paths: Sequence[str], source: Path, options: ListOptions, where: str = WHERE
+) -> tuple[list[str], str]:
     r"""The paths as they lie below the folder of the list, and a note on what was done to them.
 
     Where none of a sample is there, back slashes are taken for ``/``, and the folder below that of
     the list and the ending are looked for that make files of them.
+
+    Args:
+        paths, source: of a list, as written.
+        options: the folder and the ending, where they are given.
+        where: they are given, for messages.
 
     Raises:
         BCE3SError: nothing or more than one thing does; or none of the images is there.
     """
     sample = paths[:: max(1, -(-len(paths) // SAMPLED))]
     slashed = sum('\\' in path for path in paths)
-    split = SPLIT_OF.get(source.name.casefold().partition('.')[0])
+    split = split_of(source.name.partition('.')[0])
 
     def under(written: str, folder: str, suffix: str, slash: bool) -> str:
         written = written.replace('\\', '/') if slash else written
@@ -466,7 +508,7 @@ def located(paths: Sequence[str], source: Path, options: ListOptions) -> tuple[l
         if len(best) > 1:
             places = ' and '.join(repr(under(sample[0], *way)) for way in best[:2])
             raise BCE3SError(
-                printable(f'The images that {source} names may be {places}: say which, {WHERE}.')
+                printable(f'The images that {source} names may be {places}: say which, {where}.')
             )
         if best:
             return [under(path, *best[0]) for path in paths], _note(source, best[0], slashed)
@@ -476,7 +518,7 @@ def located(paths: Sequence[str], source: Path, options: ListOptions) -> tuple[l
         printable(
             f'None of the {counted(len(paths), "image")} that {source} names was found, for '
             f'instance {sample[0]!r}; paths are relative to {source.parent}. Name the folder of '
-            f'the images, or the ending that paths lack, {WHERE}.'
+            f'the images, or the ending that paths lack, {where}.'
         )
     )
 

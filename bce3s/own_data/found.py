@@ -171,6 +171,17 @@ def quoted(names: Sequence[str], most: int = 5) -> str:
     return printable(', '.join(map(repr, names[:most])) + more)
 
 
+def not_measured(classes: Sequence[str], counts: Sequence[int], what: str) -> list[str]:
+    """A sentence, or none, on the classes that have no image to be measured on.
+
+    Args:
+        classes, counts: (K,) names, images of each.
+        what: they lack: ``a test image``.
+    """
+    without = [name for name, count in zip(classes, counts, strict=True) if not count]
+    return [f'Without {what}, so not measured: {quoted(without)}.'] if without else []
+
+
 # ------------------------------------------------------------------------------------- in a run
 def write_splits(folder: Path, found: FoundImages, facts: Facts) -> None:
     """Writes ``train.csv``, ``val.csv``, ``test.csv`` (columns path and label, a name; of several

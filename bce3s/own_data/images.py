@@ -10,7 +10,7 @@ from bce3s.datasets.checks import bits_used
 from bce3s.datasets.image_files import ImageFiles, Images
 from bce3s.datasets.label_sets import positives
 from bce3s.errors import BCE3SError
-from bce3s.own_data.found import read_facts, read_written
+from bce3s.own_data.found import not_measured, read_facts, read_written
 from bce3s.registry import DATASETS
 
 
@@ -54,15 +54,22 @@ class OwnImages(ImageFiles):
         facts = read_facts(folder)
         classes = facts['classes']
         train = own = read_written(folder, 'train', facts)
+        unseen: list[str] = []
         if split != 'train':
             own = read_written(folder, split, facts)
+            what = 'a validation image' if split == 'val' else f'a {split} image'
+            unseen = not_measured(classes, positives(own.labels, len(classes)), what)
         metainfo = dict(
             dataset=root.name,
             split=split,
             classes=classes,
             class_counts=positives(train.labels, len(classes)),
             subset=dict(size=len(own.paths), list=own.source.name, sha256=own.sha256),
-            notes=[*facts['notes'], *(f'{name}: held out of train.' for name in facts['made'])],
+            notes=[
+                *facts['notes'],
+                *(f'{name}: held out of train.' for name in facts['made']),
+                *unseen,
+            ],
         )
         if bits is None:
             bits = bits_used([os.path.join(root, path) for path in train.paths])

@@ -19,8 +19,15 @@ from bce3s.datasets.lists import listed_at
 from bce3s.engine.checkpoint import load_from_disk
 from bce3s.errors import BCE3SError
 from bce3s.own_data.complete import list_options
-from bce3s.own_data.find import ListOptions, find
-from bce3s.own_data.found import FoundImages, quoted, read_facts, read_written, tidy_name
+from bce3s.own_data.find import ListOptions, find, later_split
+from bce3s.own_data.found import (
+    FoundImages,
+    not_measured,
+    quoted,
+    read_facts,
+    read_written,
+    tidy_name,
+)
 from bce3s.registry import DATASETS
 from bce3s.wording import counted
 
@@ -33,7 +40,7 @@ class LaterImages(ImageFiles):
 
     Args:
         data: folder or list, understood as for a training (:func:`~bce3s.own_data.find.find`); of
-            several splits ``test`` is taken, or else ``val``.
+            several splits ``test`` is taken, or else ``val``; there need be no training images.
         classes: (K,) names of the model's classes, by which those of the images are matched.
         class_counts: (K,) images of each class in the TRAINING, for Many, Medium and Few.
         trained_on: ``data_root`` and ``lists`` of the training images, so that a note can tell of
@@ -70,7 +77,11 @@ class LaterImages(ImageFiles):
     ) -> None:
         columns = columns and tuple(columns)
         lists = ListOptions(columns, images, suffix, leave_out, nested, multilabel, separator)
-        found = agreed(lambda: matched(find(data, lists, least=1), classes))
+        place = agreed(lambda: later_split(data))
+        skipped = []
+        if place != (given := Path(data).expanduser()):
+            skipped = [f'{given} has no training images: {place.name} is taken.']
+        found = agreed(lambda: matched(find(place, lists, least=1), classes))
         entries = found.splits['test']
         paths = [os.path.join(found.root, path) for path, _ in entries]
         metainfo = dict(
@@ -79,7 +90,7 @@ class LaterImages(ImageFiles):
             classes=found.classes,
             class_counts=list(class_counts),
             subset=dict(size=len(paths)),
-            notes=[*found.notes, *_seen(paths, trained_on)],
+            notes=[*skipped, *found.notes, *_seen(paths, trained_on)],
         )
         labels = [label for _, label in entries]
         later = Images(str(found.root), paths, labels)
@@ -134,10 +145,9 @@ def matched(found: FoundImages, classes: Sequence[str]) -> FoundImages:
             f'{counted(len(unknown), "label" if found.multilabel else "image")} of classes that '
             f'the model does not know ({strange}) will be left out.'
         )
-    there = {k for _, label in images for k in classes_of(label)}
-    if absent := [name for label, name in enumerate(classes) if label not in there]:
-        notes.append(f'Without an image, so not measured: {quoted(absent)}.')
-    return FoundImages(found.root, list(classes), {'test': images}, notes=notes)
+    known = FoundImages(found.root, list(classes), {'test': images}, notes=notes)
+    notes += not_measured(classes, known.counts('test'), 'an image')
+    return known
 
 
 def evaluate_on(

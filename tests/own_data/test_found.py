@@ -7,7 +7,7 @@ from picture_folders import put
 from PIL import Image
 
 from bce3s.errors import BCE3SError
-from bce3s.own_data.find import ListOptions, find
+from bce3s.own_data.find import ListOptions, find, later_split
 from bce3s.own_data.found import read_splits, write_splits
 from bce3s.own_data.settings import Facts
 from bce3s.own_data.splits import hold_out, usable
@@ -399,3 +399,32 @@ def test_a_table_of_other_things_leaves_the_folders_their_names(tmp_path, above)
     put(tmp_path, f'{above}a/1.png', f'{above}b/1.png')
     (tmp_path / above / 'metadata.csv').write_text('file_name,note\na/1.png,x\n')
     assert find(tmp_path).classes == ['a', 'b']
+
+
+@pytest.mark.parametrize(
+    'names', ['train_set val_set test_set', 'Training-Data validation_images testset']
+)
+def test_splits_that_are_called_otherwise(tmp_path, names):
+    put(tmp_path, *(f'{name}/{c}/1.png' for name in names.split() for c in 'ab'))
+    found = find(tmp_path)
+    assert (found.classes, list(found.splits)) == (['a', 'b'], ['train', 'val', 'test'])
+
+
+def test_numbers_as_labels_are_told_to_be_folders(tmp_path):
+    put(tmp_path, 'ant/1.png', 'bee/1.png', 'bee/2.png')
+    (tmp_path / 'train.csv').write_text('path,label\nbee/1.png,0\nbee/2.png,0\nant/1.png,1\n')
+    found = find(tmp_path)
+    assert found.classes == ['bee', 'ant']
+    assert any('train.csv are numbers' in note and "(0: 'bee')" in note for note in found.notes)
+
+
+def test_what_is_measured_of_a_folder_without_training_images(tmp_path):
+    put(tmp_path / 'one', 'val/a/1.png', 'test_set/a/1.png')
+    assert later_split(tmp_path / 'one').name == 'test_set'
+    put(tmp_path / 'one', 'train/a/1.png')
+    assert later_split(tmp_path / 'one') == tmp_path / 'one'
+    put(tmp_path / 'classes', 'test/1.png', 'other/1.png')  # a class called so
+    assert later_split(tmp_path / 'classes') == tmp_path / 'classes'
+    put(tmp_path / 'lists', '1.png')
+    (tmp_path / 'lists/val.csv').write_text('path,label\n1.png,a\n')
+    assert later_split(tmp_path / 'lists').name == 'val.csv'

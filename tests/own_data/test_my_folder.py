@@ -11,6 +11,9 @@ from picture_folders import put, put_coloured
 
 from bce3s import cli
 from bce3s.config import load_config
+from bce3s.engine.run_directory import RunDirectory
+from bce3s.inference.inputs import InputSpec
+from bce3s.inference.model_facts import evaluated
 from bce3s.own_data.later import LaterImages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +56,8 @@ def test_a_run_leaves_a_report_and_its_splits(run):
     assert found['class_counts'] == [4, 1, 7, 19]  # 7, alone, grün, red one
     assert found['per_class'][1] is None
     assert all(0 <= found['per_class'][k] <= 100 for k in (0, 2, 3))
-    assert 'alone' not in (run / 'report.md').read_text(encoding='utf-8')
+    written = (run / 'report.md').read_text(encoding='utf-8')
+    assert 'alone' not in written.partition('## The worst classes')[2]
     assert found['epoch'] == 4
     val = (run / 'data/val.csv').read_text(encoding='utf-8').splitlines()
     assert val[0] == 'path,label'
@@ -93,16 +97,19 @@ def test_the_written_config_is_tested_as_it_is(run, tmp_path, capsys):
     assert cli.main('test', [str(run / 'my_folder.py')]) == 1
     assert 'is no work dir of a run: give one, or CONFIG CHECKPOINT' in capsys.readouterr().err
     assert 'val: held out of train.' in report(run)['data_notes']
+    assert "Without a validation image, so not measured: 'alone 🌹'." in report(run)['data_notes']
     assert '\n- val: held out of train.\n' in (run / 'report.md').read_text()
     assert cli.main('test', [OURS, str(run / 'epoch_4.pth')]) == 1
     assert f'the run does: give {run}.' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('kind', ['one class', 'list', 'splits'])
+@pytest.mark.parametrize('kind', ['one class', 'list', 'splits', 'no training'])
 def test_on_labelled_images_that_came_later(run, tmp_path, kind):
     root = tmp_path / 'later'
     counts = {'red one': 3, 'grün': 2, 'new': 2} if kind != 'one class' else {'grün': 2}
-    put_coloured(root / 'test' if kind == 'splits' else root, counts)
+    put_coloured(root / 'test' if kind in ('splits', 'no training') else root, counts)
+    if kind == 'no training':
+        put_coloured(root / 'val', {'grün': 1})
     if kind == 'splits':
         put_coloured(root / 'train', dict.fromkeys(counts, 1))
     if kind == 'list':
@@ -119,6 +126,7 @@ def test_on_labelled_images_that_came_later(run, tmp_path, kind):
     measured = [accuracy is not None for accuracy in found['per_class']]
     assert measured == [False, False, True, kind != 'one class']
     assert 'Without an image, so not measured' in notes
+    assert ('later has no training images: test is taken.' in notes) == (kind == 'no training')
     assert ("2 images of classes that the model does not know ('new')" in notes) == (
         kind != 'one class'
     )
@@ -154,6 +162,17 @@ def test_a_renamed_run_keeps_its_splits(run, tmp_path):
     finally:
         (tmp_path / 'away').rename(other)
     assert report(renamed / 'test')['per_class'] == report(run)['per_class']
+
+
+def test_an_export_is_not_compared_on_images_that_are_gone(run, pictures, tmp_path):
+    directory = RunDirectory.open(run)
+    spec = InputSpec.of(directory)
+    assert evaluated(directory, spec, 4).source != 'random pixels'
+    try:
+        pictures.rename(tmp_path / 'away')
+        assert evaluated(directory, spec, 4).source == 'random pixels'
+    finally:
+        (tmp_path / 'away').rename(pictures)
 
 
 def test_later_images_are_labelled_by_name(run, pictures):
