@@ -14,6 +14,7 @@ from bce3s.datasets.folders import look_below, passed_over
 from bce3s.datasets.lists import SUFFIXES, decoded, list_content, listed_at, read_lines
 from bce3s.datasets.tables import DELIMITERS, EXTENSIONS, kind_of, read_table
 from bce3s.errors import BCE3SError
+from bce3s.own_data.find import ListOptions, located
 
 
 def find_images(
@@ -31,9 +32,11 @@ def find_images(
             :mod:`bce3s.datasets.tables`, with a column called as in ``PATH_COLUMNS``. Labels are
             not looked at. ``*``, ``?`` and ``[...]`` stand for what they do in a shell.
         data_root: what paths in lists are relative to. None: the folder of the list, or else
-            ``trained_on``, where the first image of the list is there and not in that folder.
+            ``trained_on``, where the first image of the list is there and not in that folder; or
+            what :func:`~bce3s.own_data.find.located` finds for the list of a training.
         trained_on: the folder of the images of the training.
-        say: takes a line for each folder of which something is passed over.
+        say: takes a line for each folder of which something is passed over, and for each list
+            whose images lie elsewhere.
 
     Raises:
         BCE3SError: a path that is not there or is none, a folder or a list without an image, or a
@@ -44,7 +47,7 @@ def find_images(
         if path.is_dir():
             found += _in_folder(path, say)
         elif _is_list(path):
-            found += _in_list(path, data_root, trained_on)
+            found += _in_list(path, data_root, trained_on, say)
         else:
             found.append(str(path))
     return found
@@ -82,16 +85,25 @@ def _in_folder(folder: Path, say: Callable[[str], Any]) -> list[str]:
     return [os.path.join(folder, image) for image in below.images]
 
 
-def _in_list(path: Path, data_root: str | Path | None, trained_on: str | None) -> list[str]:
+def _in_list(
+    path: Path,
+    data_root: str | Path | None,
+    trained_on: str | None,
+    say: Callable[[str], Any],
+) -> list[str]:
     text = decoded(list_content(path), path)
     names = _paths(text, path)
     if not names:
         raise BCE3SError(f'The list {path} names no image: expected a path a line.')
-    root = path.parent if data_root is None else Path(data_root).expanduser()
-    if data_root is None and trained_on and not os.path.exists(listed_at(root, names[0])):
-        other = Path(trained_on).expanduser()
-        root = other if os.path.exists(listed_at(other, names[0])) else root
-    return [listed_at(root, name) for name in names]
+    roots = [path.parent, *([Path(trained_on).expanduser()] if trained_on else [])]
+    if data_root is not None:
+        roots = [Path(data_root).expanduser()]
+    there = [root for root in roots if os.path.exists(listed_at(root, names[0]))]
+    if not there and data_root is None:
+        names, note = located(names, path, ListOptions(), '--data-root FOLDER')
+        if note:
+            say(f'note: {note}')
+    return [listed_at((there or roots)[0], name) for name in names]
 
 
 def _paths(text: str, path: Path) -> list[str]:

@@ -98,12 +98,14 @@ def test_links_in_circles_are_passed_over_and_other_faults_are_not(tmp_path, mon
 def test_lists_of_every_kind(tmp_path, name, text):
     content = text.encode()
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith('.gz') else content)
+    make(tmp_path, 'a b.png', 'c.png')
     expected = [str(tmp_path / path) for path in ('a b.png', 'c.png')]
     assert find_images([tmp_path / name]) == expected
 
 
 def test_names_in_lists_that_have_no_extension(tmp_path):
     (tmp_path / 'l.txt').write_text('one\nthe second 2\n/abs/x.png 1\n')
+    make(tmp_path, 'one', 'the second')
     found = find_images([tmp_path / 'l.txt'])
     assert found == [str(tmp_path / 'one'), str(tmp_path / 'the second'), '/abs/x.png']
 
@@ -116,11 +118,21 @@ def test_where_the_images_of_a_list_are(tmp_path):
     def roots(*arguments):
         return {Path(path).parents[1] for path in find_images(lists, *arguments)}
 
-    assert roots() == {tmp_path / 'run'}
+    with pytest.raises(BCE3SError, match=r'None of the 2 images .*--data-root FOLDER\.$'):
+        roots()
     assert roots(None, str(data)) == {data}
     assert roots(other, str(data)) == {other}
     make(tmp_path, 'run/in/a.png')
     assert roots(None, str(data)) == {tmp_path / 'run'}
+
+
+def test_a_list_of_names_is_read_as_for_a_training(tmp_path):
+    make(tmp_path, 'test_images/n1.jpg', 'test_images/n2.jpg')
+    (tmp_path / 'test.csv').write_text('id\nn1\nn2\n')
+    said = []
+    found = find_images([tmp_path / 'test.csv'], say=said.append)
+    assert found == [str(tmp_path / f'test_images/n{i}.jpg') for i in (1, 2)]
+    assert said == ["note: The images of test.csv lie in 'test_images' and end in '.jpg'."]
 
 
 @pytest.mark.parametrize(
