@@ -70,6 +70,9 @@ def report(args: argparse.Namespace) -> int:
     several = f'{len(names)} runs: {", ".join(names)}'
     title = args.title or (names[0] if len(names) == 1 else several)
     sections = _made(runs, fail)
+    for note in sections[-1].notes:  # what is missing
+        if not any(failure in note for failure in failures):
+            _say(f'note: {note}')
     print(write_page(out, html(title, sections), '--out'))
     print(write_page(markdown_path(out), markdown(title, sections), '--out'))
     return 1 if failures else 0
