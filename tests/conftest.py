@@ -10,6 +10,11 @@ from mmengine.registry import DefaultScope
 from real_data import real_data_root
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker('gpu') and not torch.cuda.is_available():
+        pytest.skip('needs a GPU')
+
+
 @pytest.fixture(autouse=True, scope='session')
 def _one_thread():
     torch.set_num_threads(1)

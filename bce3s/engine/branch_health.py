@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -55,7 +56,8 @@ class BranchHealthHook(Hook):
     ) -> None:
         head = bare_model(runner).head
         if getattr(head, 'watching', False) and head.health:
-            values = {name: value.item() for name, value in head.health.items()}
+            numbers = torch.stack([*head.health.values()]).tolist()  # one transfer
+            values = dict(zip(head.health, numbers, strict=True))
             head.watching, head.health = False, {}
             self._seen.append(values)
             scalars = {f'contrastive/{name}': value for name, value in values.items()}

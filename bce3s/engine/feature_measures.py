@@ -174,7 +174,8 @@ def _disturbed(runner: Runner, batches: Batches) -> dict[str, float]:
 
 def _merged(part: Any) -> Any:
     """A pass over the samples of all ranks, on every rank."""
-    return part.merged(all_gather_object(part.state()))
+    state = {name: tensor.cpu() for name, tensor in part.state().items()}  # as it is pickled
+    return part.merged(all_gather_object(state))
 
 
 def _global_batch(runner: Runner) -> int:

@@ -38,7 +38,8 @@ class LongTailedClassifier(ImageClassifier):
         channels_last: memory layout of the backbone and its input.
         compile: True, or arguments of ``torch.compile``, for the backbone: it pays in long runs
             only. One graph each for full and last batch, training and evaluation.
-            ``dict(mode='reduce-overhead')`` adds CUDA graphs on a GPU.
+            ``dict(mode='reduce-overhead')`` adds CUDA graphs on a GPU, with one micro-batch only:
+            a second one would overwrite the features of the first.
         flip_tta: whether to predict, beside the image itself, from the mean of its logits and
             those of its mirror image (``pred_flip_tta``).
         micro_batches: A >= 1, parts in which a process sends its batch through the network: the
@@ -93,6 +94,13 @@ class LongTailedClassifier(ImageClassifier):
         if not isinstance(compile, bool | dict):
             raise BCE3SError(
                 f'LongTailedClassifier: compile must be True, False or a dict, not {compile!r}.'
+            )
+        mode = compile.get('mode') if isinstance(compile, dict) else None
+        if micro_batches > 1 and mode in ('reduce-overhead', 'max-autotune'):
+            raise BCE3SError(
+                f'LongTailedClassifier: the CUDA graphs of compile.mode={mode} keep the features '
+                f'of one micro-batch, not of {micro_batches}: set micro_batches=1, or '
+                "compile=dict(mode='default')."
             )
         if compile:
             # in place: the keys of the state dict stay as they are

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from bce3s.devices import upload
 from bce3s.losses.functional import soft_labels
 from bce3s.models.share import Share
 from bce3s.randomness import Clock
@@ -87,7 +88,7 @@ class Targets:
                  [0.0000, 0.2500, 0.7500]]])
         """
         names, share = tuple(views[: len(lam)]), Share.of(labels)
-        lam = torch.tensor(lam, device=labels.device)
+        lam = upload(torch.tensor(lam), labels.device)
         return cls(labels, names, lam, partners, share.gather(labels), share, clock)
 
     @property

@@ -422,7 +422,7 @@ class TestEveryOp:
         with pytest.raises(BCE3SError, match=type(op).__name__):
             op(images, u)
 
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+    @pytest.mark.gpu
     def test_gpu_gives_the_same_without_waiting_for_the_host(self, op):
         images, u = self.batch(op)
         on_gpu = images.cuda()

@@ -138,7 +138,7 @@ def test_features_of_any_precision_are_summed_in_float64(dtype):
     close(result, measure(rounded.double(), labels, weight, bias), rel=1e-15)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.gpu
 def test_the_device_does_not_matter():
     features, labels, weight, bias = made()
     whole = measure(features, labels, weight, bias, COUNTS, distributions=True)

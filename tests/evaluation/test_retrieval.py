@@ -479,10 +479,9 @@ def test_a_gpu_is_used_where_faiss_sees_one_and_can(data, monkeypatch):
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same_results(data, monkeypatch):
-    import faiss
-
+    faiss = pytest.importorskip('faiss')
     if not faiss.get_num_gpus():
         pytest.skip('faiss sees no GPU')
     on_gpu = evaluate_retrieval(*data, COUNTS)

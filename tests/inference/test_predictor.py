@@ -286,7 +286,7 @@ def test_no_gpu(digits):
         Predictor(digits, device='cuda')
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU')
+@pytest.mark.gpu
 def test_a_gpu_says_the_same(digits, bce):
     images = bce.run.dataset('val').images
     found = [p.logit for p in Predictor(digits, device='cuda')(images)]

@@ -308,6 +308,8 @@ def test_the_precision_is_the_models_under_an_autocast_of_the_caller(precision):
 def test_what_compile_takes():
     with pytest.raises(BCE3SError, match="compile must be True, False or a dict, not 'yes'"):
         build(compile='yes')
+    with pytest.raises(BCE3SError, match='of one micro-batch, not of 2: set micro_batches=1'):
+        build(compile=dict(mode='reduce-overhead'), micro_batches=2)
 
 
 def test_views_that_the_second_stage_lacks_are_told_at_once():

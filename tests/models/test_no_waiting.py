@@ -82,7 +82,7 @@ def test_the_fake_gpu_notices_what_waits():
         )
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.gpu
 @pytest.mark.parametrize('config', CONFIGS)
 def test_a_whole_step_on_a_gpu(config):
     model = built(config).cuda()

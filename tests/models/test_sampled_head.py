@@ -270,7 +270,7 @@ def test_a_step_does_not_wait_for_a_gpu(config):
         head.classifier.catch_up()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.gpu
 @pytest.mark.parametrize('config', CASES)
 def test_a_whole_step_on_a_gpu(config):
     torch.manual_seed(0)

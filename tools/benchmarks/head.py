@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from bce3s.devices import upload
 from bce3s.engine.lazy_sgd import LazySGD
 from bce3s.models import SampledTripartiteHead, TripartiteHead
 from bce3s.models.targets import Targets
@@ -67,7 +68,7 @@ class Step:
         self.steps += 1
         generator = torch.Generator().manual_seed(self.steps)
         labels = torch.randint(self.num_classes, (2, self.batch), generator=generator)
-        labels, partners = labels.to(self.device)
+        labels, partners = upload(labels, torch.device(self.device))
         return Targets.mixed(labels, partners, [1.0, 0.7, 0.6], Clock(step=self.steps))
 
     def __call__(self) -> None:
