@@ -213,6 +213,8 @@ def test_a_text_is_replaced_by_a_text_or_by_what_is_in_brackets():
         ('train_cfg.max_epochs=0', 'must be an integer of at least 1'),
         ('train_cfg.max_epochs=1e2', 'must be an integer'),
         ('train_dataloader.batch_size=0', 'must be an integer of at least 1'),
+        ('optim_wrapper.clip_grad.max_norm=abc', "max_norm is 'abc', but must be a number above 0"),
+        ('optim_wrapper.clip_grad.max_norm=-1', 'max_norm is -1, but must be a number above 0'),
         ('train_dataloader.num_workers=two', 'must be an integer'),
         ('model=5', 'it must be a dict'),
         ('model.backbone=resnet', 'it must be a dict'),

@@ -134,7 +134,7 @@ def check_keys(cfg: Config) -> None:
 
     Raises:
         BCE3SError: such a key, with file and line and the closest match; or a number of epochs,
-            images or processes that is none.
+            images or processes, or a bound of the gradient, that is none.
     """
     for path, node in _parts(cfg._cfg_dict):
         names, _ = known_keys(path, node)
@@ -155,6 +155,14 @@ def check_keys(cfg: Config) -> None:
             raise BCE3SError(
                 f'{where_is(cfg, _setting(key))}: {path} is {short(value)}, but must be an integer '
                 f'of at least {least}.'
+            )
+    for key in ('max_norm', 'clip_value'):
+        path = f'optim_wrapper.clip_grad.{key}'
+        value = _of(_of(cfg, 'optim_wrapper'), 'clip_grad').get(key, 1)
+        if not isinstance(value, int | float) or not value > 0:
+            raise BCE3SError(
+                f'{where_is(cfg, _setting(key))}: {path} is {short(value)}, but must be a number '
+                'above 0.'
             )
 
 
