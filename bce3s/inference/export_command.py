@@ -64,7 +64,7 @@ def export_tool(args: argparse.Namespace) -> None:
     from bce3s.inference.hub import opened
     from bce3s.inference.inputs import InputSpec
     from bce3s.inference.model_card import format_card
-    from bce3s.inference.model_facts import evaluated, files_facts, metadata_of, model_facts
+    from bce3s.inference.model_facts import evaluated, file_facts, metadata_of, model_facts
 
     run = opened(args.run, args.checkpoint)
     model, meta = float32_model(run)
@@ -84,7 +84,9 @@ def export_tool(args: argparse.Namespace) -> None:
         except BCE3SError as error:
             failed.append(str(error))
     if done:
-        facts['files'] = files_facts(done, data.source)
+        facts['files'] = [
+            file_facts(one.path, one.format.title, one.agreement, data.source) for one in done
+        ]
         text = json.dumps(facts, indent=1, allow_nan=False, ensure_ascii=False)
         write_all({FACTS: text + '\n', CARD: format_card(facts)}, out)
         print(f'\n{table(done)}\n\n{out / FACTS} and {out / CARD} say what it is.')

@@ -23,7 +23,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from bce3s.config import explained
 from bce3s.engine import rejection_score
@@ -31,10 +31,10 @@ from bce3s.engine.checkpoint import compare_states
 from bce3s.engine.run_directory import RunDirectory
 from bce3s.errors import BCE3SError
 from bce3s.files import write_all
-from bce3s.inference.export import ExportedNetwork, float32_model, model_scores
+from bce3s.inference.export import ExportedNetwork, agreement, float32_model, model_scores
 from bce3s.inference.inputs import InputSpec
 from bce3s.inference.model_card import format_card
-from bce3s.inference.model_facts import evaluated, model_facts, sha256
+from bce3s.inference.model_facts import evaluated, file_facts, model_facts
 from bce3s.registry import MODELS
 
 CONFIG, WEIGHTS, REPORT, CARD = 'config.json', 'model.safetensors', 'report.json', 'README.md'
@@ -131,10 +131,9 @@ def save_pretrained(run: RunDirectory, folder: str | Path, repo: str | None = No
     if rejection_score.kept_distances(run.folder, model):
         files[DISTANCES] = (run.folder / DISTANCES).read_bytes()
     write_all(files | {CONFIG: text + '\n'}, folder)
-    with torch.no_grad():
-        networks = model, float32_model(PublishedRun.read(folder))[0]
-        scores = [model_scores(each)(images.images) for each in networks]
-    facts['files'] = [_file_facts(folder / WEIGHTS, scores, images.source)]
+    networks = model, float32_model(PublishedRun.read(folder))[0]
+    found = agreement(*map(model_scores, networks), images.images)
+    facts['files'] = [file_facts(folder / WEIGHTS, 'safetensors', found, images.source)]
     facts['repo'] = repo or folder.name
     write_all({CARD: format_card(facts)}, folder)
     return folder
@@ -184,21 +183,6 @@ def _plain(value: Any, run: RunDirectory) -> Any:
             f'The config of {run.folder} cannot be written as plain data ({error}): name its parts '
             'by strings.'
         ) from error
-
-
-def _file_facts(path: Path, scores: list[Tensor], source: str) -> dict[str, Any]:
-    before, after = scores
-    return dict(
-        file=path.name,
-        format='safetensors',
-        bytes=path.stat().st_size,
-        sha256=sha256(path),
-        largest_difference=float((before - after).abs().max()),
-        largest_logit=float(before.abs().max()),
-        same_top1=int((before.argmax(1) == after.argmax(1)).sum()),
-        compared=len(before),
-        compared_on=source,
-    )
 
 
 def push(folder: str | Path, repo: str, private: bool = False) -> str:

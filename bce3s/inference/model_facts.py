@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from bce3s.evaluation.multi_label_report import several
 from bce3s.evaluation.rejection_scores import MAX_LOGIT
 from bce3s.evaluation.report import read_report
 from bce3s.inference.class_facts import class_facts, several_labels
-from bce3s.inference.export import BATCHES, INPUT, OUTPUT, Exported, Metadata
+from bce3s.inference.export import BATCHES, INPUT, OUTPUT, Agreement, Metadata
 from bce3s.inference.inputs import InputSpec
 from bce3s.inference.labels import decisions_of
 from bce3s.inference.threshold import better_score
@@ -166,22 +165,19 @@ def metadata_of(facts: dict[str, Any]) -> Metadata:
     return {key: json.dumps(facts[key], ensure_ascii=False) for key in keys}
 
 
-def files_facts(exported: Sequence[Exported], source: str) -> list[dict[str, Any]]:
-    """Of each file: what it is, its checksum, and how near its logits are to the model's."""
-    return [
-        dict(
-            file=one.path.name,
-            format=one.format.title,
-            bytes=one.path.stat().st_size,
-            sha256=sha256(one.path),
-            largest_difference=one.agreement.difference,
-            largest_logit=one.agreement.scale,
-            same_top1=one.agreement.same,
-            compared=one.agreement.images,
-            compared_on=source,
-        )
-        for one in exported
-    ]
+def file_facts(path: Path, title: str, found: Agreement, source: str) -> dict[str, Any]:
+    """What a file is, its checksum, and how near its logits are to the model's."""
+    return dict(
+        file=path.name,
+        format=title,
+        bytes=path.stat().st_size,
+        sha256=sha256(path),
+        largest_difference=found.difference,
+        largest_logit=found.scale,
+        same_top1=found.same,
+        compared=found.images,
+        compared_on=source,
+    )
 
 
 def sha256(path: Path) -> str:
