@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bce3s.engine.feature_extraction import feature_batches
+from bce3s.engine.loops import epoch_size
 from bce3s.engine.run_directory import require_one_label, thresholds_of
 from bce3s.engine.run_state import bare_model
 from bce3s.errors import BCE3SError
@@ -151,7 +152,7 @@ class FeatureMeasuresHook(Hook):
                 values['b_mean'],
                 values['rho'],
                 num_classes=len(weight),
-                samples_per_class=_global_batch(runner) / len(weight),
+                samples_per_class=epoch_size(runner.train_dataloader)['global_batch'] / len(weight),
                 decay_weight=head.decay.lambdas['weight'],
                 decay_feature=head.decay.lambdas['feature'],
             )
@@ -178,11 +179,6 @@ def _merged(part: Any) -> Any:
     return part.merged(all_gather_object(state))
 
 
-def _global_batch(runner: Runner) -> int:
-    batch = runner.train_dataloader.batch_sampler.batch_size
-    return batch * get_dist_info()[1]
-
-
 def _log(runner: Runner, name: str, values: dict, seconds: float) -> None:
     scalars = {f'{name}/{k}': v for k, v in values.items() if isinstance(v, float)}
     runner.visualizer.add_scalars(scalars, step=runner.epoch + 1)
@@ -199,7 +195,7 @@ def _write(runner: Runner, history: list[dict]) -> None:
         'seed': runner.seed,
         'max_epochs': runner.max_epochs,
         'decay': head.decay and dict(head.decay.lambdas),
-        'batch_size': _global_batch(runner),
+        'batch_size': epoch_size(runner.train_dataloader)['global_batch'],
         'epochs': history,
     }
     write_all({FILE: json.dumps(content, indent=1, allow_nan=False)}, runner.work_dir)

@@ -117,7 +117,7 @@ def _reseed(seed: int, *moment: str | int) -> None:
 
 
 def _tell_sampling(runner: Runner, model: nn.Module) -> None:
-    head, samples = model.head, runner.train_dataloader.batch_sampler.batch_size * get_world_size()
+    head, samples = model.head, epoch_size(runner.train_dataloader)['global_batch']
     labels = samples * (2 if model.data_preprocessor.paired else 1)
     size = number_of_classes(head.num_classes, head.sample_rate, labels)
     all_of_them = ', whose labels are always kept: all of them' * (size == head.num_classes)
