@@ -32,8 +32,9 @@ def find_images(
             :mod:`bce3s.datasets.tables`, with a column called as in ``PATH_COLUMNS``. Labels are
             not looked at. ``*``, ``?`` and ``[...]`` stand for what they do in a shell.
         data_root: what paths in lists are relative to. None: the folder of the list, or else
-            ``trained_on``, where the first image of the list is there and not in that folder; or
-            what :func:`~bce3s.own_data.find.located` finds for the list of a training.
+            ``trained_on``, where an image of the list is there and none in that folder. Where none
+            is there either, they are looked for as for a training
+            (:func:`~bce3s.own_data.find.located`).
         trained_on: the folder of the images of the training.
         say: takes a line for each folder of which something is passed over, and for each list
             whose images lie elsewhere.
@@ -98,12 +99,20 @@ def _in_list(
     roots = [path.parent, *([Path(trained_on).expanduser()] if trained_on else [])]
     if data_root is not None:
         roots = [Path(data_root).expanduser()]
-    there = [root for root in roots if os.path.exists(listed_at(root, names[0]))]
-    if not there and data_root is None:
-        names, note = located(names, path, ListOptions(), '--data-root FOLDER')
-        if note:
-            say(f'note: {note}')
-    return [listed_at((there or roots)[0], name) for name in names]
+    for root in roots:
+        if any(os.path.exists(listed_at(root, name)) for name in names):
+            if root != roots[0]:
+                say(f'note: The images of {path.name} are those in {root}, of the training.')
+            return [listed_at(root, name) for name in names]
+    images = data_root and str(roots[0].resolve())
+    try:
+        names, note = located(names, path, ListOptions(images=images), '--data-root FOLDER')
+    except BCE3SError as error:
+        say(f'note: {error}')
+        return [listed_at(roots[0], name) for name in names]
+    if note:
+        say(f'note: {note}')
+    return [listed_at(path.parent, name) for name in names]
 
 
 def _paths(text: str, path: Path) -> list[str]:

@@ -96,7 +96,8 @@ class LongTailedClassifier(ImageClassifier):
                 f'LongTailedClassifier: compile must be True, False or a dict, not {compile!r}.'
             )
         mode = compile.get('mode') if isinstance(compile, dict) else None
-        if micro_batches > 1 and mode in ('reduce-overhead', 'max-autotune'):
+        graphs = mode in ('reduce-overhead', 'max-autotune') and torch.cuda.is_available()
+        if micro_batches > 1 and graphs:
             raise BCE3SError(
                 f'LongTailedClassifier: the CUDA graphs of compile.mode={mode} keep the features '
                 f'of one micro-batch, not of {micro_batches}: set micro_batches=1, or '

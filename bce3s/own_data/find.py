@@ -83,7 +83,7 @@ class ListOptions:
 
 
 def find(
-    data_root: str | Path, options: ListOptions = ListOptions(), least: int = 2
+    data_root: str | Path, options: ListOptions = ListOptions(), later: bool = False
 ) -> FoundImages:
     """Images, classes and splits below a folder, or in a list; no image is opened.
 
@@ -95,10 +95,11 @@ def find(
     Args:
         data_root: the folder, or the list.
         options: how lists are to be read, and which splits are left out.
-        least: classes that there must be.
+        later: whether they are for a trained model: one class, and splits without ``train``, will
+            do.
 
     Raises:
-        BCE3SError: nothing there, no image, less than ``least`` classes, a class of ``val`` or
+        BCE3SError: nothing there, no image, one class only, a class of ``val`` or
             ``test`` that ``train`` does not have, or a list with bad lines.
     """
     path = Path(data_root).expanduser()
@@ -119,10 +120,10 @@ def find(
                 'give a table with a column for each class, or with lists of labels.'
             )
         else:
-            found = _from_folder(path, options)
+            found = _from_folder(path, options, later)
     except OSError as error:
         raise BCE3SError(f'data_root: {path} cannot be listed ({error.strerror}).') from error
-    if len(found.classes) < least:
+    if len(found.classes) < 2 and not later:
         raise BCE3SError(
             printable(
                 f'{path} holds images of one class only ({found.classes[0]!r}): to tell classes '
@@ -133,13 +134,13 @@ def find(
 
 
 # ---------------------------------------------------------------------------------------- folders
-def _from_folder(folder: Path, options: ListOptions) -> FoundImages:
+def _from_folder(folder: Path, options: ListOptions, later: bool) -> FoundImages:
     below, notes = look_below(folder), []
     if below.errors:
         raise below.errors[0]
     inside, level = _by_folder(below.images), ''
     used: dict[str, set[str]] = {}
-    while not (splits := _split_folders(inside)):
+    while not (splits := _split_folders(inside, later)):
         name = next(iter(inside), '')
         if len(inside) != 1 or not all('/' in image for image in inside[name]):
             break
@@ -154,7 +155,11 @@ def _from_folder(folder: Path, options: ListOptions) -> FoundImages:
         used |= {
             f'{level}{splits[split]}/': set(_by_folder(inside[splits[split]])) for split in named
         }
-        used[level] = {splits[split] for split in named}
+        for name in (splits[split] for split in named):
+            upper, _, inner = name.partition('/')
+            used.setdefault(level, set()).add(upper)
+            if inner:
+                used[f'{level}{upper}/'] = {inner}
     else:
         of_class = _nested(inside, notes) if options.nested else inside
         named = {'train': _of_classes(folder / level, of_class, notes)}
@@ -188,34 +193,37 @@ def _nested(upper: dict[str, list[str]], notes: list[str]) -> dict[str, list[str
     }
 
 
-def later_split(data_root: str | Path) -> Path:
-    """What to measure on of a folder that has splits, but no training images: its ``test``, or
-    else its ``val``, a folder or a list; the folder itself, where there is no such thing.
+def _split_folders(below: dict[str, list[str]], later: bool) -> dict[str, str]:
+    """split -> path of its folder, where there is one for the training; or where nothing but
+    splits is there, of images that came later.
     """
-    folder = Path(data_root).expanduser()
-    if not folder.is_dir():
-        return folder
-    there = _called_lists(folder) or _called_folders(_by_folder(look_below(folder).images))
-    name = next((there[split] for split in ('test', 'val') if split in there), '')
-    return folder if 'train' in there else folder / name
-
-
-def _split_folders(below: dict[str, list[str]]) -> dict[str, str]:
-    """split -> name of its folder, where there is one for the training."""
     found = _called_folders(below)
-    return found if 'train' in found else {}
+    if 'train' not in found and not (later and {*found.values()} == {*below}):
+        return {}
+    for split, name in found.items():
+        only = next(iter(_by_folder(below[name])), '')
+        if split_of(only) == split and all(image.count('/') > 1 for image in below[name]):
+            inner = f'{name}/{only}'  # training_set/training_set/CLASS
+            if all(image.startswith(f'{only}/') for image in below[name]):
+                below[inner] = [image.removeprefix(f'{only}/') for image in below[name]]
+                found[split] = inner
+    return found
 
 
 def _called_folders(below: dict[str, list[str]]) -> dict[str, str]:
-    """split -> name of the folder that is called so and has class folders.
+    """split -> name of the folder that is called so and has class folders; ``train`` goes before
+    ``train_set``.
 
     A folder ``train`` with images in it is a class: of vehicles, say.
     """
     found: dict[str, str] = {}
-    for name, images in below.items():
-        split = split_of(name)
-        if split and 2 * sum('/' in image for image in images) > len(images):
-            _once(found, split, name)
+    for called_so in (SPLIT_OF.get, split_of):
+        now: dict[str, str] = {}
+        for name, images in below.items():
+            split, inner = called_so(name.casefold()), sum('/' in image for image in images)
+            if split and split not in found and 2 * inner > len(images):
+                _once(now, split, name)
+        found |= now
     return found
 
 
@@ -234,7 +242,7 @@ def _of_splits(
     found = {name: _by_folder(below[name]) for name in splits.values()}
     if nested:
         found = {name: _nested(upper, notes) for name, upper in found.items()}
-    classes, named = found[splits['train']], {}
+    classes, named = found[splits['train']] if 'train' in splits else {}, {}
     for split, name in splits.items():
         of_class = found[name]
         only = next(iter(of_class), '')
@@ -332,23 +340,19 @@ def _is_run(folder: str | Path) -> bool:
 
 # ------------------------------------------------------------------------------------------ lists
 def _lists_in(folder: Path, options: ListOptions) -> dict[str, Path]:
-    """split -> its list, but for those left out; empty without one for the training."""
-    found = _called_lists(folder)
-    found = found if 'train' in found else {}
-    return {s: found[s] for s in SPLIT_NAMES if s in found and s not in options.leave_out}
-
-
-def _called_lists(folder: Path) -> dict[str, Path]:
-    """split -> the list that is called so, or the ``metadata.csv`` in the folder called so."""
+    """split -> its list, of those called like a split and of the ``metadata.csv`` in its folder;
+    empty without one for the training.
+    """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         name = path.name.casefold().removesuffix('.gz')
-        split = split_of(Path(name).stem)
+        split = SPLIT_OF.get(Path(name).stem)  # TrainImages.txt may be a list without labels
         if split and path.is_dir() and _is_metadata(path / WITH_IMAGES):
             _once(found, split, path / WITH_IMAGES)
         elif split and name.endswith(SUFFIXES) and path.is_file():
             _once(found, split, path)
-    return found
+    found = found if 'train' in found else {}
+    return {s: found[s] for s in SPLIT_NAMES if s in found and s not in options.leave_out}
 
 
 def _is_metadata(path: Path) -> bool:
@@ -438,7 +442,8 @@ def _class_names(train: ImageEntries, notes: list[str]) -> dict[str, str]:
     """
     names = train.classes
     numbered = not train.multilabel and names == [str(k) for k in range(len(names))]
-    if numbered and (folders := folders_of_classes(train, len(names))):
+    folders = folders_of_classes(train, len(names)) if numbered else None
+    if folders and folders != names:
         notes.append(
             f'The labels of {train.source.name} are numbers: a class is called after the folder '
             f'that has its images (0: {folders[0]!r}).'
@@ -534,8 +539,11 @@ def _searched(root: Path, options: ListOptions) -> Iterator[tuple[list[str], lis
 
 def _subfolders(root: Path, depth: int = 2) -> list[str]:
     """The folders in ``root`` and in those, relative to it; none of a run."""
-    with os.scandir(root) as entries:
-        names = sorted(e.name for e in entries if not is_left_behind(e.name) and _is_folder(e))
+    try:
+        with os.scandir(root) as entries:
+            names = sorted(e.name for e in entries if not is_left_behind(e.name) and _is_folder(e))
+    except OSError:  # somebody else's, beside the list
+        return []
     below = [f'{n}/{b}' for n in names if depth > 1 for b in _subfolders(root / n, depth - 1)]
     return names + below
 

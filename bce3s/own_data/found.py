@@ -83,7 +83,8 @@ def labelled(
     notes: list[str],
     order: Sequence[str] | None = None,
 ) -> FoundImages:
-    """Numbers the classes of the training images in the natural order of their names.
+    """Numbers the classes of the training images, or of all where there are none, in the natural
+    order of their names.
 
     Names are stripped, and composed (NFC): a folder packed on a Mac has another form of the same
     name.
@@ -97,7 +98,8 @@ def labelled(
         BCE3SError: a class that only ``val`` or ``test`` has, a name that is empty or not UTF-8.
     """
     tidy = {name: tidy_name(name) for images in named.values() for _, name in images}
-    known = {tidy[name] for _, name in named['train']}
+    first = named.get('train') or [image for images in named.values() for image in images]
+    known = {tidy[name] for _, name in first}
     classes = in_order(known)
     if order is not None:
         classes = [name for name in dict.fromkeys(map(tidy_name, order)) if name in known]

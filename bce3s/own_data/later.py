@@ -19,7 +19,7 @@ from bce3s.datasets.lists import listed_at
 from bce3s.engine.checkpoint import load_from_disk
 from bce3s.errors import BCE3SError
 from bce3s.own_data.complete import list_options
-from bce3s.own_data.find import ListOptions, find, later_split
+from bce3s.own_data.find import ListOptions, find
 from bce3s.own_data.found import (
     FoundImages,
     not_measured,
@@ -77,11 +77,7 @@ class LaterImages(ImageFiles):
     ) -> None:
         columns = columns and tuple(columns)
         lists = ListOptions(columns, images, suffix, leave_out, nested, multilabel, separator)
-        place = agreed(lambda: later_split(data))
-        skipped = []
-        if place != (given := Path(data).expanduser()):
-            skipped = [f'{given} has no training images: {place.name} is taken.']
-        found = agreed(lambda: matched(find(place, lists, least=1), classes))
+        found = agreed(lambda: matched(find(data, lists, later=True), classes))
         entries = found.splits['test']
         paths = [os.path.join(found.root, path) for path, _ in entries]
         metainfo = dict(
@@ -90,7 +86,7 @@ class LaterImages(ImageFiles):
             classes=found.classes,
             class_counts=list(class_counts),
             subset=dict(size=len(paths)),
-            notes=[*skipped, *found.notes, *_seen(paths, trained_on)],
+            notes=[*found.notes, *_seen(paths, trained_on)],
         )
         labels = [label for _, label in entries]
         later = Images(str(found.root), paths, labels)

@@ -114,13 +114,17 @@ def test_where_the_images_of_a_list_are(tmp_path):
     make(tmp_path, 'data/in/a.png', 'run/l.csv', 'other/in/a.png')
     (tmp_path / 'run/l.csv').write_text('path,label\nin/a.png,cat\nin/b.png,cat\n')
     lists, data, other = [tmp_path / 'run/l.csv'], tmp_path / 'data', tmp_path / 'other'
+    said = []
 
     def roots(*arguments):
-        return {Path(path).parents[1] for path in find_images(lists, *arguments)}
+        found = find_images(lists, *arguments, say=said.append)
+        return {Path(path).parents[1] for path in found}
 
-    with pytest.raises(BCE3SError, match=r'None of the 2 images .*--data-root FOLDER\.$'):
-        roots()
+    assert roots() == {tmp_path / 'run'}  # each image will be told to be missing
+    assert 'None of the 2 images' in said[-1]
+    assert said[-1].endswith('--data-root FOLDER.')
     assert roots(None, str(data)) == {data}
+    assert said[-1] == f'note: The images of l.csv are those in {data}, of the training.'
     assert roots(other, str(data)) == {other}
     make(tmp_path, 'run/in/a.png')
     assert roots(None, str(data)) == {tmp_path / 'run'}
@@ -133,6 +137,11 @@ def test_a_list_of_names_is_read_as_for_a_training(tmp_path):
     found = find_images([tmp_path / 'test.csv'], say=said.append)
     assert found == [str(tmp_path / f'test_images/n{i}.jpg') for i in (1, 2)]
     assert said == ["note: The images of test.csv lie in 'test_images' and end in '.jpg'."]
+    make(tmp_path, 'train_images/n1.jpg', 'train_images/n2.jpg')
+    (tmp_path / 'test.csv').rename(tmp_path / 'ids.csv')  # which of them, nothing says
+    find_images([tmp_path / 'ids.csv'], say=said.append)
+    assert 'say which, --data-root FOLDER' in said[1]
+    assert find_images([tmp_path / 'ids.csv'], tmp_path / 'test_images') == found
 
 
 @pytest.mark.parametrize(

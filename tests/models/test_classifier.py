@@ -305,9 +305,10 @@ def test_the_precision_is_the_models_under_an_autocast_of_the_caller(precision):
     assert all(torch.equal(loss, expected[name]) for name, loss in losses.items())
 
 
-def test_what_compile_takes():
+def test_what_compile_takes(monkeypatch):
     with pytest.raises(BCE3SError, match="compile must be True, False or a dict, not 'yes'"):
         build(compile='yes')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     with pytest.raises(BCE3SError, match='of one micro-batch, not of 2: set micro_batches=1'):
         build(compile=dict(mode='reduce-overhead'), micro_batches=2)
 

@@ -7,7 +7,7 @@ from picture_folders import put
 from PIL import Image
 
 from bce3s.errors import BCE3SError
-from bce3s.own_data.find import ListOptions, find, later_split
+from bce3s.own_data.find import ListOptions, find
 from bce3s.own_data.found import read_splits, write_splits
 from bce3s.own_data.settings import Facts
 from bce3s.own_data.splits import hold_out, usable
@@ -418,13 +418,32 @@ def test_numbers_as_labels_are_told_to_be_folders(tmp_path):
     assert any('train.csv are numbers' in note and "(0: 'bee')" in note for note in found.notes)
 
 
-def test_what_is_measured_of_a_folder_without_training_images(tmp_path):
-    put(tmp_path / 'one', 'val/a/1.png', 'test_set/a/1.png')
-    assert later_split(tmp_path / 'one').name == 'test_set'
-    put(tmp_path / 'one', 'train/a/1.png')
-    assert later_split(tmp_path / 'one') == tmp_path / 'one'
-    put(tmp_path / 'classes', 'test/1.png', 'other/1.png')  # a class called so
-    assert later_split(tmp_path / 'classes') == tmp_path / 'classes'
-    put(tmp_path / 'lists', '1.png')
-    (tmp_path / 'lists/val.csv').write_text('path,label\n1.png,a\n')
-    assert later_split(tmp_path / 'lists').name == 'val.csv'
+@pytest.mark.parametrize('upper', ['', 'photos/'])
+def test_later_images_may_be_splits_without_training_images(tmp_path, upper):
+    put(tmp_path, *(f'{upper}{image}' for image in ('val/a/1.png', 'test_set/b/1.png')))
+    found = find(tmp_path, later=True)
+    assert (found.classes, list(found.splits)) == (['a', 'b'], ['val', 'test'])
+    put(tmp_path, f'{upper}c/1.png')  # so that they are classes
+    assert find(tmp_path, later=True).classes == ['c', 'test_set', 'val']
+
+
+def test_splits_that_hold_a_folder_of_their_own_name(tmp_path):
+    put(tmp_path, *(f'{s}_set/{s}_set/{c}/1.png' for s in ('training', 'test') for c in 'ab'))
+    found = find(tmp_path)
+    assert (found.classes, list(found.splits)) == (['a', 'b'], ['train', 'test'])
+    assert found.splits['test'][0] == ('test_set/test_set/a/1.png', 0)
+    assert found.notes == []
+
+
+@pytest.mark.parametrize(
+    'beside', ['TrainImages.txt', 'train_data.csv', 'train_images/1.png', 'train_set/a/1.png']
+)
+def test_what_only_resembles_a_split_is_passed_over(tmp_path, beside):
+    put(tmp_path, *(f'{split}/{c}/1.png' for split in ('train', 'test') for c in 'ab'))
+    if '/' in beside:
+        put(tmp_path, beside)
+    else:
+        (tmp_path / beside).write_text('train/a/1.png\n')
+    found = find(tmp_path)
+    assert found.splits['train'] == [('train/a/1.png', 0), ('train/b/1.png', 1)]
+    assert any(beside.partition('/')[0] in note for note in found.notes)

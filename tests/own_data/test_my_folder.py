@@ -126,7 +126,7 @@ def test_on_labelled_images_that_came_later(run, tmp_path, kind):
     measured = [accuracy is not None for accuracy in found['per_class']]
     assert measured == [False, False, True, kind != 'one class']
     assert 'Without an image, so not measured' in notes
-    assert ('later has no training images: test is taken.' in notes) == (kind == 'no training')
+    assert ('Of the splits val, test test is taken.' in notes) == (kind == 'no training')
     assert ("2 images of classes that the model does not know ('new')" in notes) == (
         kind != 'one class'
     )
