@@ -3,7 +3,7 @@
 NeurIPS 2020, arXiv 2007.10740, and ICLR 2021, arXiv 2007.07314. Published under close conditions
 (200 epochs, crop and flip): 45.1 as balanced softmax and 43.9 as logit adjustment, as OpenLT cites
 them, 46.5 and 45.3 as it ran them again; 44.02 in Chumsy0725/logit-adj-pytorch.
-Not measured yet.
+Measured: README.md beside this file.
 
     python tools/train.py configs/rivals/balanced_softmax.py
 

@@ -2,7 +2,7 @@
 
 "BCE vs. CE in Deep Feature Learning" (ICML 2025) and BCE3S (AAAI 2026) without its other branches.
 No figure for this network is published.
-Not measured yet.
+Measured: README.md beside this file.
 
     python tools/train.py configs/rivals/bce.py
 """

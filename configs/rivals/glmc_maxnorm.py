@@ -7,7 +7,7 @@ The script of that stage was not published: its length, rates and threshold are 
 weight_balancing.py.
 
 Published: 58.4 with GLMC's own recipe, see glmc.py.
-Not measured yet.
+Measured: README.md beside this file.
 
     python tools/train.py configs/rivals/glmc_maxnorm.py
     ... --cfg-options train_cfg.max_epochs=10 load_from=PATH  # the second stage alone

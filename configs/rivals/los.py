@@ -5,7 +5,7 @@ Balance (ICLR 2025, arXiv 2403.00250). 0.98 is meant as PyTorch means it: of 100
 of the label's class is 0.0298, that of each other one 0.0098. Natural draws, no class counts, 20
 epochs, no decay, rate 5e-4 for a batch of 64 (here 1e-3 for 128). Published figures are of other
 networks.
-Not measured yet.
+Measured: README.md beside this file.
 
     python tools/train.py configs/rivals/los.py
     ... --cfg-options train_cfg.max_epochs=20 load_from=PATH  # the second stage alone

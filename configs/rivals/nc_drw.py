@@ -4,7 +4,7 @@ AISTATS 2023, arXiv 2302.12453. The centres of its code have an SGD of their own
 momentum, and a gradient divided by lambda_1 = 0.01: here 50 times the rate 0.1 with the momentum
 0.9 of all, which is the same pace, and they follow warm-up and cosine. Its figure could not be read
 in a source.
-Not measured yet.
+Measured: README.md beside this file.
 
     python tools/train.py configs/rivals/nc_drw.py
 """
