@@ -56,10 +56,9 @@ def evaluated(run: RunDirectory, spec: InputSpec, num_classes: int) -> Evaluated
         dataset = evaluation_data(run)
         at = torch.linspace(0, len(dataset) - 1, number).round().long().tolist()
         samples = [dataset[i] for i in at]
-        if any(sample['data_samples'].get('skipped') for sample in samples):
-            raise BCE3SError('An image that cannot be read is black.')
+        black = any(sample['data_samples'].get('skipped') for sample in samples)  # unreadable
         images = torch.stack([sample['inputs'] for sample in samples])
-        if tuple(images.shape[1:]) == spec.shape and images.dtype == torch.uint8:
+        if not black and tuple(images.shape[1:]) == spec.shape and images.dtype == torch.uint8:
             labels = torch.as_tensor(dataset.labels)
             if labels.dim() == 2:
                 counts = (labels == 1).sum(0).tolist()

@@ -201,12 +201,11 @@ def _split_folders(below: dict[str, list[str]], later: bool) -> dict[str, str]:
     if 'train' not in found and not (later and {*found.values()} == {*below}):
         return {}
     for split, name in found.items():
-        only = next(iter(_by_folder(below[name])), '')
-        if split_of(only) == split and all(image.count('/') > 1 for image in below[name]):
-            inner = f'{name}/{only}'  # training_set/training_set/CLASS
-            if all(image.startswith(f'{only}/') for image in below[name]):
-                below[inner] = [image.removeprefix(f'{only}/') for image in below[name]]
-                found[split] = inner
+        only, images = next(iter(_by_folder(below[name]).items()))
+        alone = len(images) == len(below[name]) and all('/' in image for image in images)
+        if alone and split_of(only) == split:  # training_set/training_set/CLASS
+            found[split] = f'{name}/{only}'
+            below[found[split]] = images
     return found
 
 
@@ -220,8 +219,9 @@ def _called_folders(below: dict[str, list[str]]) -> dict[str, str]:
     for called_so in (SPLIT_OF.get, split_of):
         now: dict[str, str] = {}
         for name, images in below.items():
-            split, inner = called_so(name.casefold()), sum('/' in image for image in images)
-            if split and split not in found and 2 * inner > len(images):
+            split = called_so(name.casefold())
+            is_new = split and split not in found
+            if is_new and 2 * sum('/' in image for image in images) > len(images):
                 _once(now, split, name)
         found |= now
     return found
